@@ -1,0 +1,25 @@
+# Short on purpose: every target is one command that a person could type.
+CAPNP := $(shell go list -m -f '{{.Dir}}' capnproto.org/go/capnp/v3)
+TOOL  := go tool -modfile=.ci/tools.mod
+FOR   ?= 5m
+
+.PHONY: gen fmt lint test race fuzz bench bench-engine check
+gen: ## regenerate schemas/*.capnp.go (needs Debian's capnproto)
+	go build -o bin/capnpc-go capnproto.org/go/capnp/v3/capnpc-go
+	cd schemas && capnp compile -I $(CAPNP)/std -o ../bin/capnpc-go *.capnp
+fmt: ## format
+	$(TOOL) golangci-lint fmt
+lint: ## lint
+	$(TOOL) golangci-lint run
+test: ## the tests that the README names
+	go test ./...
+race: ## the short suites under the race detector
+	go test -race -short ./...
+fuzz: ## every fuzz target, FOR each
+	.ci/fuzz $(FOR)
+bench: ## all benchmarks
+	go test -run '^$$' -bench . ./...
+bench-engine: ## the engine against raw hashicorp/raft
+	go test -run '^$$' -bench Engine -benchtime 3s ./testcluster
+check: ## what CI runs
+	.ci/run

@@ -1,0 +1,64 @@
+@0x8c6d1b9fe2a35740;
+# The replicated log. A raft log entry is an envelope (schemas/envelope.go) around
+# a Batch; a Batch holds entries; an Entry is one command.
+#
+# Append only: a tag that was released keeps its number and its meaning for ever,
+# because old logs and snapshots are replayed.
+
+using Go = import "/go.capnp";
+$Go.package("schemas");
+$Go.import("quicproquo/schemas");
+
+using Code = import "codes.capnp".Code;
+using Queue = import "queue.capnp";
+using Settings = import "settings.capnp";
+
+struct Actor {
+  # On whose behalf a command runs. Set by the node that took the call, after it
+  # authenticated the caller.
+  kind @0 :Kind;
+  account @1 :Data;
+  # 32 bytes for kind account.
+  device @2 :Data;
+  # 16 bytes for kind account.
+
+  enum Kind {
+    nobody @0;
+    node @1;
+    # A node of the cluster, or its operator.
+    account @2;
+  }
+}
+
+struct Entry {
+  version @0 :UInt16;
+  # 1.
+  requestId @1 :Data;
+  # 16 bytes, or empty for node commands that are harmless to repeat.
+  actor @2 :Actor;
+  command :union {
+    none @3 :Void;
+    # Never valid: an all-zero message must not mean a command.
+    enqueue @4 :Queue.EnqueueParams;
+    batchEnqueue @5 :Queue.BatchEnqueueParams;
+    ack @6 :Queue.AckParams;
+    expire @7 :Queue.ExpireParams;
+    changeSettings @8 :Settings.ChangeSettingsParams;
+  }
+}
+
+struct Batch {
+  stampMs @0 :UInt64;
+  # The leader's time, milliseconds since 1970, never below the last stamp it wrote.
+  entries @1 :List(Data);
+  # Each a framed Entry message.
+}
+
+struct Result {
+  # What applying an entry gave. Replicated data: the same on every node.
+  code @0 :Code;
+  value @1 :UInt64;
+  # See Failure.value.
+  results @2 :AnyPointer;
+  # The method's results struct when code is ok.
+}

@@ -1,0 +1,129 @@
+@0x9be3a4f05d2c6811;
+# Node to node, over qpq-peer/1: calls in turn on pooled streams, as for clients.
+
+using Go = import "/go.capnp";
+$Go.package("schemas");
+$Go.import("quicproquo/schemas");
+
+using Code = import "codes.capnp".Code;
+
+struct PeerRequest {
+  timeoutMs @0 :UInt32;
+  union {
+    none @1 :Void;
+    forward @2 :Forward;
+    confirm @3 :Void;
+    status @4 :Void;
+    change @5 :MemberChange;
+    renew @6 :Renew;
+  }
+}
+
+struct PeerResponse {
+  union {
+    none @0 :Void;
+    forwarded @1 :Forwarded;
+    confirmed @2 :Confirmed;
+    status @3 :NodeStatus;
+    changed @4 :Outcome;
+    renewed @5 :Renewed;
+    error @6 :PeerFailure;
+  }
+}
+
+struct PeerFailure {
+  code @0 :Code;
+  message @1 :Text;
+}
+
+struct Forward {
+  entries @0 :List(Data);
+  # Opaque framed Entry messages, at most 1,024 of them and 1 MiB together
+  # (a single larger one travels alone).
+}
+
+struct Forwarded {
+  outcomes @0 :List(Outcome);
+  # In the order of the entries.
+}
+
+struct Outcome {
+  applied @0 :Bool;
+  # True: index and result stand. False: code is unavailable (certainly not
+  # applied) or unknownOutcome.
+  index @1 :UInt64;
+  code @2 :Code;
+  result @3 :Data;
+  # Framed Result message when applied.
+  message @4 :Text;
+}
+
+struct Confirmed {
+  # One answer of the confirm round of linearizable reads.
+  term @0 :UInt64;
+  leader @1 :Bool;
+  ready @2 :Bool;
+  # The leader's barrier of this term is done.
+  commandIndex @3 :UInt64;
+  # Index of the last command that its store has applied.
+}
+
+struct DigestMark {
+  index @0 :UInt64;
+  digest @1 :UInt64;
+}
+
+struct Member {
+  id @0 :Text;
+  address @1 :Text;
+  voter @2 :Bool;
+}
+
+struct NodeStatus {
+  id @0 :Text;
+  address @1 :Text;
+  state @2 :Text;
+  # "leader", "follower", "candidate", "shutdown".
+  term @3 :UInt64;
+  leaderId @4 :Text;
+  appliedIndex @5 :UInt64;
+  # Raft index that the store has applied, commands or not.
+  commandIndex @6 :UInt64;
+  lastLogIndex @7 :UInt64;
+  commitIndex @8 :UInt64;
+  featureLevel @9 :UInt32;
+  version @10 :Text;
+  members @11 :List(Member);
+  marks @12 :List(DigestMark);
+  # Newest digests, so that peers can compare.
+  readOnly @13 :Bool;
+  # The disk guard refuses writes.
+  fault @14 :Text;
+  # Why the node stopped serving; empty while all is well.
+  startedAtMs @15 :UInt64;
+}
+
+struct MemberChange {
+  kind @0 :Kind;
+  id @1 :Text;
+  address @2 :Text;
+
+  enum Kind {
+    add @0;
+    # As non-voter; promoted to voter once it has caught up.
+    remove @1;
+    transfer @2;
+    # Leadership to id, or to the best follower when id is empty.
+  }
+}
+
+struct Renew {
+  # A node asks one that holds the CA key for a fresh certificate.
+  certificateRequest @0 :Data;
+  # DER.
+}
+
+struct Renewed {
+  certificate @0 :Data;
+  # DER.
+}

@@ -1,0 +1,124 @@
+@0xc1f7a6a0d4e8b322;
+# Queues: ordered lists of envelopes, one per (account, device, channel).
+# Fetch never deletes; ack does.
+
+using Go = import "/go.capnp";
+$Go.package("schemas");
+$Go.import("quicproquo/schemas");
+
+using Auth = import "auth.capnp".Auth;
+using Code = import "codes.capnp".Code;
+
+struct Envelope {
+  seq @0 :UInt64;
+  # Position in its queue, from 1, without gaps.
+  data @1 :Data;
+  # The body. Shared by all recipients of one batchEnqueue.
+  channelId @2 :Data;
+  # Empty (inbox) or 16 bytes.
+  receivedAtMs @3 :UInt64;
+  # Log time of the entry, milliseconds since 1970.
+  header @4 :Data;
+  # Small part that is this recipient's own (batchEnqueue).
+  loss @5 :Loss;
+  # Set instead of data when envelopes were dropped here.
+}
+
+struct Loss {
+  # Envelopes that quota or TTL dropped, so that loss is seen, never silent.
+  count @0 :UInt64;
+  firstSeq @1 :UInt64;
+  lastSeq @2 :UInt64;
+}
+
+struct EnqueueParams {
+  recipientKey @0 :Data;
+  # 32 bytes: the recipient's account key.
+  payload @1 :Data;
+  # 1 byte to 1 MiB.
+  channelId @2 :Data;
+  version @3 :UInt16;
+  auth @4 :Auth;
+  ttlSecs @5 :UInt32;
+  # 0: the cluster's default.
+}
+
+struct EnqueueResults {
+  seq @0 :UInt64;
+}
+
+struct Recipient {
+  key @0 :Data;
+  # 32 bytes: the recipient's account key.
+  device @1 :Data;
+  # Empty: every device of the account; else the 16-byte device id.
+  header @2 :Data;
+  # At most 4 KiB, this recipient's own.
+}
+
+struct BatchEnqueueParams {
+  recipients @0 :List(Recipient);
+  # 1 to 4,096, no queue twice.
+  payload @1 :Data;
+  # Stored once, shared by all.
+  channelId @2 :Data;
+  version @3 :UInt16;
+  auth @4 :Auth;
+  ttlSecs @5 :UInt32;
+}
+
+struct RecipientOutcome {
+  code @0 :Code;
+  seq @1 :UInt64;
+}
+
+struct BatchEnqueueResults {
+  outcomes @0 :List(RecipientOutcome);
+  # In the order of the recipients.
+}
+
+struct AckParams {
+  recipientKey @0 :Data;
+  channelId @1 :Data;
+  seq @2 :UInt64;
+  # Removes every envelope up to and including this one. Repeating it is harmless.
+  version @3 :UInt16;
+  auth @4 :Auth;
+}
+
+struct AckResults {
+  removed @0 :UInt64;
+}
+
+struct FetchParams {
+  recipientKey @0 :Data;
+  channelId @1 :Data;
+  version @2 :UInt16;
+  auth @3 :Auth;
+  limit @4 :UInt32;
+  # 0: the server's default.
+}
+
+struct FetchResults {
+  payloads @0 :List(Envelope);
+}
+
+struct FetchWaitParams {
+  recipientKey @0 :Data;
+  channelId @1 :Data;
+  version @2 :UInt16;
+  timeoutMs @3 :UInt64;
+  auth @4 :Auth;
+  limit @5 :UInt32;
+}
+
+struct ExpireParams {
+  # Proposed by the leader: removes what is over its time at the batch's stamp,
+  # at most maxRows rows, so that one entry stays small.
+  maxRows @0 :UInt32;
+}
+
+struct ExpireResults {
+  removed @0 :UInt64;
+  more @1 :Bool;
+}
