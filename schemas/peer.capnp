@@ -33,7 +33,7 @@ struct PeerResponse {
 
 struct PeerFailure {
   code @0 :Code;
-  message @1 :Text;
+  text @1 :Text;
 }
 
 struct Forward {
@@ -55,7 +55,7 @@ struct Outcome {
   code @2 :Code;
   result @3 :Data;
   # Framed Result message when applied.
-  message @4 :Text;
+  text @4 :Text;
 }
 
 struct Confirmed {
@@ -66,6 +66,9 @@ struct Confirmed {
   # The leader's barrier of this term is done.
   commandIndex @3 :UInt64;
   # Index of the last command that its store has applied.
+  voters @4 :List(Text);
+  # From a leader: the voters of its latest configuration. The majority must be
+  # one of these, for the reader's own configuration may be out of date.
 }
 
 struct DigestMark {

@@ -605,21 +605,21 @@ func (s PeerFailure) SetCode(v Code) {
 	capnp.Struct(s).SetUint16(0, uint16(v))
 }
 
-func (s PeerFailure) Message_() (string, error) {
+func (s PeerFailure) Text() (string, error) {
 	p, err := capnp.Struct(s).Ptr(0)
 	return p.Text(), err
 }
 
-func (s PeerFailure) HasMessage_() bool {
+func (s PeerFailure) HasText() bool {
 	return capnp.Struct(s).HasPtr(0)
 }
 
-func (s PeerFailure) Message_Bytes() ([]byte, error) {
+func (s PeerFailure) TextBytes() ([]byte, error) {
 	p, err := capnp.Struct(s).Ptr(0)
 	return p.TextBytes(), err
 }
 
-func (s PeerFailure) SetMessage_(v string) error {
+func (s PeerFailure) SetText(v string) error {
 	return capnp.Struct(s).SetText(0, v)
 }
 
@@ -900,21 +900,21 @@ func (s Outcome) SetResult(v []byte) error {
 	return capnp.Struct(s).SetData(0, v)
 }
 
-func (s Outcome) Message_() (string, error) {
+func (s Outcome) Text() (string, error) {
 	p, err := capnp.Struct(s).Ptr(1)
 	return p.Text(), err
 }
 
-func (s Outcome) HasMessage_() bool {
+func (s Outcome) HasText() bool {
 	return capnp.Struct(s).HasPtr(1)
 }
 
-func (s Outcome) Message_Bytes() ([]byte, error) {
+func (s Outcome) TextBytes() ([]byte, error) {
 	p, err := capnp.Struct(s).Ptr(1)
 	return p.TextBytes(), err
 }
 
-func (s Outcome) SetMessage_(v string) error {
+func (s Outcome) SetText(v string) error {
 	return capnp.Struct(s).SetText(1, v)
 }
 
@@ -941,12 +941,12 @@ type Confirmed capnp.Struct
 const Confirmed_TypeID = 0xf4ef042dbd3ff813
 
 func NewConfirmed(s *capnp.Segment) (Confirmed, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 24, PointerCount: 0})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 24, PointerCount: 1})
 	return Confirmed(st), err
 }
 
 func NewRootConfirmed(s *capnp.Segment) (Confirmed, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 24, PointerCount: 0})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 24, PointerCount: 1})
 	return Confirmed(st), err
 }
 
@@ -1014,12 +1014,36 @@ func (s Confirmed) SetCommandIndex(v uint64) {
 	capnp.Struct(s).SetUint64(16, v)
 }
 
+func (s Confirmed) Voters() (capnp.TextList, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return capnp.TextList(p.List()), err
+}
+
+func (s Confirmed) HasVoters() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s Confirmed) SetVoters(v capnp.TextList) error {
+	return capnp.Struct(s).SetPtr(0, v.ToPtr())
+}
+
+// NewVoters sets the voters field to a newly
+// allocated capnp.TextList, preferring placement in s's segment.
+func (s Confirmed) NewVoters(n int32) (capnp.TextList, error) {
+	l, err := capnp.NewTextList(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return capnp.TextList{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
+	return l, err
+}
+
 // Confirmed_List is a list of Confirmed.
 type Confirmed_List = capnp.StructList[Confirmed]
 
 // NewConfirmed creates a new list of Confirmed.
 func NewConfirmed_List(s *capnp.Segment, sz int32) (Confirmed_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 24, PointerCount: 0}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 24, PointerCount: 1}, sz)
 	return capnp.StructList[Confirmed](l), err
 }
 

@@ -84,6 +84,9 @@ struct AckParams {
   # Removes every envelope up to and including this one. Repeating it is harmless.
   version @3 :UInt16;
   auth @4 :Auth;
+  deviceId @5 :Data;
+  # Empty: the account's own queue; else the 16-byte id of the device whose queue
+  # it is. In a log entry set by the node, from the session.
 }
 
 struct AckResults {

@@ -892,12 +892,12 @@ type AckParams capnp.Struct
 const AckParams_TypeID = 0xf6db9268750ad02d
 
 func NewAckParams(s *capnp.Segment) (AckParams, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 3})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4})
 	return AckParams(st), err
 }
 
 func NewRootAckParams(s *capnp.Segment) (AckParams, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 3})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4})
 	return AckParams(st), err
 }
 
@@ -999,12 +999,25 @@ func (s AckParams) NewAuth() (Auth, error) {
 	return ss, err
 }
 
+func (s AckParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return []byte(p.Data()), err
+}
+
+func (s AckParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s AckParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(3, v)
+}
+
 // AckParams_List is a list of AckParams.
 type AckParams_List = capnp.StructList[AckParams]
 
 // NewAckParams creates a new list of AckParams.
 func NewAckParams_List(s *capnp.Segment, sz int32) (AckParams_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 16, PointerCount: 3}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4}, sz)
 	return capnp.StructList[AckParams](l), err
 }
 

@@ -47,24 +47,24 @@ func TestPublishedCodesKeepTheirNumbers(t *testing.T) {
 	}
 }
 
-func testEntry(t testing.TB, body string) []byte {
-	t.Helper()
+func testEntry(tb testing.TB, body string) []byte {
+	tb.Helper()
 	msg, seg := NewMessage(len(body))
 	entry, err := NewRootEntry(seg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	entry.SetVersion(EntryVersion)
 	params, err := entry.Command().NewEnqueue()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := params.SetPayload([]byte(body)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	frame, err := msg.Marshal()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return frame
 }
@@ -196,6 +196,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		}
 	}
 	result := testing.Benchmark(func(b *testing.B) {
+		b.Helper()
 		b.ReportAllocs()
 		for b.Loop() {
 			_, _ = ReadFrame(bytes.NewReader(big), 8<<20, nil)

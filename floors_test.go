@@ -1,0 +1,114 @@
+package quicproquo_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// floors is the law of the house: a package imports lower floors only, never
+// its own floor or up. The longest matching prefix counts. docs/architecture.md
+// says what each floor is for.
+var floors = map[string]float64{
+	"cmd":         6,
+	"testcluster": 5,
+	"rpc":         4,
+	"cluster":     3,
+	// The rooms under cluster, each usable alone.
+	"cluster/mesh":      2.5,
+	"cluster/raftlog":   2.5,
+	"cluster/snapshot":  2.5,
+	"cluster/datadir":   2.5,
+	"cluster/diskguard": 2.5,
+	"fsm":               2,
+	"client":            2,
+	"schemas":           1,
+	"crypto":            1,
+}
+
+// forbidden are imports that a floor alone does not exclude.
+var forbidden = []struct{ from, to, why string }{
+	{"client", "quicproquo/fsm", "a client knows the wire, not the server"},
+	{"client", "quicproquo/cluster", "a client knows the wire, not the server"},
+	{"client", "quicproquo/rpc", "a client knows the wire, not the server"},
+	{"rpc", "github.com/hashicorp/raft", "the front door knows no consensus"},
+	{"rpc", "github.com/hashicorp/memberlist", "the front door knows no gossip"},
+	{"cluster", "quicproquo/rpc", "a node does not know who calls"},
+	{"crypto", "quicproquo/schemas", "crypto stands alone"},
+	{"fsm", "github.com/hashicorp/raft", "the store is a function of its entries"},
+	{"fsm", "github.com/quic-go/quic-go", "the store has no network"},
+	{"", "capnproto.org/go/capnp/v3/rpc", "the RPC runtime must not face the network (docs/decisions/0002)"},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+// The packages that are built import downwards only (go list -json ./...).
+func TestImportsGoDownwards(t *testing.T) {
+	const module = "quicproquo/"
+	for _, p := range listPackages(t) {
+		from, ok := strings.CutPrefix(p.ImportPath, module)
+		if !ok {
+			continue // the root package has no code
+		}
+		own, known := floorOf(from)
+		if !known {
+			t.Errorf("%s stands on no floor: add it to the table", from)
+		}
+		for _, imported := range p.Imports {
+			checkForbidden(t, from, imported)
+			to, ours := strings.CutPrefix(imported, module)
+			if !ours || (strings.HasPrefix(from, "crypto/") && strings.HasPrefix(to, "crypto/")) {
+				continue // the layers inside crypto are held by their own package graph
+			}
+			if floor, _ := floorOf(to); floor >= own {
+				t.Errorf("%s (floor %v) imports %s (floor %v): imports go downwards only", from, own, to, floor)
+			}
+		}
+	}
+}
+
+func checkForbidden(t *testing.T, from, imported string) {
+	t.Helper()
+	for _, f := range forbidden {
+		inside := f.from == "" || from == f.from || strings.HasPrefix(from, f.from+"/")
+		if inside && (imported == f.to || strings.HasPrefix(imported, f.to+"/")) {
+			t.Errorf("%s imports %s: %s", from, imported, f.why)
+		}
+	}
+}
+
+func floorOf(path string) (float64, bool) {
+	best, floor := -1, 0.0
+	for prefix, f := range floors {
+		if (path == prefix || strings.HasPrefix(path, prefix+"/")) && len(prefix) > best {
+			best, floor = len(prefix), f
+		}
+	}
+	return floor, best >= 0
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatalf("read go list: %v", err)
+		}
+		packages = append(packages, p)
+	}
+}
