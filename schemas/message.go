@@ -44,3 +44,47 @@ func ResultFrom(frame []byte) (Result, error) {
 	}
 	return result, nil
 }
+
+// Caller is on whose behalf an entry runs, in plain Go. The zero value is
+// nobody.
+type Caller struct {
+	Kind    Actor_Kind
+	Account []byte // 32 bytes for an account
+	Device  []byte // 16 bytes for an account
+}
+
+// BuildEntry returns a framed Entry. requestID is 16 bytes, or nil for a
+// command that is harmless to repeat; size is about how many bytes fill adds;
+// fill sets the command.
+func BuildEntry(requestID []byte, by Caller, size int, fill func(Entry_command) error) ([]byte, error) {
+	msg, seg := NewMessage(size)
+	entry, err := NewRootEntry(seg)
+	if err != nil {
+		return nil, fmt.Errorf("build entry: %w", err)
+	}
+	entry.SetVersion(EntryVersion)
+	if err := entry.SetRequestId(requestID); err != nil {
+		return nil, fmt.Errorf("build entry: %w", err)
+	}
+	if by.Kind != Actor_Kind_nobody {
+		if err := setActor(entry, by); err != nil {
+			return nil, fmt.Errorf("build entry: %w", err)
+		}
+	}
+	if err := fill(entry.Command()); err != nil {
+		return nil, fmt.Errorf("build entry: %w", err)
+	}
+	return msg.Marshal()
+}
+
+func setActor(entry Entry, by Caller) error {
+	actor, err := entry.NewActor()
+	if err != nil {
+		return err
+	}
+	actor.SetKind(by.Kind)
+	if err := actor.SetAccount(by.Account); err != nil {
+		return err
+	}
+	return actor.SetDevice(by.Device)
+}
