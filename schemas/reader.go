@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"capnproto.org/go/capnp/v3"
 )
@@ -35,4 +36,21 @@ func (r *Reader) Open(frame []byte) (*capnp.Message, error) {
 	}
 	r.msg.ResetReadLimit(uint64(len(frame)) * traversalFactor)
 	return &r.msg, nil
+}
+
+// OpenBatch is the function OpenBatch with the Reader's memory.
+func (r *Reader) OpenBatch(sealed []byte) (Batch, error) {
+	payload, err := envelopePayload(sealed)
+	if err != nil {
+		return Batch{}, err
+	}
+	msg, err := r.Open(payload)
+	if err != nil {
+		return Batch{}, fmt.Errorf("read batch: %w", err)
+	}
+	batch, err := ReadRootBatch(msg)
+	if err != nil {
+		return Batch{}, fmt.Errorf("read batch: %w", err)
+	}
+	return batch, nil
 }

@@ -1,0 +1,153 @@
+package fsm
+
+import (
+	"quicproquo/schemas"
+)
+
+// command is one row of the command table.
+type command struct {
+	name string
+	// who may run it: the first gate of authorization. What a rule knows beyond
+	// the kind of actor (whose queue it is, who is in a channel) its check says.
+	who actorSet
+	// since is the feature level that brought it: proposed only when every
+	// member of the cluster announces at least this level.
+	since uint32
+	// maxBytes bounds the framed entry.
+	maxBytes int
+	// repeatable commands may come without a request id, because running them
+	// twice is the same as running them once.
+	repeatable bool
+
+	decode func(*request, schemas.Entry_command) error
+	// routingKey is what a sharded cluster would route by; nil: the cluster.
+	routingKey func(*request) []byte
+	// check refuses, and must not write: a View runs it before the entry is
+	// proposed, apply's caller runs it again when it counts.
+	check func(state, *request) refusal
+	apply func(*Tx, *request) Result
+}
+
+// commands is the one table of what the log may hold, indexed by the tag of
+// Entry's union. The zero row (none) is not a command.
+var commands = [...]command{
+	schemas.Entry_command_Which_enqueue: {
+		name: "enqueue", who: anyone, since: 1, maxBytes: schemas.MaxBody + entrySlack,
+		decode: (*request).decodeEnqueue, routingKey: enqueueKey,
+		check: checkEnqueue, apply: applyEnqueue,
+	},
+	schemas.Entry_command_Which_batchEnqueue: {
+		name: "batchEnqueue", who: anyone, since: 1, maxBytes: schemas.MaxEntry,
+		decode: (*request).decodeBatchEnqueue, routingKey: batchEnqueueKey,
+		check: checkBatchEnqueue, apply: applyBatchEnqueue,
+	},
+	schemas.Entry_command_Which_ack: {
+		name: "ack", who: nodes | accounts, since: 1, maxBytes: entrySlack, repeatable: true,
+		decode: (*request).decodeAck, routingKey: ackKey,
+		check: checkAck, apply: applyAck,
+	},
+	schemas.Entry_command_Which_expire: {
+		name: "expire", who: nodes, since: 1, maxBytes: entrySlack, repeatable: true,
+		decode: (*request).decodeExpire, routingKey: clusterKey,
+		check: checkExpire, apply: applyExpire,
+	},
+	schemas.Entry_command_Which_changeSettings: {
+		name: "changeSettings", who: nodes, since: 1, maxBytes: 8 * entrySlack,
+		decode: (*request).decodeChangeSettings, routingKey: clusterKey,
+		check: checkChangeSettings, apply: applyChangeSettings,
+	},
+}
+
+// entrySlack is the room for everything in an entry but the body, in bytes.
+const entrySlack = 4 << 10
+
+func commandOf(tag schemas.Entry_command_Which) *command {
+	if int(tag) >= len(commands) || commands[tag].apply == nil {
+		return nil
+	}
+	return &commands[tag]
+}
+
+// actorSet is a set of actor kinds, a bit for each.
+type actorSet uint8
+
+const (
+	nobodies actorSet = 1 << schemas.Actor_Kind_nobody
+	nodes    actorSet = 1 << schemas.Actor_Kind_node
+	accounts actorSet = 1 << schemas.Actor_Kind_account
+	anyone            = nobodies | nodes | accounts
+)
+
+// refusal is why a command is not carried out; the zero refusal is none.
+type refusal struct {
+	code  schemas.Code
+	value uint64 // see schemas.Failure.value
+}
+
+func refuse(code schemas.Code) refusal { return refusal{code: code} }
+
+func (r refusal) refused() bool { return r.code != schemas.Code_ok }
+
+// state is what a check may look at: a Tx while the log is applied, a View
+// before an entry is proposed.
+type state interface {
+	now() uint64
+	queueHead(*QueueID) head
+	setting(settingID) uint64
+}
+
+// admit holds the refusals that come before a command's own, in their order of
+// precedence. Between requestIdLength and notPermitted Apply looks for the
+// outcome of an earlier entry with the same request id.
+func (c *command) admit(r *request) refusal {
+	switch {
+	case r.size > c.maxBytes:
+		return refusal{schemas.Code_messageTooLarge, uint64(c.maxBytes)}
+	case r.idLen != schemas.RequestIDSize && (r.idLen != 0 || !c.repeatable):
+		return refuse(schemas.Code_requestIdLength)
+	}
+	return refusal{}
+}
+
+func (c *command) permit(r *request) refusal {
+	if c.who&(1<<r.actor.kind) == 0 || !r.actor.complete {
+		return refuse(schemas.Code_notPermitted)
+	}
+	return refusal{}
+}
+
+// CommandInfo says of an entry what a proposer needs to know without knowing
+// the command.
+type CommandInfo struct {
+	Name string
+	// Since is the feature level that every member must announce before the
+	// entry may be proposed.
+	Since uint32
+	// Key is the routing key: nil for commands of the whole cluster. The entry's
+	// writes lie under this key, fan-out of one entry aside.
+	Key []byte
+	// MaxBytes bounds the framed entry.
+	MaxBytes int
+	// NodeOnly commands are proposed by nodes for themselves, never for a caller.
+	NodeOnly bool
+	// Repeatable commands may go without a request id.
+	Repeatable bool
+}
+
+// Command decodes a framed entry whole. An error means that Apply would stop the
+// node on it: it must never be proposed. The leader asks this of every entry
+// that another node forwards.
+func Command(entry []byte) (CommandInfo, error) {
+	var d decoder
+	r, err := d.decode(entry)
+	if err != nil {
+		return CommandInfo{}, err
+	}
+	c := commandOf(r.tag)
+	return CommandInfo{
+		Name: c.name, Since: c.since, Key: c.routingKey(r), MaxBytes: c.maxBytes,
+		NodeOnly: c.who == nodes, Repeatable: c.repeatable,
+	}, nil
+}
+
+func clusterKey(*request) []byte { return nil }

@@ -1,0 +1,31 @@
+// Package fsm is the deterministic store of a node: log entries in, results
+// out. Every node that applied the same log up to the same index holds the same
+// rows and the same digest, whatever its clock, its crashes and the way in which
+// the log was cut into calls.
+//
+// The store lies in Pebble, without Pebble's own log: the raft log is the
+// durable copy. The applied index is part of every storage batch, so after a
+// crash the store is an older but whole state, and applying the log again from
+// there is harmless: entries at or below the index are skipped.
+//
+// What it must never do: read a clock, draw a random number, start a goroutine,
+// let the iteration order of a map or a per-node option influence state, or
+// decrypt anything. TestPurity holds it to that. A refusal is a Result, part of
+// the replicated state; a Go error from Apply means that this node must stop.
+//
+// Reading order, from the rules to the machinery:
+//
+//	ids.go        accounts, devices, channels, queues
+//	commands.go   the one table of commands; decode.go reads entries
+//	queue.go      enqueue and acknowledge; expire.go removes by age
+//	settings.go   the cluster settings
+//	dedupe.go     one outcome per request id
+//	tx.go         what a rule may touch; keys.go and rows.go: the bytes of rows
+//	apply.go      the walk of a batch; digest.go, result.go
+//	store.go      opening, waiting, closing; pebble.go configures the engine
+//	view.go       consistent reads; watch.go wakes readers
+//	snapshot.go   checkpoints; restore.go brings them back
+//
+// Decisions: docs/decisions/0020 (layout and formats), 0021 (request ids),
+// 0022 (expiry and loss markers), 0023 (Pebble's settings).
+package fsm

@@ -1,0 +1,245 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A store's directory holds a marker file that names the live generation, and
+// the generations' directories: one, or two while a restore is on its way.
+//
+//	marker.store.<n>.v1-000001     format version 1, generation 1
+//	gen-000001/                    a Pebble database
+const (
+	markerName = "store"
+	genPrefix  = "gen-"
+)
+
+func formatMarker(generation uint64) string {
+	return fmt.Sprintf("v%d-%06d", FormatVersion, generation)
+}
+
+// parseMarker returns the generation that a marker names; 1 if there is none yet.
+func parseMarker(name string) (uint64, error) {
+	if name == "" {
+		return 1, nil
+	}
+	version, number, ok := strings.Cut(strings.TrimPrefix(name, "v"), "-")
+	format, err := strconv.ParseUint(version, 10, 16)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("%w: its marker file says %q", ErrDamaged, name)
+	}
+	if format != FormatVersion {
+		return 0, fmt.Errorf("%w %d, this build knows %d: start the version of qpqd that wrote it, "+
+			"or remove the directory and let the node get its state from its peers", ErrFormatVersion, format, FormatVersion)
+	}
+	generation, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: its marker file says %q", ErrDamaged, name)
+	}
+	return generation, nil
+}
+
+// generation is one Pebble database and those who use it.
+type generation struct {
+	db     *pebble.DB
+	number uint64
+	dir    string
+
+	mu      sync.Mutex
+	users   int  // guarded by mu
+	retired bool // guarded by mu: closed with its last user
+	// discarded is where the generation's files are removed from once it is
+	// closed; nil: they stay. Guarded by mu.
+	discarded vfs.FS
+	idle      chan struct{}
+}
+
+func (s *Store) generationDir(number uint64) string {
+	return s.fs.PathJoin(s.opts.Dir, fmt.Sprintf("%s%06d", genPrefix, number))
+}
+
+func (s *Store) openGeneration(number uint64, mayCreate bool) (*generation, error) {
+	gen := &generation{number: number, dir: s.generationDir(number), idle: make(chan struct{})}
+	opts := s.pebbleOptions(gen)
+	opts.ErrorIfNotExists = !mayCreate
+	var err error
+	if gen.db, err = openPebble(gen.dir, opts); err != nil {
+		return nil, damaged(gen.dir, err)
+	}
+	return gen, nil
+}
+
+// openPebble turns the panic of pebbleLogger.Fatalf into an error: a database
+// that does not open endangers nobody.
+func openPebble(dir string, opts *pebble.Options) (db *pebble.DB, err error) {
+	defer rescue(&err)
+	return pebble.Open(dir, opts)
+}
+
+// rescue recovers from a fatalError and lets every other panic pass.
+func rescue(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case fatalError:
+		*err = r.error
+	default:
+		panic(r)
+	}
+}
+
+// backgroundFailure hears of failures that no call will return. Those of a
+// generation that is not in use (a restore that verifies a snapshot, an old
+// state that is still being read) do not concern the store.
+func (s *Store) backgroundFailure(gen *generation, err error) {
+	s.mu.Lock()
+	live := gen != nil && gen == s.live
+	s.mu.Unlock()
+	if live {
+		_ = s.fail(err)
+		return
+	}
+	s.log.Warn("pebble", errAttr(err))
+}
+
+// damaged says what an operator can do about files that can't be opened.
+func damaged(dir string, err error) error {
+	if pebble.IsCorruptionError(err) || errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return fmt.Errorf("%w: %s: %w; remove the store's directory, and the node gets its state from its peers",
+			ErrDamaged, dir, err)
+	}
+	return fmt.Errorf("%s: %w", dir, err)
+}
+
+// acquire keeps the generation open until release.
+func (g *generation) acquire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.users++
+}
+
+func (g *generation) release() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.users--
+	return g.closeIfIdle()
+}
+
+// retire closes the generation, now or with its last user.
+func (g *generation) retire() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.retired = true
+	return g.closeIfIdle()
+}
+
+func (g *generation) closeIfIdle() error {
+	if !g.retired || g.users > 0 {
+		return nil
+	}
+	err := g.db.Close()
+	if g.discarded != nil {
+		err = errors.Join(err, g.discarded.RemoveAll(g.dir))
+	}
+	close(g.idle)
+	return err
+}
+
+// Sizes that keep a node with a million queued envelopes of 1 KiB under 512 MiB
+// (docs/decisions/0023 has the measurements).
+const (
+	// DefaultCacheBytes bounds Pebble's block cache and memtables together.
+	DefaultCacheBytes = 128 << 20
+	// DefaultMemTableBytes is the size of one memtable, and so about what a
+	// snapshot has to write before it can link files.
+	DefaultMemTableBytes = 8 << 20
+	// maxMemTables is how many memtables may wait for their flush before writes
+	// stall.
+	maxMemTables = 8
+	// l0Compact and l0Stop are depths of level 0: at which it is compacted, and
+	// at which writes stall.
+	l0Compact = 4
+	l0Stop    = 64
+	// bloomBits for each key: one false alarm in a hundred.
+	bloomBits = 10
+	// blockSize of tables, in bytes.
+	blockSize = 32 << 10
+)
+
+// pebbleFormat is pinned: nodes of mixed versions and old snapshots must stay
+// readable. To raise it is a new FormatVersion.
+const pebbleFormat = pebble.FormatTableFormatV6
+
+func (s *Store) pebbleOptions(gen *generation) *pebble.Options {
+	opts := &pebble.Options{
+		FS:                          s.fs,
+		Cache:                       s.cache,
+		DisableWAL:                  true, // the raft log is the write-ahead log
+		FormatMajorVersion:          pebbleFormat,
+		MemTableSize:                s.opts.MemTableBytes,
+		MemTableStopWritesThreshold: maxMemTables,
+		L0CompactionThreshold:       l0Compact,
+		L0StopWritesThreshold:       l0Stop,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Logger:                      pebbleLogger{s},
+		EventListener:               s.events(gen),
+	}
+	for i := range opts.Levels {
+		opts.Levels[i] = pebble.LevelOptions{
+			BlockSize:    blockSize,
+			FilterPolicy: bloom.FilterPolicy(bloomBits),
+			// Bodies are ciphertext: there is nothing to gain.
+			Compression: func() *sstable.CompressionProfile { return sstable.NoCompression },
+		}
+	}
+	return opts
+}
+
+// events hears what Pebble does in the background.
+func (s *Store) events(gen *generation) *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) {
+			s.backgroundFailure(gen, fmt.Errorf("write in the background: %w", err))
+		},
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			s.backgroundFailure(gen, fmt.Errorf("%w: %s: %w", ErrDamaged, info.Path, info.Details))
+		},
+		DiskSlow: func(info vfs.DiskSlowInfo) {
+			s.log.Warn("disk is slow", slog.String("path", info.Path),
+				slog.String("operation", info.OpType.String()), slog.Duration("since", info.Duration))
+		},
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			s.log.Warn("store stalls writes", slog.String("reason", info.Reason))
+		},
+		WriteStallEnd: func() { s.log.Info("store takes writes again") },
+	}
+}
+
+// pebbleLogger passes on Pebble's errors. Its chatter is dropped.
+type pebbleLogger struct{ store *Store }
+
+func (l pebbleLogger) Infof(string, ...any) {}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.store.log.Error("pebble", slog.String("message", fmt.Sprintf(format, args...)))
+}
+
+// Fatalf is called where Pebble can't go on and expects not to return: the
+// manifest can't be written. On a goroutine of Pebble's own the panic ends the
+// process; nothing acknowledged is lost, because the raft log has it.
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.Errorf(format, args...)
+	panic(fatalError{fmt.Errorf("storage can't go on: %s; free disk space or replace the disk, then start the node again",
+		fmt.Sprintf(format, args...))})
+}
+
+type fatalError struct{ error }

@@ -1,0 +1,99 @@
+package fsm
+
+import (
+	"quicproquo/schemas"
+)
+
+// Cluster settings: limits that every node must apply alike, so they are
+// replicated and not configured. docs/settings.md shows this table to people.
+
+// Setting is one row of the table of cluster settings.
+type Setting struct {
+	Name    string
+	Unit    string
+	Default uint64
+	Min     uint64
+	Max     uint64
+	Doc     string
+}
+
+type settingID int
+
+const (
+	queueMaxEnvelopes settingID = iota
+	queueMaxBytes
+	ttlDefaultSecs
+	ttlMaxSecs
+	settingCount
+)
+
+const (
+	day = 24 * 60 * 60 // seconds
+	mib = 1 << 20      // bytes
+)
+
+var settingTable = [settingCount]Setting{
+	queueMaxEnvelopes: {
+		Name: "queue_max_envelopes", Unit: "envelopes", Default: 10_000, Min: 1, Max: 100_000,
+		Doc: "How many envelopes a queue holds. A sender who would bring it over the limit gets QUEUE_FULL; nothing is dropped.",
+	},
+	queueMaxBytes: {
+		Name: "queue_max_bytes", Unit: "bytes", Default: 64 * mib, Min: schemas.MaxBody + schemas.MaxHeader, Max: 1 << 40,
+		Doc: "How many bytes of bodies and headers a queue holds. A shared body counts in every queue that holds it.",
+	},
+	ttlDefaultSecs: {
+		Name: "ttl_default_secs", Unit: "seconds", Default: 30 * day, Min: 60, Max: 3650 * day,
+		Doc: "How long an envelope is kept whose sender asked for no time; ttl_max_secs if that is less.",
+	},
+	ttlMaxSecs: {
+		Name: "ttl_max_secs", Unit: "seconds", Default: 30 * day, Min: 60, Max: 3650 * day,
+		Doc: "The longest time that a sender may ask for.",
+	},
+}
+
+// Settings returns the table of cluster settings.
+func Settings() []Setting { return append([]Setting(nil), settingTable[:]...) }
+
+func settingByName(name string) (settingID, bool) {
+	for id := range settingTable {
+		if settingTable[id].Name == name {
+			return settingID(id), true
+		}
+	}
+	return 0, false
+}
+
+// checkChangeSettings refuses in this order: number of settings; then, setting
+// by setting, name and range.
+func checkChangeSettings(_ state, r *request) refusal {
+	if len(r.settings) > schemas.MaxSettings {
+		return refusal{schemas.Code_messageTooLarge, schemas.MaxSettings}
+	}
+	for _, s := range r.settings {
+		id, ok := settingByName(s.name)
+		if !ok {
+			return refuse(schemas.Code_settingUnknown)
+		}
+		switch row := &settingTable[id]; {
+		case s.value < row.Min:
+			return refusal{schemas.Code_settingRange, row.Min}
+		case s.value > row.Max:
+			return refusal{schemas.Code_settingRange, row.Max}
+		}
+	}
+	return refusal{}
+}
+
+// applyChangeSettings takes the settings in their order. The result counts
+// those whose value became another.
+func applyChangeSettings(tx *Tx, r *request) Result {
+	changed := uint64(0)
+	for _, s := range r.settings {
+		id, _ := settingByName(s.name)
+		if tx.setting(id) != s.value {
+			tx.putSetting(id, s.value)
+			changed++
+		}
+	}
+	return tx.numberResult(changed)
+}

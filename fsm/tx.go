@@ -1,0 +1,374 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"quicproquo/schemas"
+)
+
+// Tx is all that a rule may touch while the log is applied: typed tables, log
+// time, and the queues whose readers are to be woken. Rules see their own
+// writes and those of earlier entries, committed or not.
+//
+// A read that fails and a row that can't be right are remembered in err and give
+// zero values; nothing of the batch is then committed, so rules need no error
+// paths of their own.
+//
+// Owned by Apply, under Store.applying.
+type Tx struct {
+	db    *pebble.DB
+	batch *pebble.Batch
+	// indexed is set once the batch can be read: see readable.
+	indexed bool
+	// dirty has a bit for each table with uncommitted rows that no cache mirrors.
+	dirty   uint16
+	err     error
+	decoder decoder
+	// meta is what the batch has applied, committedMeta what the store has.
+	meta, committedMeta metaRow
+	digest              digester
+	newMarks            []Mark
+	results             resultSlab
+	dedupe              dedupe
+
+	settings [settingCount]uint64
+
+	// queues and bodies mirror the rows of heads and bodyRefs. Changed entries
+	// are in the lists and reach the batch when it is committed.
+	queues      twoGen[QueueID, queueEntry]
+	bodies      twoGen[uint64, bodyEntry]
+	dirtyQueues []*queueEntry
+	dirtyBodies []*bodyEntry
+	bodiesGiven uint64 // shared bodies stored by the command that runs
+
+	key, key2, value []byte // scratch
+}
+
+// queueEntry is a queue's head in memory.
+type queueEntry struct {
+	id QueueID
+	head
+	dirty   bool
+	touched bool
+	// changedFrom is the lowest sequence number whose row the uncommitted batch
+	// has written, 0 for none: rows below it may be read as committed.
+	changedFrom uint64
+}
+
+// bodyEntry is the number of queues that hold a shared body.
+type bodyEntry struct {
+	id    uint64
+	refs  uint64
+	dirty bool
+}
+
+const (
+	// cachedQueues is how many heads each generation of the cache holds: about
+	// 250 bytes each.
+	cachedQueues = 1 << 16
+	// cachedBodies is the same for reference counts: about 80 bytes each.
+	cachedBodies = 1 << 14
+)
+
+var errBroken = errors.New("an invariant of the store is broken")
+
+// brokenf describes a condition that correct code and undamaged files exclude.
+func brokenf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errBroken, fmt.Sprintf(format, args...))
+}
+
+// fail keeps the first error of the batch.
+func (tx *Tx) fail(err error) {
+	if tx.err == nil {
+		tx.err = err
+	}
+}
+
+// now is the log time in milliseconds since 1970. It never goes back.
+func (tx *Tx) now() uint64 { return tx.meta.stamp }
+
+func (tx *Tx) setting(id settingID) uint64 { return tx.settings[id] }
+
+func (tx *Tx) putSetting(id settingID, value uint64) {
+	tx.settings[id] = value
+	tx.set(tableSettings, settingKey(settingTable[id].Name), le.AppendUint64(nil, value))
+}
+
+// queue returns a queue's head for reading and changing; putQueue makes the
+// change count.
+func (tx *Tx) queue(q *QueueID) *queueEntry {
+	if e := tx.queues.get(*q); e != nil {
+		return e
+	}
+	e := &queueEntry{id: *q}
+	tx.key = appendHeadKey(tx.key[:0], q)
+	if row, ok := tx.committed(tx.key); ok {
+		if err := e.decode(row); err != nil {
+			tx.fail(err)
+		}
+	}
+	tx.queues.put(*q, e)
+	return e
+}
+
+func (tx *Tx) queueHead(q *QueueID) head { return tx.queue(q).head }
+
+func (tx *Tx) putQueue(e *queueEntry) {
+	if !e.valid() {
+		tx.fail(brokenf("a queue has the head %+v", e.head))
+	}
+	tx.mark(e)
+	var row [headSize]byte
+	e.encode(row[:])
+	tx.key = appendHeadKey(tx.key[:0], &e.id)
+	tx.digest.row(opSet, tx.key, row[:])
+}
+
+// mark puts a queue on the list of those that the batch changes.
+func (tx *Tx) mark(e *queueEntry) {
+	if !e.dirty {
+		e.dirty = true
+		tx.dirtyQueues = append(tx.dirtyQueues, e)
+	}
+}
+
+// markRow is mark for a change of the queue's row at seq or of rows behind it.
+func (tx *Tx) markRow(e *queueEntry, seq uint64) {
+	tx.mark(e)
+	if e.changedFrom == 0 || seq < e.changedFrom {
+		e.changedFrom = seq
+	}
+}
+
+// touch wakes those who watch the queue, once the batch is committed.
+func (tx *Tx) touch(e *queueEntry) {
+	tx.mark(e)
+	e.touched = true
+}
+
+func (tx *Tx) putEnvelope(h *queueEntry, seq uint64, e *envelopeRow) {
+	tx.key = appendEnvelopeKey(tx.key[:0], &h.id, seq)
+	op := tx.batch.SetDeferred(len(tx.key), e.encodedLen())
+	copy(op.Key, tx.key)
+	e.encode(op.Value)
+	tx.digest.row(opSet, op.Key, op.Value)
+	tx.finish(op)
+	tx.markRow(h, seq)
+}
+
+// deleteEnvelopes removes the rows of [from, to]. A few are deleted one by one:
+// range tombstones are dear while they lie in the memtable (docs/decisions/0023).
+func (tx *Tx) deleteEnvelopes(h *queueEntry, from, to uint64) {
+	if to-from >= maxPointDeletes {
+		tx.key = appendEnvelopeKey(tx.key[:0], &h.id, from)
+		tx.key2 = appendEnvelopeKey(tx.key2[:0], &h.id, to+1)
+		tx.deleteRange(tableEnvelopes, tx.key, tx.key2)
+	} else {
+		for seq := from; seq <= to; seq++ {
+			tx.key = appendEnvelopeKey(tx.key[:0], &h.id, seq)
+			tx.delete(tableEnvelopes, tx.key)
+		}
+	}
+	tx.markRow(h, from)
+}
+
+const maxPointDeletes = 64
+
+// eachEnvelope visits the rows of [from, to] in order until visit returns false.
+// The row is valid during the call only.
+func (tx *Tx) eachEnvelope(h *queueEntry, from, to uint64, visit func(uint64, *envelopeRow) bool) {
+	if from > to {
+		return
+	}
+	reader := pebble.Reader(tx.db)
+	if h.changedFrom != 0 && to >= h.changedFrom {
+		reader = tx.readable()
+	}
+	if err := eachEnvelope(reader, &h.id, from, to, visit); err != nil {
+		tx.fail(err)
+	}
+}
+
+// putBody stores a body that refs queues share and returns its id.
+func (tx *Tx) putBody(body []byte, refs uint64) uint64 {
+	// The number of the command is unique; a command stores one body at most.
+	id := tx.meta.commands
+	if tx.bodiesGiven++; tx.bodiesGiven > 1 {
+		tx.fail(brokenf("command %d stores a second shared body", id))
+	}
+	tx.key = appendBodyKey(tx.key[:0], tableBodies, id)
+	tx.set(tableBodies, tx.key, body)
+	e := &bodyEntry{id: id, refs: refs}
+	tx.bodies.put(id, e)
+	tx.putBodyRefs(e)
+	return id
+}
+
+func (tx *Tx) putBodyRefs(e *bodyEntry) {
+	if !e.dirty {
+		e.dirty = true
+		tx.dirtyBodies = append(tx.dirtyBodies, e)
+	}
+	var row [8]byte
+	le.PutUint64(row[:], e.refs)
+	tx.key = appendBodyKey(tx.key[:0], tableBodyRefs, e.id)
+	tx.digest.row(opSet, tx.key, row[:])
+}
+
+// releaseBody gives up one reference; with the last one the body goes.
+func (tx *Tx) releaseBody(id uint64) {
+	e := tx.bodies.get(id)
+	if e == nil {
+		e = &bodyEntry{id: id}
+		tx.key = appendBodyKey(tx.key[:0], tableBodyRefs, id)
+		if row, ok := tx.committed(tx.key); ok {
+			refs, err := decodeNumber(row)
+			if err != nil {
+				tx.fail(err)
+			}
+			e.refs = refs
+		}
+		tx.bodies.put(id, e)
+	}
+	if e.refs == 0 {
+		tx.fail(brokenf("body %d is released more often than it was shared", id))
+		return
+	}
+	e.refs--
+	tx.putBodyRefs(e)
+	if e.refs == 0 {
+		tx.key = appendBodyKey(tx.key[:0], tableBodies, id)
+		tx.delete(tableBodies, tx.key)
+	}
+}
+
+func (tx *Tx) putDue(bucket uint64, q *QueueID, d *dueRow) {
+	var row [dueRowSize]byte
+	d.encode(row[:])
+	tx.key = appendDueKey(tx.key[:0], bucket, q)
+	tx.set(tableDue, tx.key, row[:])
+}
+
+func (tx *Tx) deleteDue(bucket uint64, q *QueueID) {
+	tx.key = appendDueKey(tx.key[:0], bucket, q)
+	tx.delete(tableDue, tx.key)
+}
+
+// dueQueue is a row of the due table.
+type dueQueue struct {
+	bucket uint64
+	queue  QueueID
+	row    dueRow
+}
+
+// dueQueues returns the first rows of the due table up to a bucket, limit at most.
+func (tx *Tx) dueQueues(bucket, limit uint64) []dueQueue {
+	var list []dueQueue
+	err := eachDue(tx.reader(tableDue), bucket, func(d *dueQueue) bool {
+		list = append(list, *d)
+		return uint64(len(list)) < limit
+	})
+	if err != nil {
+		tx.fail(err)
+	}
+	return list
+}
+
+func (tx *Tx) anyDue(bucket uint64) bool {
+	return len(tx.dueQueues(bucket, 1)) > 0
+}
+
+// The lines below are what the typed tables are made of.
+
+func (tx *Tx) set(t table, key, value []byte) {
+	op := tx.batch.SetDeferred(len(key), len(value))
+	copy(op.Key, key)
+	copy(op.Value, value)
+	tx.digest.row(opSet, key, value)
+	tx.finish(op)
+	tx.dirty |= 1 << t
+}
+
+func (tx *Tx) delete(t table, key []byte) {
+	op := tx.batch.DeleteDeferred(len(key))
+	copy(op.Key, key)
+	tx.digest.row(opDelete, key, nil)
+	tx.finish(op)
+	tx.dirty |= 1 << t
+}
+
+func (tx *Tx) deleteRange(t table, from, to []byte) {
+	op := tx.batch.DeleteRangeDeferred(len(from), len(to))
+	copy(op.Key, from)
+	copy(op.Value, to)
+	tx.digest.row(opDeleteRange, from, to)
+	tx.finish(op)
+	tx.dirty |= 1 << t
+}
+
+func (tx *Tx) finish(op *pebble.DeferredBatchOp) {
+	if err := op.Finish(); err != nil {
+		tx.fail(fmt.Errorf("write to batch: %w", err))
+	}
+}
+
+// committed reads a row that the uncommitted batch can't have changed. The
+// value is valid until the next read.
+func (tx *Tx) committed(key []byte) ([]byte, bool) { return tx.get(tx.db, key) }
+
+func (tx *Tx) get(reader pebble.Reader, key []byte) ([]byte, bool) {
+	value, ok, err := getRow(reader, key, tx.value[:0])
+	if err != nil {
+		tx.fail(err)
+	}
+	tx.value = value
+	return value, ok
+}
+
+// reader returns what shows a table as the rules must see it.
+func (tx *Tx) reader(t table) pebble.Reader {
+	if tx.dirty&(1<<t) == 0 {
+		return tx.db
+	}
+	return tx.readable()
+}
+
+// readable makes the batch one that can be read through to the store. That
+// costs every later write an insertion into an index, so only the rare rule
+// that may read what this very batch has written asks for it.
+func (tx *Tx) readable() pebble.Reader {
+	if !tx.indexed {
+		indexed := tx.db.NewIndexedBatch()
+		if err := indexed.Apply(tx.batch, nil); err != nil {
+			tx.fail(fmt.Errorf("index batch: %w", err))
+		}
+		if err := tx.batch.Close(); err != nil {
+			tx.fail(fmt.Errorf("close batch: %w", err))
+		}
+		tx.batch, tx.indexed = indexed, true
+	}
+	return tx.batch
+}
+
+// numberResult is the result of a command whose results struct is one number.
+func (tx *Tx) numberResult(n uint64) Result { return Result{Data: tx.results.numbers(n)} }
+
+// expireResult is ExpireResults.
+func (tx *Tx) expireResult(removed uint64, more bool) Result {
+	flag := uint64(0)
+	if more {
+		flag = 1
+	}
+	return Result{Data: tx.results.numbers(removed, flag)}
+}
+
+func (tx *Tx) outcomesResult(outcomes []outcome) Result {
+	data, err := encodeOutcomes(outcomes)
+	if err != nil {
+		tx.fail(fmt.Errorf("encode outcomes: %w", err))
+	}
+	return Result{Code: schemas.Code_ok, Data: data}
+}
