@@ -43,6 +43,10 @@ func (s *Store) Apply(logs []Log) ([][]Result, error) {
 // fit in memory twice.
 const maxBatchBytes = 2 << 20
 
+// maxStamp bounds log time, so that sums and generations of it stay in range: the
+// year 10889. A leader whose clock is beyond it is wrong.
+const maxStamp = 1 << 48
+
 func (tx *Tx) applyLogs(s *Store, logs []Log) (results [][]Result, err error) {
 	defer rescue(&err)
 	results = make([][]Result, len(logs))
@@ -55,7 +59,7 @@ func (tx *Tx) applyLogs(s *Store, logs []Log) (results [][]Result, err error) {
 		if results[i], err = tx.applyLog(s, &logs[i]); err != nil {
 			return nil, fmt.Errorf("apply log entry %d: %w", logs[i].Index, err)
 		}
-		if tx.batch.Len() > maxBatchBytes && i+1 < len(logs) {
+		if tx.batch.Len()+len(tx.stage.data) > maxBatchBytes && i+1 < len(logs) {
 			if err := tx.commit(s); err != nil {
 				return nil, err
 			}
@@ -80,7 +84,7 @@ func (tx *Tx) applyLog(s *Store, log *Log) ([]Result, error) {
 	}
 	results := make([]Result, entries.Len())
 	before := tx.meta.commands
-	tx.meta.index, tx.meta.stamp = log.Index, max(batch.StampMs(), tx.meta.stamp)
+	tx.meta.index, tx.meta.stamp = log.Index, max(tx.meta.stamp, min(batch.StampMs(), maxStamp))
 	tx.digest.begin(tx.meta.digest, tx.meta.index, tx.meta.stamp)
 	tx.advanceDedupe()
 	for i := range results {
@@ -138,7 +142,7 @@ func (tx *Tx) decide(c *command, r *request) Result {
 
 func (tx *Tx) begin() {
 	tx.batch = tx.db.NewBatch(pebble.WithMaxRetainedSizeBytes(2 * maxBatchBytes))
-	tx.indexed, tx.dirty = false, 0
+	tx.indexed, tx.dirty, tx.lastQueue = false, 0, nil
 }
 
 // abandon gives up what was not committed. The caches are of no use then, but
@@ -153,23 +157,20 @@ func (tx *Tx) abandon() {
 // commit writes the batch, with the heads and counts that it changed and with
 // the applied index, and then lets readers know.
 func (tx *Tx) commit(s *Store) error {
-	if tx.batch.Empty() && tx.meta == tx.committedMeta {
+	if tx.meta == tx.committedMeta {
 		return nil
 	}
 	for _, e := range tx.dirtyQueues {
 		tx.key = appendHeadKey(tx.key[:0], &e.id)
-		op := tx.batch.SetDeferred(len(tx.key), headSize)
-		copy(op.Key, tx.key)
-		e.encode(op.Value)
-		tx.finish(op)
+		_, row := tx.stage.set(tx.key, headSize)
+		e.encode(row)
 	}
 	for _, e := range tx.dirtyBodies {
 		tx.writeBodyRefs(e)
 	}
-	op := tx.batch.SetDeferred(1, metaRowSize)
-	op.Key[0] = byte(tableMeta)
-	tx.meta.encode(op.Value)
-	tx.finish(op)
+	_, row := tx.stage.set(metaKey(), metaRowSize)
+	tx.meta.encode(row)
+	tx.flushStage()
 	if tx.err != nil {
 		return tx.err
 	}
@@ -188,15 +189,11 @@ func (tx *Tx) commit(s *Store) error {
 func (tx *Tx) writeBodyRefs(e *bodyEntry) {
 	tx.key = appendBodyKey(tx.key[:0], tableBodyRefs, e.id)
 	if e.refs == 0 {
-		op := tx.batch.DeleteDeferred(len(tx.key))
-		copy(op.Key, tx.key)
-		tx.finish(op)
+		tx.stage.add(opDelete, tx.key, 0)
 		return
 	}
-	op := tx.batch.SetDeferred(len(tx.key), 8)
-	copy(op.Key, tx.key)
-	le.PutUint64(op.Value, e.refs)
-	tx.finish(op)
+	_, row := tx.stage.set(tx.key, 8)
+	le.PutUint64(row, e.refs)
 }
 
 // settle wakes the watchers of touched queues and makes the caches mirror the

@@ -105,11 +105,9 @@ func (tx *Tx) recorded(r *request) (Result, bool) {
 func (tx *Tx) record(result Result) {
 	d := &tx.dedupe
 	tx.key = append(appendDedupePrefix(tx.key[:0], d.newest), d.key...)
-	op := tx.batch.SetDeferred(len(tx.key), outcomeFixed+len(result.Data))
-	copy(op.Key, tx.key)
-	encodeOutcome(op.Value, &result)
-	tx.digest.row(opSet, op.Key, op.Value)
-	tx.finish(op)
+	key, value := tx.stage.set(tx.key, outcomeFixed+len(result.Data))
+	encodeOutcome(value, &result)
+	tx.digest.row(opSet, key, value)
 	if f := *d.filter(d.newest); f != nil {
 		f.add(d.hash)
 	}

@@ -1,7 +1,5 @@
 package fsm
 
-import "math"
-
 // Removal by age, on log time. The leader proposes expire when View.ExpiryDue
 // says so; every node then removes the same envelopes.
 //
@@ -33,8 +31,7 @@ func expiry(tx *Tx, ttlSecs uint32) uint64 {
 	if ttl == 0 {
 		ttl = min(tx.setting(ttlDefaultSecs), tx.setting(ttlMaxSecs))
 	}
-	ms := ttl * 1000
-	return tx.now() + min(ms, math.MaxUint64-tx.now())
+	return tx.now() + ttl*1000
 }
 
 // schedule makes room in the due table for an envelope that is about to take

@@ -12,7 +12,7 @@ import (
 //
 //	meta       0                                  → metaRow
 //	settings   1 name                             → value, 8 bytes
-//	dedupe     2 generation:8 requestID actor     → code, value, results
+//	dedupe     2 generation:4 requestID actor     → code, value, results
 //	heads      3 queue                            → head
 //	envelopes  4 queue seq:8                      → envelopeRow
 //	bodies     5 bodyID:8                         → a body that several queues share
@@ -97,5 +97,5 @@ func appendDueKey(key []byte, bucket uint64, q *QueueID) []byte {
 
 // appendDedupePrefix begins every key of one generation.
 func appendDedupePrefix(key []byte, generation uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(key, byte(tableDedupe)), generation)
+	return binary.BigEndian.AppendUint32(append(key, byte(tableDedupe)), uint32(generation))
 }

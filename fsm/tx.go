@@ -21,6 +21,7 @@ import (
 type Tx struct {
 	db    *pebble.DB
 	batch *pebble.Batch
+	stage stage // what has not reached the batch yet
 	// indexed is set once the batch can be read: see readable.
 	indexed bool
 	// dirty has a bit for each table with uncommitted rows that no cache mirrors.
@@ -40,6 +41,7 @@ type Tx struct {
 	// are in the lists and reach the batch when it is committed.
 	queues      twoGen[QueueID, queueEntry]
 	bodies      twoGen[uint64, bodyEntry]
+	lastQueue   *queueEntry // of this batch
 	dirtyQueues []*queueEntry
 	dirtyBodies []*bodyEntry
 	bodiesGiven uint64 // shared bodies stored by the command that runs
@@ -100,9 +102,19 @@ func (tx *Tx) putSetting(id settingID, value uint64) {
 // queue returns a queue's head for reading and changing; putQueue makes the
 // change count.
 func (tx *Tx) queue(q *QueueID) *queueEntry {
-	if e := tx.queues.get(*q); e != nil {
-		return e
+	// A check and then its command ask for the same queue.
+	if tx.lastQueue != nil && tx.lastQueue.id == *q {
+		return tx.lastQueue
 	}
+	e := tx.queues.get(*q)
+	if e == nil {
+		e = tx.loadQueue(q)
+	}
+	tx.lastQueue = e
+	return e
+}
+
+func (tx *Tx) loadQueue(q *QueueID) *queueEntry {
 	e := &queueEntry{id: *q}
 	tx.key = appendHeadKey(tx.key[:0], q)
 	if row, ok := tx.committed(tx.key); ok {
@@ -151,11 +163,9 @@ func (tx *Tx) touch(e *queueEntry) {
 
 func (tx *Tx) putEnvelope(h *queueEntry, seq uint64, e *envelopeRow) {
 	tx.key = appendEnvelopeKey(tx.key[:0], &h.id, seq)
-	op := tx.batch.SetDeferred(len(tx.key), e.encodedLen())
-	copy(op.Key, tx.key)
-	e.encode(op.Value)
-	tx.digest.row(opSet, op.Key, op.Value)
-	tx.finish(op)
+	key, value := tx.stage.set(tx.key, e.encodedLen())
+	e.encode(value)
+	tx.digest.row(opSet, key, value)
 	tx.markRow(h, seq)
 }
 
@@ -284,34 +294,32 @@ func (tx *Tx) anyDue(bucket uint64) bool {
 // The lines below are what the typed tables are made of.
 
 func (tx *Tx) set(t table, key, value []byte) {
-	op := tx.batch.SetDeferred(len(key), len(value))
-	copy(op.Key, key)
-	copy(op.Value, value)
+	_, room := tx.stage.set(key, len(value))
+	copy(room, value)
 	tx.digest.row(opSet, key, value)
-	tx.finish(op)
 	tx.dirty |= 1 << t
 }
 
 func (tx *Tx) delete(t table, key []byte) {
-	op := tx.batch.DeleteDeferred(len(key))
-	copy(op.Key, key)
+	tx.stage.add(opDelete, key, 0)
 	tx.digest.row(opDelete, key, nil)
-	tx.finish(op)
 	tx.dirty |= 1 << t
 }
 
+// deleteRange removes the rows from a key to before another. What was written
+// before must reach the batch before it, what is written later after it.
 func (tx *Tx) deleteRange(t table, from, to []byte) {
-	op := tx.batch.DeleteRangeDeferred(len(from), len(to))
-	copy(op.Key, from)
-	copy(op.Value, to)
+	tx.flushStage()
+	if err := tx.batch.DeleteRange(from, to, nil); err != nil {
+		tx.fail(fmt.Errorf("write to batch: %w", err))
+	}
 	tx.digest.row(opDeleteRange, from, to)
-	tx.finish(op)
 	tx.dirty |= 1 << t
 }
 
-func (tx *Tx) finish(op *pebble.DeferredBatchOp) {
-	if err := op.Finish(); err != nil {
-		tx.fail(fmt.Errorf("write to batch: %w", err))
+func (tx *Tx) flushStage() {
+	if err := tx.stage.flush(tx.batch); err != nil {
+		tx.fail(err)
 	}
 }
 
@@ -340,6 +348,7 @@ func (tx *Tx) reader(t table) pebble.Reader {
 // costs every later write an insertion into an index, so only the rare rule
 // that may read what this very batch has written asks for it.
 func (tx *Tx) readable() pebble.Reader {
+	tx.flushStage()
 	if !tx.indexed {
 		indexed := tx.db.NewIndexedBatch()
 		if err := indexed.Apply(tx.batch, nil); err != nil {

@@ -1,0 +1,102 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// stage collects the rows that a batch writes and hands them to Pebble in the
+// order of their keys: the memtable is a skiplist, and a run of neighbours costs
+// about half of what keys in random order do (docs/decisions/0023).
+type stage struct {
+	data []byte // keys and values, one after the other
+	ops  []stagedOp
+}
+
+// stagedOp is a row in stage.data: the key, and right behind it the value.
+type stagedOp struct {
+	// prefix is the beginning of the key, as a number that sorts like it.
+	prefix   uint64
+	offset   uint32
+	keyLen   uint16
+	op       byte
+	valueLen uint32
+	order    uint32 // rows of the same key keep their order
+}
+
+// set appends a row and returns its key as staged and its value to be filled in,
+// both valid until the next row.
+func (s *stage) set(key []byte, valueLen int) (stagedKey, value []byte) {
+	return s.add(opSet, key, valueLen)
+}
+
+func (s *stage) add(op byte, key []byte, valueLen int) (stagedKey, value []byte) {
+	from := len(s.data)
+	s.data = append(s.data, key...)
+	mid := len(s.data)
+	s.data = slices.Grow(s.data, valueLen)[:mid+valueLen]
+	s.ops = append(s.ops, stagedOp{
+		prefix: sortPrefix(key), offset: uint32(from), keyLen: uint16(len(key)),
+		op: op, valueLen: uint32(valueLen), order: uint32(len(s.ops)),
+	})
+	return s.data[from:mid:mid], s.data[mid:]
+}
+
+func (s *stage) key(op *stagedOp) []byte {
+	return s.data[op.offset : op.offset+uint32(op.keyLen)]
+}
+
+func (s *stage) value(op *stagedOp) []byte {
+	from := op.offset + uint32(op.keyLen)
+	return s.data[from : from+op.valueLen]
+}
+
+func sortPrefix(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var padded [8]byte
+	copy(padded[:], key)
+	return binary.BigEndian.Uint64(padded[:])
+}
+
+// flush writes what was collected to a batch and starts anew.
+func (s *stage) flush(batch *pebble.Batch) error {
+	slices.SortFunc(s.ops, s.compare)
+	for i := range s.ops {
+		if err := s.write(batch, &s.ops[i]); err != nil {
+			return fmt.Errorf("write to batch: %w", err)
+		}
+	}
+	s.data, s.ops = s.data[:0], s.ops[:0]
+	return nil
+}
+
+func (s *stage) compare(a, b stagedOp) int {
+	if a.prefix != b.prefix {
+		if a.prefix < b.prefix {
+			return -1
+		}
+		return 1
+	}
+	if c := bytes.Compare(s.key(&a), s.key(&b)); c != 0 {
+		return c
+	}
+	return int(a.order) - int(b.order)
+}
+
+func (s *stage) write(batch *pebble.Batch, op *stagedOp) error {
+	if op.op == opDelete {
+		deferred := batch.DeleteDeferred(int(op.keyLen))
+		copy(deferred.Key, s.key(op))
+		return deferred.Finish()
+	}
+	deferred := batch.SetDeferred(int(op.keyLen), int(op.valueLen))
+	copy(deferred.Key, s.key(op))
+	copy(deferred.Value, s.value(op))
+	return deferred.Finish()
+}
