@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"capnproto.org/go/capnp/v3"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
@@ -45,7 +46,7 @@ func newID(n int) []byte { return fmt.Appendf(nil, "request %08d", n)[:16] }
 
 func (b entryBuilder) frame(t testing.TB, fill func(schemas.Entry) error) []byte {
 	t.Helper()
-	msg, seg := schemas.NewMessage(4096)
+	msg, seg := capnp.NewSingleSegmentMessage(nil)
 	entry, err := schemas.NewRootEntry(seg)
 	must(t, err)
 	entry.SetVersion(schemas.EntryVersion)
