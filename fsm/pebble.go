@@ -79,22 +79,26 @@ func (s *Store) openGeneration(number uint64, mayCreate bool) (*generation, erro
 	return gen, nil
 }
 
-// openPebble turns the panic of pebbleLogger.Fatalf into an error: a database
-// that does not open endangers nobody.
+// openPebble turns panics over the disk into errors: a database that does not
+// open endangers nobody.
 func openPebble(dir string, opts *pebble.Options) (db *pebble.DB, err error) {
 	defer rescue(&err)
 	return pebble.Open(dir, opts)
 }
 
-// rescue recovers from a fatalError and lets every other panic pass.
+// rescue recovers from panics over the disk: pebbleLogger.Fatalf's, and those
+// of a marker whose directory can't be synced. Every other panic passes.
 func rescue(err *error) {
-	switch r := recover().(type) {
-	case nil:
-	case fatalError:
-		*err = r.error
-	default:
+	r := recover()
+	if r == nil {
+		return
+	}
+	failure, ok := r.(error)
+	var bug interface{ RuntimeError() }
+	if !ok || errors.As(failure, &bug) {
 		panic(r)
 	}
+	*err = failure
 }
 
 // backgroundFailure hears of failures that no call will return. Those of a
@@ -181,7 +185,7 @@ const pebbleFormat = pebble.FormatTableFormatV6
 
 func (s *Store) pebbleOptions(gen *generation) *pebble.Options {
 	opts := &pebble.Options{
-		FS:                          s.fs,
+		FS:                          s.opts.FS, // nil: the operating system's, watched for slowness
 		Cache:                       s.cache,
 		DisableWAL:                  true, // the raft log is the write-ahead log
 		FormatMajorVersion:          pebbleFormat,
@@ -238,8 +242,10 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 // process; nothing acknowledged is lost, because the raft log has it.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	l.Errorf(format, args...)
-	panic(fatalError{fmt.Errorf("storage can't go on: %s; free disk space or replace the disk, then start the node again",
-		fmt.Sprintf(format, args...))})
+	err := fmt.Errorf("storage can't go on: %s; free disk space or replace the disk, then start the node again",
+		fmt.Sprintf(format, args...))
+	if l.store.opts.fatal != nil {
+		l.store.opts.fatal(err)
+	}
+	panic(err)
 }
-
-type fatalError struct{ error }

@@ -37,7 +37,9 @@ func (s *Store) restore(dir string) error {
 		return err
 	}
 	before := s.current()
-	number := before.number + 1
+	// No two attempts share a directory: one that failed may still be locked.
+	s.restores++
+	number := s.first + s.restores
 	if err := s.importFiles(&info, dir, s.generationDir(number)); err != nil {
 		return errors.Join(err, s.fs.RemoveAll(s.generationDir(number)))
 	}
@@ -124,11 +126,11 @@ func (s *Store) openSnapshot(info *SnapshotInfo, number uint64) (*generation, *T
 // marker is moved back; if that fails too nobody can say which state the next
 // Open will find, and the store stops.
 func (s *Store) switchTo(gen, before *generation) error {
-	err := s.marker.Move(formatMarker(gen.number))
+	err := s.moveMarker(gen.number)
 	if err == nil {
 		return nil
 	}
-	if back := s.marker.Move(formatMarker(before.number)); back != nil {
+	if back := s.moveMarker(before.number); back != nil {
 		return s.fail(fmt.Errorf("switch to restored state: %w", errors.Join(err, back, gen.db.Close())))
 	}
 	return errors.Join(err, gen.db.Close(), s.fs.RemoveAll(gen.dir))

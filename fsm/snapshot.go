@@ -69,8 +69,8 @@ func (s *Store) Checkpoint(dir string) (info SnapshotInfo, err error) {
 	if err := gen.db.Flush(); err != nil {
 		return info, fmt.Errorf("make snapshot %s: flush: %w", dir, err)
 	}
-	if err := gen.db.Checkpoint(dir); err != nil {
-		return info, fmt.Errorf("make snapshot %s: %w", dir, err)
+	if err := gen.checkpoint(dir); err != nil {
+		return info, errors.Join(fmt.Errorf("make snapshot %s: %w", dir, err), s.fs.RemoveAll(dir))
 	}
 	if info, err = s.describe(dir); err == nil {
 		err = WriteSnapshotInfo(s.fs, dir, info)
@@ -80,6 +80,11 @@ func (s *Store) Checkpoint(dir string) (info SnapshotInfo, err error) {
 		return SnapshotInfo{}, errors.Join(err, s.fs.RemoveAll(dir))
 	}
 	return info, nil
+}
+
+func (g *generation) checkpoint(dir string) (err error) {
+	defer rescue(&err)
+	return g.db.Checkpoint(dir)
 }
 
 // describe reads from the checkpoint itself what it holds.

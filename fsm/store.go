@@ -44,7 +44,8 @@ type Options struct {
 	// Logger hears of slow disks, stalls and errors; nil: nobody does.
 	Logger *slog.Logger
 
-	filterWords int // tests make the filters of dedupe small
+	filterWords int         // tests make the filters of dedupe small
+	fatal       func(error) // tests hear of what would end the process
 }
 
 // Store is the replicated state on this node's disk. All methods are safe for
@@ -56,11 +57,13 @@ type Store struct {
 	cache *pebble.Cache
 
 	// applying serializes those who change the store: Apply, Restore and Close.
-	// It guards tx, opener and marker.
+	// It guards tx, opener, marker and restores.
 	applying sync.Mutex
 	tx       *Tx
 	opener   schemas.Reader
 	marker   *atomicfs.Marker
+	first    uint64 // generation that Open found; constant
+	restores uint64 // attempts since, successful or not
 
 	index   atomic.Uint64 // last applied; changes under mu
 	watches watches
@@ -82,8 +85,11 @@ type Store struct {
 func Open(opts Options) (*Store, error) {
 	opts.setDefaults()
 	s := &Store{
-		opts: opts, log: opts.Logger, fs: opts.FS,
+		opts: opts, log: opts.Logger, fs: vfs.Default,
 		cache: pebble.NewCache(opts.CacheBytes), stopped: make(chan struct{}),
+	}
+	if opts.FS != nil {
+		s.fs = opts.FS
 	}
 	if err := s.open(); err != nil {
 		if s.marker != nil {
@@ -96,9 +102,6 @@ func Open(opts Options) (*Store, error) {
 }
 
 func (o *Options) setDefaults() {
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
@@ -126,6 +129,7 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
+	s.first = number
 	gen, err := s.openGeneration(number, name == "")
 	if err != nil {
 		return err
@@ -149,7 +153,14 @@ func (s *Store) adopt(tx *Tx) error {
 		return fmt.Errorf("%w: it holds state up to log entry %d but its %s file is missing; "+
 			"remove the directory, and the node gets its state from its peers", ErrDamaged, tx.meta.index, markerName)
 	}
-	return s.marker.Move(formatMarker(1))
+	return s.moveMarker(1)
+}
+
+// moveMarker names the generation that the next Open opens. If it fails it may
+// still have happened.
+func (s *Store) moveMarker(generation uint64) (err error) {
+	defer rescue(&err)
+	return s.marker.Move(formatMarker(generation))
 }
 
 // newTx reads what Apply keeps in memory.
