@@ -1,0 +1,220 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+	"github.com/quic-go/quic-go"
+
+	"quicproquo/schemas"
+)
+
+// message is a call's request and the last response to it, with the memory of
+// both. It belongs to the goroutine of its call.
+type message struct {
+	out     capnp.Message
+	request schemas.Request
+	sent    []byte // the request, framed
+
+	head     [frameHead]byte // the response's first word
+	received []byte          // the response, framed
+	reader   schemas.Reader
+	response schemas.Response
+}
+
+// frameHead is the size of the segment table of a message of one segment.
+const frameHead = 8
+
+var messagePool = sync.Pool{New: func() any { return new(message) }}
+
+func newMessage() *message {
+	m, ok := messagePool.Get().(*message)
+	if !ok {
+		panic("the pool of messages holds messages only")
+	}
+	return m
+}
+
+func (m *message) release() {
+	m.out.Release()
+	m.request, m.response = schemas.Request{}, schemas.Response{}
+	if cap(m.sent) > keptBuffer {
+		m.sent = nil
+	}
+	if cap(m.received) > keptBuffer {
+		m.received = nil
+	}
+	messagePool.Put(m)
+}
+
+// Errors of an exchange.
+var (
+	errSilent   = errors.New("the node does not acknowledge the request")
+	errResponse = errors.New("the node's response can't be read")
+)
+
+// exchange sends the request on a stream of the link and reads the response. It
+// tells whether the request may have reached the node. A call that is cancelled
+// or late resets its stream, which cancels it on the node.
+func (m *message) exchange(ctx context.Context, l *link, deadline time.Time) (sent bool, err error) {
+	if err := m.encode(); err != nil {
+		return false, err
+	}
+	s, err := l.get(ctx)
+	if err != nil {
+		return false, fmt.Errorf("open a stream to %s: %w", l.at.address, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.SetDeadline(time.Unix(1, 0)) })
+	err = m.roundTrip(ctx, l, s, deadline)
+	if stop() && err == nil {
+		l.put(s)
+	} else {
+		l.discard(s)
+	}
+	if err != nil {
+		return true, fmt.Errorf("call %s: %w", l.at.address, err)
+	}
+	return true, nil
+}
+
+func (m *message) encode() error {
+	seg, err := m.out.Segment(0)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	data := seg.Data()
+	if len(data)+frameHead > schemas.MaxRequest {
+		return &Error{
+			Code: schemas.Code_messageTooLarge, Value: schemas.MaxRequest,
+			Message: schemas.Code_messageTooLarge.Doc().Meaning,
+		}
+	}
+	m.sent = binary.LittleEndian.AppendUint32(m.sent[:0], 0)
+	m.sent = binary.LittleEndian.AppendUint32(m.sent, uint32(len(data)/8))
+	m.sent = append(m.sent, data...)
+	return nil
+}
+
+func (m *message) roundTrip(ctx context.Context, l *link, s *quic.Stream, deadline time.Time) error {
+	if err := s.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	if ctx.Err() != nil { // its deadline may have been overwritten
+		return ctx.Err()
+	}
+	if _, err := s.Write(m.sent); err != nil {
+		return orContext(ctx, err)
+	}
+	if err := m.awaitHead(ctx, l, s, deadline); err != nil {
+		return orContext(ctx, err)
+	}
+	frame, err := schemas.ReadFrame(io.MultiReader(newHead(m.head[:]), s), schemas.MaxResponse, m.received)
+	if err != nil {
+		return orContext(ctx, err)
+	}
+	m.received = frame
+	return m.open()
+}
+
+// orContext prefers the caller's reason over what it did to the stream.
+func orContext(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// awaitHead waits for the first word of the response. A node that lets the
+// request go without any packet in return is taken for dead long before the
+// call's time is over.
+func (m *message) awaitHead(ctx context.Context, l *link, s *quic.Stream, deadline time.Time) error {
+	heard := l.conn.ConnectionStats().PacketsReceived
+	since := time.Now()
+	patience := silence
+	for have := 0; have < frameHead; {
+		until := since.Add(patience)
+		if until.After(deadline) {
+			until = deadline
+		}
+		if err := s.SetReadDeadline(until); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n, err := s.Read(m.head[have:])
+		have += n
+		switch {
+		case err == nil || have == frameHead:
+		case !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !time.Now().Before(deadline):
+			return err
+		case l.conn.ConnectionStats().PacketsReceived == heard:
+			return errSilent
+		default:
+			// It lives, and works on the call. From now on it acknowledges
+			// keep-alives only.
+			heard = l.conn.ConnectionStats().PacketsReceived
+			since, patience = time.Now(), keepAlive+2*silence
+		}
+	}
+	if err := s.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	return ctx.Err() // its deadline may have been overwritten
+}
+
+// newHead reads a copy of the head, which ReadFrame may overwrite.
+func newHead(head []byte) io.Reader { return &headReader{head} }
+
+type headReader struct{ rest []byte }
+
+func (r *headReader) Read(buf []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(buf, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// open reads the response's root.
+func (m *message) open() error {
+	msg, err := m.reader.Open(m.received)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errResponse, err)
+	}
+	if m.response, err = schemas.ReadRootResponse(msg); err != nil {
+		return fmt.Errorf("%w: %w", errResponse, err)
+	}
+	return nil
+}
+
+// failure returns the response's error, nil for results.
+func (m *message) failure() error {
+	switch m.response.Which() {
+	case schemas.Response_Which_results:
+		return nil
+	case schemas.Response_Which_error:
+		from, err := m.response.Error()
+		if err != nil {
+			return fmt.Errorf("%w: %w", errResponse, err)
+		}
+		text, err := from.Message_()
+		if err != nil {
+			text = from.Code().Doc().Meaning
+		}
+		return &Error{
+			Code: from.Code(), Message: text, Value: from.Value(),
+			RetryAfter: time.Duration(from.RetryAfterMs()) * time.Millisecond,
+		}
+	default:
+		return fmt.Errorf("%w: it is of a kind that this version does not know", errResponse)
+	}
+}

@@ -1,0 +1,172 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+
+	"quicproquo/schemas"
+)
+
+// Request says how a method is called.
+type Request struct {
+	// Method is its ordinal in NodeService.
+	Method uint16
+	// Write marks a method that changes something. It gets a request id and is
+	// applied once at most.
+	Write bool
+	// ID is the request id of a write, 16 bytes; nil makes a random one. Give
+	// it to repeat a write whose outcome an earlier call could not learn.
+	ID []byte
+	// Linearizable makes a read see every write that was acknowledged anywhere
+	// before it. Without, it sees at least what this Conn has seen.
+	Linearizable bool
+}
+
+// Call is one logical call, however many attempts it takes. Typed methods are a
+// few lines around it.
+//
+// newParams and fill make the method's parameters (fill may be nil); read gets
+// its results and must copy what it keeps: the memory is used again. Call
+// repeats the call within ctx as the code table allows, ten seconds if ctx has no
+// deadline. Errors of calls are *Error; read's errors come back as they are.
+func Call[P, R ~capnp.StructKind](
+	ctx context.Context, c *Conn, request Request,
+	newParams func(*capnp.Segment) (P, error), fill func(P) error, read func(R) error,
+) error {
+	m := newMessage()
+	defer m.release()
+	if err := m.begin(&request); err != nil {
+		return err
+	}
+	params, err := newParams(m.request.Segment())
+	if err != nil {
+		return fmt.Errorf("make parameters: %w", err)
+	}
+	if fill != nil {
+		if err := fill(params); err != nil {
+			return fmt.Errorf("fill parameters: %w", err)
+		}
+	}
+	if err := m.request.SetParams(capnp.Struct(params).ToPtr()); err != nil {
+		return fmt.Errorf("set parameters: %w", err)
+	}
+	if err := c.do(ctx, &request, m); err != nil {
+		return err
+	}
+	results, err := m.response.Results()
+	if err != nil {
+		return fmt.Errorf("read results: %w", err)
+	}
+	return read(R(results.Struct()))
+}
+
+// begin starts the request's message; a write gets its id here, once.
+func (m *message) begin(request *Request) error {
+	if request.Write && request.ID == nil {
+		request.ID = make([]byte, schemas.RequestIDSize)
+		rand.Read(request.ID)
+	}
+	if n := len(request.ID); n != 0 && n != schemas.RequestIDSize {
+		return fmt.Errorf("request id has %d bytes, not %d", n, schemas.RequestIDSize)
+	}
+	seg, err := m.out.Reset(capnp.SingleSegment(nil))
+	if err != nil {
+		return fmt.Errorf("begin request: %w", err)
+	}
+	if m.request, err = schemas.NewRootRequest(seg); err != nil {
+		return fmt.Errorf("begin request: %w", err)
+	}
+	m.request.SetMethod(request.Method)
+	m.request.SetLinearizable(request.Linearizable)
+	return m.request.SetRequestId(request.ID)
+}
+
+// do makes attempts until one gives results, which are then in m.
+func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(schemas.DefaultCallTimeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	h := history{request: request, pause: retryPause}
+	for {
+		l, o := c.attempt(ctx, deadline, m)
+		if o.err == nil {
+			return nil
+		}
+		next := h.judge(o, time.Until(deadline))
+		if c.closing() {
+			next.stop = true
+		}
+		if next.stop || ctx.Err() != nil {
+			return h.verdict(ctx)
+		}
+		c.move(ctx, l, o, next, &h)
+	}
+}
+
+// attempt sends the request once and reads what comes back into m. The link is
+// nil when there was none.
+func (c *Conn) attempt(ctx context.Context, deadline time.Time, m *message) (*link, outcome) {
+	l, err := c.connect(ctx)
+	if err != nil {
+		return nil, outcome{err: err}
+	}
+	defer l.release()
+	budget := c.budget(l, time.Until(deadline))
+	m.request.SetSeen(c.Seen())
+	m.request.SetTimeoutMs(uint32(max(budget.Milliseconds(), 1)))
+	sent, err := m.exchange(ctx, l, time.Now().Add(min(budget+answerSlack, time.Until(deadline))))
+	if err != nil {
+		return l, outcome{err: err, sent: sent}
+	}
+	c.Observe(m.response.Index())
+	err = m.failure()
+	if e, is := errors.AsType[*Error](err); !is || e.Code.Doc().Retry != schemas.Retry_elsewhere {
+		c.endpoints.worked(l.at)
+	}
+	return l, outcome{err: err, sent: true}
+}
+
+// budget is the time that one node gets: half of what is left while there is
+// another to try, so that one that is stuck does not use up all of it.
+func (c *Conn) budget(l *link, left time.Duration) time.Duration {
+	budget := left
+	if c.endpoints.another(l.at, time.Now()) {
+		budget = max(left/2, min(left, minAttempt))
+	}
+	return min(budget, schemas.MaxCallTimeout)
+}
+
+// answerSlack is how much longer than the node is told the client waits, so that
+// the node's own answer about its time comes first.
+const answerSlack = 250 * time.Millisecond
+
+// move goes to where the next attempt is made, and waits if it must.
+func (c *Conn) move(ctx context.Context, l *link, o outcome, next step, h *history) {
+	if l != nil && next.elsewhere {
+		// The only node there is keeps its connection while it answers.
+		if !answered(o.err) || c.endpoints.size() > 1 {
+			c.abandon(l, next.pause)
+		}
+		if c.endpoints.another(l.at, time.Now()) {
+			return
+		}
+	}
+	timer := time.NewTimer(max(next.pause, h.backoff()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
+}
+
+func (c *Conn) closing() bool { return c.ctx.Err() != nil }

@@ -1,0 +1,149 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/quic-go/quic-go"
+
+	"quicproquo/crypto/tlsid"
+)
+
+// Options say which cluster, and how.
+type Options struct {
+	// Endpoints are the nodes, HOST:PORT each. One is enough to begin with, all
+	// of them survive the loss of any.
+	Endpoints []string
+	// TLS says whom to trust: tlsid.ClientDialConfig pins a cluster's CA. It is
+	// cloned; version and ALPN are set here. Without ServerName the endpoint's
+	// host must stand in the node's certificate.
+	TLS *tls.Config
+	// PacketConn is the socket to use. Conn owns it from here on, also when
+	// Open fails.
+	PacketConn net.PacketConn
+	// Resolve finds an endpoint's address; nil asks the system's resolver.
+	Resolve func(ctx context.Context, endpoint string) (net.Addr, error)
+	// Seen is the highest log index that the program has seen before, so that
+	// a program that was restarted does not go back in time.
+	Seen   uint64
+	Logger *slog.Logger
+}
+
+// Conn is a connection to a cluster. It dials when it is first needed and moves
+// to another node when one fails. All methods are safe for concurrent use.
+//
+// mu guards link, dialing and closed; everything else is set by Open.
+type Conn struct {
+	options   Options
+	log       *slog.Logger
+	quic      *quic.Config
+	transport *quic.Transport
+	endpoints *endpoints
+	seen      atomic.Uint64
+
+	// ctx ends when the Conn closes. tasks are the dialers.
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu      sync.Mutex
+	link    *link    // where calls go; nil before the first
+	dialing *dialing // under way, or nil
+	closed  bool
+}
+
+// Open returns a Conn to the cluster of these endpoints. It sends nothing yet.
+func Open(options Options) (*Conn, error) {
+	if options.PacketConn == nil {
+		return nil, errors.New("open client: a packet connection is needed")
+	}
+	book, err := newEndpoints(options.Endpoints)
+	if err == nil && options.TLS == nil {
+		err = errors.New("a TLS configuration is needed: see tlsid.ClientDialConfig")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open client: %w", err), options.PacketConn.Close())
+	}
+	if options.Resolve == nil {
+		options.Resolve = resolve
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	options.TLS = clientTLS(options.TLS)
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Conn{
+		options: options, log: options.Logger, quic: quicConfig(), endpoints: book,
+		transport: &quic.Transport{Conn: options.PacketConn},
+		ctx:       ctx, cancel: cancel,
+	}
+	c.seen.Store(options.Seen)
+	return c, nil
+}
+
+// clientTLS sets what the protocol prescribes.
+func clientTLS(from *tls.Config) *tls.Config {
+	config := from.Clone()
+	config.MinVersion = tls.VersionTLS13
+	config.NextProtos = []string{tlsid.ALPNClient}
+	return config
+}
+
+func quicConfig() *quic.Config {
+	return &quic.Config{
+		HandshakeIdleTimeout:  dialTimeout,
+		MaxIdleTimeout:        idleTimeout,
+		KeepAlivePeriod:       keepAlive,
+		MaxIncomingStreams:    -1, // nodes open none
+		MaxIncomingUniStreams: -1,
+	}
+}
+
+// Seen returns the highest log index that an answer has reflected so far. A
+// program that keeps it gives it to Open the next time.
+func (c *Conn) Seen() uint64 { return c.seen.Load() }
+
+// Observe raises Seen to an index that the program has learned elsewhere, such
+// as from another device. It never lowers it.
+func (c *Conn) Observe(index uint64) {
+	for {
+		have := c.seen.Load()
+		if index <= have || c.seen.CompareAndSwap(have, index) {
+			return
+		}
+	}
+}
+
+// Endpoint returns the node that calls go to now, empty while there is none.
+func (c *Conn) Endpoint() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == nil || !c.link.alive() {
+		return ""
+	}
+	return c.link.at.address
+}
+
+// Close ends every call that is on its way, closes the socket and returns when
+// all goroutines have ended.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	closed := c.closed
+	c.closed = true
+	if c.link != nil {
+		c.link.close()
+	}
+	c.mu.Unlock()
+	if closed {
+		return nil
+	}
+	c.cancel()
+	c.tasks.Wait()
+	return errors.Join(c.transport.Close(), c.options.PacketConn.Close())
+}

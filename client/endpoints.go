@@ -1,0 +1,87 @@
+package client
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// endpoint is one node's address, HOST:PORT, and how it did lately. The book's
+// lock guards the rest.
+type endpoint struct {
+	address  string
+	failures int       // in a row
+	badUntil time.Time // avoided until then, if there is another
+}
+
+// endpoints is the book of nodes: it remembers who failed and says whom to try.
+type endpoints struct {
+	mu   sync.Mutex
+	list []*endpoint // in this client's own random order
+}
+
+func newEndpoints(addresses []string) (*endpoints, error) {
+	if len(addresses) == 0 || len(addresses) > maxEndpoints {
+		return nil, fmt.Errorf("a client needs 1 to %d endpoints, got %d", maxEndpoints, len(addresses))
+	}
+	book := &endpoints{}
+	for _, address := range addresses {
+		host, port, err := net.SplitHostPort(address)
+		if err == nil && (host == "" || port == "") {
+			err = errors.New("host or port is missing")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("endpoint %q is not HOST:PORT: %w", address, err)
+		}
+		book.list = append(book.list, &endpoint{address: address})
+	}
+	// Each client in its own order: so they spread over the nodes.
+	rand.Shuffle(len(book.list), func(i, j int) { book.list[i], book.list[j] = book.list[j], book.list[i] })
+	return book, nil
+}
+
+// order returns the endpoints in the order of trying: the good ones, then those
+// that are avoided, the soonest forgiven first.
+func (b *endpoints) order(now time.Time) []*endpoint {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := slices.Clone(b.list)
+	slices.SortStableFunc(list, func(x, y *endpoint) int {
+		return cmp.Compare(max(0, x.badUntil.Sub(now)), max(0, y.badUntil.Sub(now)))
+	})
+	return list
+}
+
+// failed avoids an endpoint for a while, at least for pause.
+func (b *endpoints) failed(e *endpoint, now time.Time, pause time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	backoff := min(badPause<<min(e.failures, 10), maxBadPause)
+	e.failures++
+	e.badUntil = now.Add(max(pause, jitter(backoff)))
+}
+
+// worked forgives an endpoint that has answered.
+func (b *endpoints) worked(e *endpoint) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.failures, e.badUntil = 0, time.Time{}
+}
+
+// another tells whether there is an endpoint besides e that is not avoided.
+func (b *endpoints) another(e *endpoint, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.list, func(x *endpoint) bool { return x != e && !x.badUntil.After(now) })
+}
+
+// jitter returns d give or take a half, so that clients that failed together do
+// not come back together.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(max(d, 1)) }
+
+func (b *endpoints) size() int { return len(b.list) }

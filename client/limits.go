@@ -1,0 +1,46 @@
+package client
+
+import "time"
+
+const (
+	// maxEndpoints bounds the list of nodes that a client knows.
+	maxEndpoints = 64
+	// maxStreams is how many calls of one Conn are on their way at once; more
+	// wait. The server allows 64 streams a connection.
+	maxStreams = 32
+	// maxIdleStream is how long a finished stream is kept for the next call. The
+	// server ends idle ones after three minutes.
+	maxIdleStream = 2 * time.Minute
+	// keptBuffer is the largest buffer that is kept for the next call, in bytes.
+	keptBuffer = 64 << 10
+
+	// dialTimeout bounds one handshake.
+	dialTimeout = 5 * time.Second
+	// dialStagger is how long one endpoint may take before the next is tried
+	// beside it (as RFC 8305 §5 does with addresses).
+	dialStagger = 250 * time.Millisecond
+	// idleTimeout is after how much silence a connection is given up.
+	idleTimeout = 30 * time.Second
+	// keepAlive is well below idleTimeout, and below the 30 seconds after which
+	// careless NATs forget a UDP flow.
+	keepAlive = 10 * time.Second
+	// silence is how long a node may leave a request without any packet in
+	// return before its connection is given up. A living node acknowledges
+	// within its round trip time and 25 ms; a lost packet is sent again twice
+	// in this time.
+	silence = 1500 * time.Millisecond
+
+	// badPause and maxBadPause are how long an endpoint that failed is avoided:
+	// doubled for each failure in a row, with jitter.
+	badPause    = 250 * time.Millisecond
+	maxBadPause = 15 * time.Second
+	// retryPause and maxRetryPause are the pauses between the attempts of a
+	// call after every endpoint was tried: doubled each time, with jitter.
+	retryPause    = 25 * time.Millisecond
+	maxRetryPause = time.Second
+	// maxLater is how often a call is repeated that was refused with "later"
+	// before the refusal is reported: such a refusal is news for the program.
+	maxLater = 3
+	// minAttempt is the least time that an attempt gets, if the caller has it.
+	minAttempt = time.Second
+)

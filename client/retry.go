@@ -1,0 +1,105 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"quicproquo/schemas"
+)
+
+// outcome is what became of one attempt.
+type outcome struct {
+	err  error // nil: results
+	sent bool  // the request may have reached the node
+}
+
+// answered tells whether an error is a node's answer.
+func answered(err error) bool {
+	_, is := errors.AsType[*Error](err)
+	return is
+}
+
+// history is what a call has learned from its attempts.
+type history struct {
+	request *Request
+	// open: an attempt may have been applied, and no result told so. Only a
+	// result closes it: a refusal speaks of its own attempt, and an earlier one
+	// may still be on its way to the log.
+	open  bool
+	last  error // of the last attempt
+	later int   // refusals with "later" so far
+	pause time.Duration
+}
+
+// step is what follows an attempt.
+type step struct {
+	stop      bool
+	elsewhere bool // another node, if there is one
+	pause     time.Duration
+}
+
+// judge says what follows an attempt that gave no result. It is the code
+// table's Retry column; left is the call's remaining time.
+func (h *history) judge(o outcome, left time.Duration) step {
+	h.last = o.err
+	failure, is := errors.AsType[*Error](o.err)
+	if !is {
+		// Sent and not answered: a write may have been applied.
+		h.open = h.open || o.sent && h.request.Write
+		return step{stop: errors.Is(o.err, ErrClosed), elsewhere: true}
+	}
+	switch failure.Code.Doc().Retry {
+	case schemas.Retry_elsewhere:
+		return step{elsewhere: true, pause: failure.RetryAfter}
+	case schemas.Retry_later:
+		h.later++
+		return step{stop: h.later > maxLater || failure.RetryAfter > left, pause: failure.RetryAfter}
+	case schemas.Retry_sameRequestId:
+		h.open = h.open || h.request.Write
+		return step{elsewhere: true}
+	default:
+		return step{stop: true}
+	}
+}
+
+// backoff returns the pause before the next attempt and doubles the one after.
+func (h *history) backoff() time.Duration {
+	pause := h.pause
+	h.pause = min(2*h.pause, maxRetryPause)
+	return jitter(pause)
+}
+
+// verdict is the error of a call that gives up: never surer than what is known.
+func (h *history) verdict(ctx context.Context) error {
+	cause := ctx.Err()
+	if h.open {
+		return &Error{
+			Code: schemas.Code_unknownOutcome, RequestID: h.request.ID,
+			Message: schemas.Code_unknownOutcome.Doc().Meaning, cause: flatten(cause, h.last),
+		}
+	}
+	if failure, is := errors.AsType[*Error](h.last); is {
+		if cause != nil {
+			failure.cause = cause
+		}
+		return failure
+	}
+	if errors.Is(h.last, ErrClosed) {
+		return h.last
+	}
+	code := schemas.Code_unavailable
+	if cause != nil && errors.Is(h.last, cause) {
+		code = schemas.Code_deadlineExceeded
+	}
+	return &Error{Code: code, Message: code.Doc().Meaning, cause: errors.Join(cause, h.last)}
+}
+
+// flatten keeps a refusal of the last attempt as words only: whoever asks an
+// unknown outcome for its code must get that code and no other.
+func flatten(cause, last error) error {
+	if answered(last) {
+		last = errors.New("the last attempt was answered with " + last.Error())
+	}
+	return errors.Join(cause, last)
+}

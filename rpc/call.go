@@ -1,0 +1,238 @@
+package rpc
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+
+	"quicproquo/schemas"
+)
+
+// call is one request and its response, with the memory for both. It belongs to
+// its stream's goroutine and goes back to a pool when the response is written:
+// nothing may keep a part of it.
+type call struct {
+	conn   *conn
+	stream stream
+
+	frame    []byte // the request as it came
+	reader   schemas.Reader
+	request  schemas.Request
+	message  capnp.Message // the response
+	response schemas.Response
+	out      []byte // the response as it goes
+
+	method   *method // nil until it is known
+	deadline time.Time
+	ctx      context.Context // made by context()
+	cancel   context.CancelFunc
+	// index is what the answer reflects. It is sampled before the handler
+	// reads; a handler that knows better raises it.
+	index   uint64
+	counted bool // the server waits for this call when it drains
+	// reserved is what the request holds of the server's memory, in bytes.
+	reserved int64
+}
+
+// callPool holds calls between requests, so that an idle stream holds none.
+var callPool = sync.Pool{New: func() any { return new(call) }}
+
+func newCall(c *conn, s stream) *call {
+	one, ok := callPool.Get().(*call)
+	if !ok {
+		panic("the pool of calls holds calls only")
+	}
+	one.conn, one.stream = c, s
+	return one
+}
+
+// release gives the call's memory back.
+func (c *call) release() {
+	if c.cancel != nil {
+		c.cancel()
+	}
+	if c.counted {
+		c.conn.server.finish()
+	}
+	c.conn.server.memory.Add(-c.reserved)
+	c.message.Release()
+	frame, out := c.frame, c.out
+	if cap(frame) > keptBuffer {
+		frame = nil
+	}
+	if cap(out) > keptBuffer {
+		out = nil
+	}
+	c.conn, c.stream, c.method, c.ctx, c.cancel = nil, nil, nil, nil, nil
+	c.request, c.response = schemas.Request{}, schemas.Response{}
+	c.frame, c.out, c.index, c.counted, c.reserved = frame[:0], out[:0], 0, false, 0
+	callPool.Put(c)
+}
+
+// answer runs the request in c.frame and returns the framed response, which is
+// good until release.
+func (c *call) answer() ([]byte, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	if err := c.perform(); err != nil {
+		return c.fail(c.refusalOf(err))
+	}
+	c.response.SetIndex(c.index)
+	frame, err := c.encode()
+	if err != nil {
+		return c.fail(c.internal(err))
+	}
+	return frame, nil
+}
+
+// fail returns the framed response of a refusal.
+func (c *call) fail(r *refusal) ([]byte, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	c.response.SetIndex(c.conn.server.node.Index())
+	if err := r.write(c.response); err != nil {
+		return nil, fmt.Errorf("write refusal: %w", err)
+	}
+	return c.encode()
+}
+
+// begin starts the response anew.
+func (c *call) begin() error {
+	seg, err := c.message.Reset(capnp.SingleSegment(nil))
+	if err != nil {
+		return fmt.Errorf("begin response: %w", err)
+	}
+	if c.response, err = schemas.NewRootResponse(seg); err != nil {
+		return fmt.Errorf("begin response: %w", err)
+	}
+	return nil
+}
+
+// encode frames the response. It is one segment, so the frame is its head and
+// the segment's bytes.
+func (c *call) encode() ([]byte, error) {
+	seg, err := c.message.Segment(0)
+	if err != nil {
+		return nil, fmt.Errorf("encode response: %w", err)
+	}
+	data := seg.Data()
+	if len(data)+frameHead > schemas.MaxResponse {
+		return nil, fmt.Errorf("encode response: %d bytes are over the limit of %d", len(data), schemas.MaxResponse)
+	}
+	c.out = binary.LittleEndian.AppendUint32(c.out[:0], 0)
+	c.out = binary.LittleEndian.AppendUint32(c.out, uint32(len(data)/8))
+	c.out = append(c.out, data...)
+	return c.out, nil
+}
+
+// frameHead is the size of the segment table of a message of one segment.
+const frameHead = 8
+
+// perform does what the request asks. A panic is a fault of this one call: a
+// request that finds a bug must not walk from node to node and stop them all
+// (docs/decisions/0041).
+func (c *call) perform() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = c.internal(fmt.Errorf("panic: %v", p), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	needsSession, err := c.open()
+	if err != nil {
+		return err
+	}
+	if c.counted = c.conn.server.start(); !c.counted && !c.method.draining {
+		return &refusal{code: schemas.Code_unavailable, detail: "This node is about to stop."}
+	}
+	if needsSession {
+		err = c.authenticate()
+	} else {
+		err = c.freshen()
+	}
+	if err != nil {
+		return err
+	}
+	c.index = c.conn.server.node.Index()
+	if c.method.handle == nil {
+		return &refusal{code: schemas.Code_unknownMethod, value: uint64(c.request.Method())}
+	}
+	return c.method.handle(c)
+}
+
+// open reads the request's head and holds it against its method's row. It tells
+// whether the method needs a session.
+func (c *call) open() (needsSession bool, err error) {
+	msg, err := c.reader.Open(c.frame)
+	if err != nil {
+		return false, malformed(err)
+	}
+	root, err := msg.Root()
+	if err != nil {
+		return false, malformed(err)
+	}
+	if c.request = schemas.Request(root.Struct()); !c.request.IsValid() {
+		return false, malformed(errors.New("root is not a struct"))
+	}
+	ordinal := c.request.Method()
+	if c.method = c.conn.server.open.find(ordinal); c.method == nil {
+		c.method, needsSession = c.conn.server.authenticated.find(ordinal), true
+	}
+	if c.method == nil {
+		return false, &refusal{code: schemas.Code_unknownMethod, value: uint64(ordinal)}
+	}
+	if len(c.frame) > c.method.maxBytes {
+		return false, &refusal{code: schemas.Code_messageTooLarge, value: uint64(c.method.maxBytes)}
+	}
+	return needsSession, c.checkHead()
+}
+
+// checkHead checks what every request carries and sets the deadline.
+func (c *call) checkHead() error {
+	id, err := c.request.RequestId()
+	if err != nil {
+		return malformed(err)
+	}
+	if len(id) != 0 && len(id) != schemas.RequestIDSize {
+		return &refusal{code: schemas.Code_requestIdLength, value: uint64(len(id))}
+	}
+	timeout := c.method.timeout
+	if ms := c.request.TimeoutMs(); ms != 0 {
+		timeout = time.Duration(ms) * time.Millisecond
+	}
+	if timeout > schemas.MaxCallTimeout {
+		return &refusal{code: schemas.Code_timeoutTooLarge, value: uint64(schemas.MaxCallTimeout.Milliseconds())}
+	}
+	c.deadline = time.Now().Add(timeout)
+	return nil
+}
+
+// params returns the method's parameter struct. None at all is the struct of
+// defaults, as Cap'n Proto has it; anything but a struct is refused.
+func (c *call) params() (capnp.Struct, error) {
+	ptr, err := c.request.Params()
+	if err != nil {
+		return capnp.Struct{}, malformed(err)
+	}
+	params := ptr.Struct()
+	if ptr.IsValid() && !params.IsValid() {
+		return capnp.Struct{}, malformed(errors.New("params are not a struct"))
+	}
+	return params, nil
+}
+
+// name is the method's, for the log.
+func (c *call) name() string {
+	if c.method == nil {
+		return "unknown"
+	}
+	return c.method.name
+}

@@ -1,0 +1,114 @@
+package rpc
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"quicproquo/schemas"
+)
+
+// conn is one client's connection.
+type conn struct {
+	server *Server
+	log    *slog.Logger
+	// session is set once, when a session is bound to the connection.
+	session atomic.Pointer[session]
+	// turns holds a token for each call that may run now.
+	turns chan struct{}
+	tasks sync.WaitGroup // a goroutine for each stream
+
+	mu      sync.Mutex
+	streams map[stream]struct{} // open ones
+}
+
+func newConn(s *Server, log *slog.Logger) *conn {
+	c := &conn{
+		server: s, log: log,
+		turns:   make(chan struct{}, s.limits.BoundCalls),
+		streams: map[stream]struct{}{},
+	}
+	for range s.limits.OpenCalls {
+		c.turns <- struct{}{}
+	}
+	return c
+}
+
+// takeTurn waits until the connection may run one more call. That is soon:
+// every running call has a deadline.
+func (c *conn) takeTurn(s stream) error {
+	select {
+	case <-c.turns:
+		return nil
+	default:
+	}
+	select {
+	case <-c.turns:
+		return nil
+	case <-s.Context().Done():
+		return s.Context().Err()
+	}
+}
+
+func (c *conn) giveTurn() { c.turns <- struct{}{} }
+
+// frameLimit is how many bytes a request may have before its method is known.
+func (c *conn) frameLimit() int {
+	if c.session.Load() == nil {
+		return schemas.MaxRequestOpen
+	}
+	return schemas.MaxRequest
+}
+
+// accept starts serving a stream, or resets it when there are too many.
+func (c *conn) accept(s stream) {
+	if !c.add(s) {
+		s.CancelRead(StreamTooMany)
+		s.CancelWrite(StreamTooMany)
+		return
+	}
+	c.tasks.Go(func() {
+		defer c.remove(s)
+		c.serveStream(s)
+	})
+}
+
+func (c *conn) add(s stream) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.streams) >= c.server.limits.ConnStreams {
+		return false
+	}
+	if c.server.streams.Add(1) > int64(c.server.limits.Streams) {
+		c.server.streams.Add(-1)
+		return false
+	}
+	c.streams[s] = struct{}{}
+	return true
+}
+
+func (c *conn) remove(s stream) {
+	c.server.streams.Add(-1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.streams, s)
+}
+
+// wake ends the waiting of idle streams. The server's ending must be set.
+func (c *conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range c.streams {
+		_ = s.SetReadDeadline(time.Unix(1, 0)) // a stream that is gone needs no waking
+	}
+}
+
+// Why a connection was closed (docs/protocol.md). Append only.
+const (
+	ConnDone     quic.ApplicationErrorCode = 0
+	ConnDraining quic.ApplicationErrorCode = 1 // the node is about to stop: go to another one
+	ConnTooMany  quic.ApplicationErrorCode = 2 // the node serves as many clients as it can
+)

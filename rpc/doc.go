@@ -1,0 +1,19 @@
+// Package rpc is the front door of a node: it takes the QUIC connections of
+// clients (ALPN qpq/1), reads their calls, and answers.
+//
+// A bidirectional stream carries calls in turn, each a schemas.Request answered
+// by a schemas.Response in Cap'n Proto's standard stream framing, until FIN
+// (docs/protocol.md). What a stranger sends is size-checked before it is read,
+// read with traversal and depth limits, and paid for by the sender alone: a
+// stalled or broken stream costs its own connection, nobody else.
+//
+// It must never run the Cap'n Proto RPC runtime (docs/decisions/0002), never
+// import raft or gossip, never keep bytes of a request beyond its call without
+// copying them, and never tell a client more of a fault than its code.
+//
+// Reading order: methods.go (the two tables), call.go (one call from request to
+// response), session.go (who calls), seen.go (how fresh the answer is), stream.go
+// (calls in turn), conn.go and server.go (streams, connections, draining), then
+// errors.go (the only place where errors become codes) and limits.go. Topics
+// have a file each: health.go.
+package rpc

@@ -1,0 +1,103 @@
+package rpc
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"quicproquo/schemas"
+)
+
+// refusal is an answer that is not a result. It is the only error whose words
+// reach the client, and only detail does; cause is for the log.
+type refusal struct {
+	code       schemas.Code
+	value      uint64
+	retryAfter time.Duration
+	detail     string
+	cause      error
+}
+
+func refuse(code schemas.Code) *refusal { return &refusal{code: code} }
+
+// malformed refuses parameters that can't be read.
+func malformed(cause error) *refusal {
+	return &refusal{code: schemas.Code_malformed, cause: cause}
+}
+
+func (r *refusal) Error() string {
+	text := r.code.ID() + " " + r.code.Doc().Name
+	if r.cause != nil {
+		return fmt.Sprintf("%s: %v", text, r.cause)
+	}
+	return text
+}
+
+func (r *refusal) Unwrap() error { return r.cause }
+
+// coded is an error that knows its code: cluster's and fsm's refusals.
+type coded interface {
+	error
+	Code() schemas.Code
+}
+
+// refusalOf is the translation between Go errors and codes, the only one. What
+// is not expected is INTERNAL: its text stays in the log, under an id that the
+// client gets.
+func (c *call) refusalOf(err error) *refusal {
+	var r *refusal
+	var known coded
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.As(err, &known):
+		return &refusal{code: known.Code(), cause: err}
+	case errors.Is(err, schemas.ErrMalformed):
+		return malformed(err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		// Reads only: a write's outcome is the proposer's to tell.
+		return &refusal{code: schemas.Code_deadlineExceeded, cause: err}
+	}
+	return c.internal(err)
+}
+
+// internal hides a fault behind an id.
+func (c *call) internal(err error, more ...any) *refusal {
+	id := faultID()
+	attrs := append([]any{slog.String("fault", id), slog.Any("error", err)}, more...)
+	c.conn.log.With(slog.String("method", c.name())).Error("call failed inside", attrs...)
+	return &refusal{code: schemas.Code_internal, cause: err, detail: "Fault " + id + "."}
+}
+
+// faultID is short enough to be read out over the telephone.
+func faultID() string {
+	var id [5]byte
+	rand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}
+
+// message is what the client's user reads.
+func (r *refusal) message() string {
+	doc := r.code.Doc()
+	if r.detail == "" {
+		return doc.Meaning
+	}
+	return doc.Meaning + " " + r.detail
+}
+
+// write puts the refusal into a response.
+func (r *refusal) write(to schemas.Response) error {
+	failure, err := to.NewError()
+	if err != nil {
+		return err
+	}
+	failure.SetCode(r.code)
+	failure.SetValue(r.value)
+	failure.SetRetryAfterMs(uint32(min(r.retryAfter.Milliseconds(), math.MaxUint32)))
+	return failure.SetMessage_(r.message())
+}

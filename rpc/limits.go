@@ -1,0 +1,112 @@
+package rpc
+
+import (
+	"time"
+
+	"quicproquo/schemas"
+)
+
+// Limits bound what clients can make a node hold. The zero value of a field
+// means its default.
+type Limits struct {
+	// Conns is how many client connections are served at once. An idle one
+	// costs about 42 KiB.
+	Conns int
+	// Streams is how many streams all connections have open at once. An idle
+	// one costs about 12 KiB.
+	Streams int
+	// ConnStreams is how many streams one connection has open at once.
+	ConnStreams int
+	// OpenCalls and BoundCalls are how many calls of one connection run at once
+	// before and after a session is bound to it; further calls wait their turn.
+	OpenCalls, BoundCalls int
+	// RequestMemory bounds the requests over smallRequest bytes that are being
+	// read or handled, in bytes, over all connections.
+	RequestMemory int64
+
+	// Idle is how long a stream may stay silent between two calls.
+	Idle time.Duration
+	// Read is how long a request may take from its first to its last byte.
+	Read time.Duration
+	// Write is how long a client may take to make room for a response.
+	Write time.Duration
+	// Linger is how long a closing server waits for clients to take their last
+	// answers and leave.
+	Linger time.Duration
+}
+
+// DefaultLimits returns the limits of a node that faces the Internet.
+func DefaultLimits() Limits {
+	return Limits{
+		Conns:         16 << 10,
+		Streams:       64 << 10,
+		ConnStreams:   64,
+		OpenCalls:     4,
+		BoundCalls:    32,
+		RequestMemory: 256 << 20,
+		Idle:          3 * time.Minute,
+		Read:          15 * time.Second,
+		Write:         15 * time.Second,
+		Linger:        250 * time.Millisecond,
+	}
+}
+
+func (l *Limits) setDefaults() {
+	d := DefaultLimits()
+	for _, f := range []struct {
+		value *int
+		def   int
+	}{
+		{&l.Conns, d.Conns},
+		{&l.Streams, d.Streams},
+		{&l.ConnStreams, d.ConnStreams},
+		{&l.OpenCalls, d.OpenCalls},
+		{&l.BoundCalls, d.BoundCalls},
+	} {
+		if *f.value <= 0 {
+			*f.value = f.def
+		}
+	}
+	for _, f := range []struct {
+		value *time.Duration
+		def   time.Duration
+	}{
+		{&l.Idle, d.Idle},
+		{&l.Read, d.Read},
+		{&l.Write, d.Write},
+		{&l.Linger, d.Linger},
+	} {
+		if *f.value <= 0 {
+			*f.value = f.def
+		}
+	}
+	if l.RequestMemory <= 0 {
+		l.RequestMemory = d.RequestMemory
+	}
+	// A budget below one request would refuse it for ever.
+	l.RequestMemory = max(l.RequestMemory, schemas.MaxRequest)
+	l.BoundCalls = max(l.BoundCalls, l.OpenCalls)
+}
+
+const (
+	// smallRequest is up to how many bytes a request is not counted: less than
+	// what its stream costs anyway.
+	smallRequest = 4 << 10
+	// keptBuffer is the largest buffer that goes back to the pool, in bytes, so
+	// that a rare large call does not stay in memory for ever.
+	keptBuffer = 64 << 10
+	// smallMethod bounds the requests of methods that carry a few ids and keys.
+	smallMethod = 4 << 10
+
+	// seenPatience is how long a node waits for a seen index before it asks
+	// the leader whether there is such an index at all. It is longer than a
+	// leader needs to apply what it has committed.
+	seenPatience = time.Second
+	// seenStride is how many entries ahead of the node a seen index may be
+	// before the question is asked at once.
+	seenStride = 1 << 20
+	// retryLagging is when a client may try a lagging node again.
+	retryLagging = 100 * time.Millisecond
+	// retryBusy is when a client may try a node again that is short of memory.
+	retryBusy = 500 * time.Millisecond
+)

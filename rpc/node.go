@@ -1,0 +1,39 @@
+package rpc
+
+import (
+	"context"
+)
+
+// Node is what the front door needs of the node behind it; *cluster.Node gives
+// it.
+type Node interface {
+	// Index is the log index up to which this node's own state is applied.
+	Index() uint64
+	// WaitSeen returns when Index is at least index, or with ctx's error.
+	WaitSeen(ctx context.Context, index uint64) error
+	// Linearize returns when this node's state holds every write that was
+	// acknowledged anywhere before Linearize was called.
+	Linearize(ctx context.Context) error
+	// Health is how the node is now. It must be cheap: anybody may ask.
+	Health() Health
+}
+
+// Health is how a node is.
+type Health struct {
+	NodeID       string
+	State        State
+	Leader       bool // this node leads
+	FeatureLevel uint32
+}
+
+// State is one word for how a node is.
+type State string
+
+// The states of a node, the worst that holds.
+const (
+	StateOK         State = "ok"
+	StateReadOnly   State = "read-only"   // its disk is nearly full
+	StateCatchingUp State = "catching-up" // it is behind the leader
+	StateNoLeader   State = "no-leader"   // it knows no leader: writes wait
+	StateDraining   State = "draining"    // it is about to stop
+)

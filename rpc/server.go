@@ -1,0 +1,195 @@
+package rpc
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"quicproquo/crypto/tlsid"
+)
+
+// Options shape a server. Zero values mean the defaults.
+type Options struct {
+	Limits Limits
+	Logger *slog.Logger
+}
+
+// Server answers the calls of clients on behalf of one node. All methods are
+// safe for concurrent use.
+type Server struct {
+	node   Node
+	limits Limits
+	log    *slog.Logger
+	// The two method tables; tests bring their own.
+	open, authenticated *table
+
+	streams atomic.Int64 // open on all connections
+	memory  atomic.Int64 // of large requests that are being read or handled, in bytes
+
+	draining atomic.Bool   // new calls are refused
+	ending   atomic.Bool   // idle streams are ended; set after draining
+	running  atomic.Int64  // calls that Close waits for
+	quiet    chan struct{} // told when running falls to 0 while draining
+
+	tasks sync.WaitGroup // Serve calls; Add under mu
+
+	mu    sync.Mutex
+	conns map[*quic.Conn]*conn
+}
+
+// NewServer returns a server in front of node.
+func NewServer(node Node, options Options) *Server {
+	options.Limits.setDefaults()
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{
+		node: node, limits: options.Limits, log: options.Logger.With(slog.String("part", "rpc")),
+		open: &open, authenticated: &authenticated,
+		quiet: make(chan struct{}, 1),
+		conns: map[*quic.Conn]*conn{},
+	}
+}
+
+// Serve answers the calls of one client's connection and returns when the
+// connection is over and its calls have ended. The accept loop does nothing but
+// accept: every stream has its own goroutine. It is a mesh.Handler; clients have
+// no node identity, so the peer is nobody.
+func (s *Server) Serve(qc *quic.Conn, _ tlsid.PeerID) {
+	c := s.admit(qc)
+	if c == nil {
+		return
+	}
+	defer s.leave(qc)
+	defer c.tasks.Wait()
+	for {
+		stream, err := qc.AcceptStream(qc.Context())
+		if err != nil {
+			return
+		}
+		c.accept(stream)
+	}
+}
+
+// admit makes room for a connection or closes it.
+func (s *Server) admit(qc *quic.Conn) *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ending.Load():
+		closeConn(qc, ConnDraining, "the node is about to stop")
+		return nil
+	case len(s.conns) >= s.limits.Conns:
+		s.log.Warn("too many client connections; refusing one", slog.Int("limit", s.limits.Conns))
+		closeConn(qc, ConnTooMany, "the node serves as many clients as it can")
+		return nil
+	}
+	c := newConn(s, s.log.With(slog.String("client", qc.RemoteAddr().String())))
+	s.conns[qc] = c
+	s.tasks.Add(1)
+	return c
+}
+
+func (s *Server) leave(qc *quic.Conn) {
+	s.mu.Lock()
+	delete(s.conns, qc)
+	s.mu.Unlock()
+	s.tasks.Done()
+}
+
+func closeConn(qc *quic.Conn, code quic.ApplicationErrorCode, why string) {
+	_ = qc.CloseWithError(code, why) // fails only when the connection is gone
+}
+
+// start counts a call that Close waits for; while draining it does not, and the
+// call must be refused.
+func (s *Server) start() bool {
+	s.running.Add(1)
+	if s.draining.Load() {
+		s.finish()
+		return false
+	}
+	return true
+}
+
+func (s *Server) finish() {
+	if s.running.Add(-1) == 0 && s.draining.Load() {
+		select {
+		case s.quiet <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// reserve takes n bytes of the memory for requests, or nothing. What was taken
+// is given back with memory.Add(-n).
+func (s *Server) reserve(n int64) bool {
+	if s.memory.Add(n) > s.limits.RequestMemory {
+		s.memory.Add(-n)
+		return false
+	}
+	return true
+}
+
+// Close drains the server: running calls finish, new ones get UNAVAILABLE, then
+// streams and connections are ended. ctx bounds the polite part. Close returns
+// when every Serve has.
+func (s *Server) Close(ctx context.Context) error {
+	s.draining.Store(true)
+	for s.running.Load() > 0 && ctx.Err() == nil {
+		select {
+		case <-s.quiet:
+		case <-ctx.Done():
+		}
+	}
+	s.endStreams()
+	s.linger(ctx)
+	s.closeConns()
+	s.tasks.Wait()
+	return nil
+}
+
+// endStreams tells clients that no stream goes on. Their last answers are on
+// their way.
+func (s *Server) endStreams() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending.Store(true)
+	for _, c := range s.conns {
+		c.wake()
+	}
+}
+
+// linger gives clients time to take their last answers: closing a connection
+// drops what was not sent.
+func (s *Server) linger(ctx context.Context) {
+	timer := time.NewTimer(s.limits.Linger)
+	defer timer.Stop()
+	s.mu.Lock()
+	var waits []<-chan struct{}
+	for qc := range s.conns {
+		waits = append(waits, qc.Context().Done())
+	}
+	s.mu.Unlock()
+	for _, left := range waits {
+		select {
+		case <-left:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) closeConns() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for qc := range s.conns {
+		closeConn(qc, ConnDraining, "the node is about to stop")
+	}
+}

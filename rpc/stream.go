@@ -1,0 +1,181 @@
+package rpc
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"quicproquo/schemas"
+)
+
+// stream is what the door uses of a *quic.Stream.
+type stream interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+	CancelRead(quic.StreamErrorCode)
+	CancelWrite(quic.StreamErrorCode)
+	// Context ends when the client resets the stream or leaves.
+	Context() context.Context
+}
+
+// Why a stream was reset (docs/protocol.md). Append only.
+const (
+	StreamDone      quic.StreamErrorCode = 0 // nothing more is read here; answers were sent
+	StreamMalformed quic.StreamErrorCode = 1 // the framing is broken
+	StreamTimeout   quic.StreamErrorCode = 2 // a request or an answer took too long
+	StreamTooMany   quic.StreamErrorCode = 3 // the connection has too many streams
+	StreamInternal  quic.StreamErrorCode = 4 // the node could not answer
+)
+
+// Ends of a stream that are not the client's doing.
+var (
+	errStreamDone = errors.New("stream is over after its last answer")
+	errStreamIdle = errors.New("stream was idle for too long")
+)
+
+// serveStream answers the calls of one stream in turn until either side ends it.
+func (c *conn) serveStream(s stream) {
+	head := make([]byte, frameHead)
+	for {
+		err := c.awaitRequest(s, head)
+		if err == nil {
+			err = c.turn(s, head)
+		}
+		if err != nil {
+			endStream(s, err)
+			return
+		}
+	}
+}
+
+// endStream closes both sides of a stream: politely when every call got its
+// answer, with a reset when not. An unread side would keep the stream for ever.
+func endStream(s stream, why error) {
+	var reset *quic.StreamError
+	code := StreamInternal
+	switch {
+	case errors.Is(why, io.EOF), errors.Is(why, errStreamDone), errors.Is(why, errStreamIdle):
+		s.CancelRead(StreamDone)
+		_ = s.Close() // fails only when the stream is gone already
+		return
+	case errors.As(why, &reset):
+		code = StreamDone
+	case errors.Is(why, os.ErrDeadlineExceeded):
+		code = StreamTimeout
+	case errors.Is(why, schemas.ErrMalformed), errors.Is(why, io.ErrUnexpectedEOF):
+		code = StreamMalformed
+	}
+	s.CancelRead(code)
+	s.CancelWrite(code)
+}
+
+// awaitRequest waits for the first word of the next request. Until it has come
+// the stream holds no more than itself.
+func (c *conn) awaitRequest(s stream, head []byte) error {
+	if err := s.SetReadDeadline(time.Now().Add(c.server.limits.Idle)); err != nil {
+		return err
+	}
+	if c.server.ending.Load() {
+		// Set before the deadline, it may have been overwritten; after, not.
+		return errStreamIdle
+	}
+	n, err := io.ReadFull(s, head)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return errStreamIdle
+	}
+	return err
+}
+
+// turn is one call: the rest of its request, its work, its answer.
+func (c *conn) turn(s stream, head []byte) error {
+	if err := c.takeTurn(s); err != nil {
+		return err
+	}
+	defer c.giveTurn()
+	one := newCall(c, s)
+	defer one.release()
+
+	refused, err := one.read(head)
+	if err != nil {
+		return err
+	}
+	var frame []byte
+	if refused != nil {
+		frame, err = one.fail(refused)
+	} else {
+		frame, err = one.answer()
+	}
+	if err != nil {
+		c.log.Error("answer a call", slog.Any("error", err))
+		return err
+	}
+	if err := s.SetWriteDeadline(time.Now().Add(c.server.limits.Write)); err != nil {
+		return err
+	}
+	if _, err := s.Write(frame); err != nil {
+		return err
+	}
+	if refused != nil {
+		return errStreamDone // what follows the head was not read
+	}
+	return nil
+}
+
+// read fetches the request that head begins. It may refuse it by its size
+// alone, before memory is spent on it.
+func (c *call) read(head []byte) (*refusal, error) {
+	limit := c.conn.frameLimit()
+	claim := frameClaim(head, limit)
+	if claim > limit {
+		return &refusal{code: schemas.Code_messageTooLarge, value: uint64(limit)}, nil
+	}
+	if claim > smallRequest {
+		if !c.conn.server.reserve(int64(claim)) {
+			return &refusal{code: schemas.Code_rateLimited, retryAfter: retryBusy, detail: "The node is short of memory."}, nil
+		}
+		c.reserved = int64(claim)
+	}
+	if err := c.stream.SetReadDeadline(time.Now().Add(c.conn.server.limits.Read)); err != nil {
+		return nil, err
+	}
+	frame, err := schemas.ReadFrame(&replay{head: head, rest: c.stream}, limit, c.frame)
+	if err == nil {
+		c.frame = frame
+		return nil, nil
+	}
+	if errors.Is(err, schemas.ErrTooLarge) {
+		return &refusal{code: schemas.Code_messageTooLarge, value: uint64(limit)}, nil
+	}
+	return nil, err
+}
+
+// frameClaim is how many bytes a frame says it has, or for a frame of several
+// segments, whose table has not been read yet, how many it may have.
+func frameClaim(head []byte, limit int) int {
+	if binary.LittleEndian.Uint32(head) != 0 {
+		return limit
+	}
+	return frameHead + 8*int(binary.LittleEndian.Uint32(head[4:]))
+}
+
+// replay reads head, then rest.
+type replay struct {
+	head []byte
+	rest io.Reader
+}
+
+func (r *replay) Read(buf []byte) (int, error) {
+	if len(r.head) == 0 {
+		return r.rest.Read(buf)
+	}
+	n := copy(buf, r.head)
+	r.head = r.head[n:]
+	return n, nil
+}
