@@ -3,10 +3,12 @@ package fsm
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -74,6 +76,9 @@ func (s *Store) openGeneration(number uint64, mayCreate bool) (*generation, erro
 	opts.ErrorIfNotExists = !mayCreate
 	var err error
 	if gen.db, err = openPebble(gen.dir, opts); err != nil {
+		if mayCreate {
+			return nil, fmt.Errorf("%s: %w", gen.dir, err)
+		}
 		return nil, damaged(gen.dir, err)
 	}
 	return gen, nil
@@ -115,13 +120,16 @@ func (s *Store) backgroundFailure(gen *generation, err error) {
 	s.log.Warn("pebble", errAttr(err))
 }
 
-// damaged says what an operator can do about files that can't be opened.
+// damaged says what an operator can do about files that can't be opened. What
+// the operating system refuses (permission, space, a lock that another process
+// holds) is not damage; a missing file is.
 func damaged(dir string, err error) error {
-	if pebble.IsCorruptionError(err) || errors.Is(err, pebble.ErrDBDoesNotExist) {
-		return fmt.Errorf("%w: %s: %w; remove the store's directory, and the node gets its state from its peers",
-			ErrDamaged, dir, err)
+	var refused syscall.Errno
+	if errors.As(err, &refused) && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", dir, err)
 	}
-	return fmt.Errorf("%s: %w", dir, err)
+	return fmt.Errorf("%w: %s: %w; remove the store's directory, and the node gets its state from its peers",
+		ErrDamaged, dir, err)
 }
 
 // acquire keeps the generation open until release.
@@ -215,7 +223,7 @@ func (s *Store) events(gen *generation) *pebble.EventListener {
 			s.backgroundFailure(gen, fmt.Errorf("write in the background: %w", err))
 		},
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			s.backgroundFailure(gen, fmt.Errorf("%w: %s: %w", ErrDamaged, info.Path, info.Details))
+			s.backgroundFailure(gen, damaged(info.Path, info.Details))
 		},
 		DiskSlow: func(info vfs.DiskSlowInfo) {
 			s.log.Warn("disk is slow", slog.String("path", info.Path),

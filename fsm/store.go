@@ -135,7 +135,9 @@ func (s *Store) open() error {
 		return err
 	}
 	tx, err := s.newTx(gen)
-	if err == nil && name == "" {
+	if err != nil {
+		err = damaged(gen.dir, err)
+	} else if name == "" {
 		err = s.adopt(tx)
 	}
 	if err != nil {
@@ -150,8 +152,8 @@ func (s *Store) open() error {
 // the empty beginning of an Open that was cut off.
 func (s *Store) adopt(tx *Tx) error {
 	if tx.meta.index != 0 {
-		return fmt.Errorf("%w: it holds state up to log entry %d but its %s file is missing; "+
-			"remove the directory, and the node gets its state from its peers", ErrDamaged, tx.meta.index, markerName)
+		return fmt.Errorf("%w: it holds state up to log entry %d but its marker file is missing; "+
+			"remove the store's directory, and the node gets its state from its peers", ErrDamaged, tx.meta.index)
 	}
 	return s.moveMarker(1)
 }
@@ -330,3 +332,12 @@ func (s *Store) enqueueWaiter(index uint64) (*waiter, error) {
 	}
 	return s.waiters.add(index), nil
 }
+
+// Abandon closes the store as a crash would leave it: what was not flushed is
+// lost to it. For tests of recovery; the raft log has all of it.
+func (s *Store) Abandon() error {
+	_ = s.fail(errAbandoned)
+	return s.Close()
+}
+
+var errAbandoned = errors.New("store was abandoned")

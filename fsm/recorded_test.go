@@ -1,0 +1,120 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+var record = flag.Bool("record", false, "record testdata/logs for this format version, if there is none")
+
+// Logs that released versions wrote lead to the states that they led to then,
+// for ever. testdata/logs/vN.log is a log of format version N, entries one after
+// another as index:8 length:4 envelope; vN.want is the state that it leads to.
+func TestRecordedLogs(t *testing.T) {
+	if *record {
+		recordLog(t)
+	}
+	for version := 1; version <= FormatVersion; version++ {
+		name := fmt.Sprintf("testdata/logs/v%d", version)
+		data, err := os.ReadFile(name + ".log")
+		must(t, err)
+		want, err := os.ReadFile(name + ".want")
+		must(t, err)
+		if got := describeReplay(t, parseRecorded(t, data)); got != string(want) {
+			t.Errorf("%s.log leads to\n%swant\n%s", name, got, want)
+		}
+	}
+}
+
+// describeReplay applies a log and describes all that came of it.
+func describeReplay(t *testing.T, logs []Log) string {
+	t.Helper()
+	s := openTest(t, testOptions(vfs.NewMem()))
+	defer closeTest(t, s)
+	results, err := s.Apply(logs)
+	must(t, err)
+	answers, rows := fnv.New64a(), fnv.New64a()
+	codes := map[string]int{}
+	for _, entry := range results {
+		for _, r := range entry {
+			_, _ = answers.Write(r.Append(nil))
+			codes[r.Code.ID()]++
+		}
+	}
+	all := dump(t, s)
+	_, _ = rows.Write([]byte(all))
+	mark := s.Digest()
+	return fmt.Sprintf("index %d\ndigest %016x\nanswers %016x %v\nrows %016x %d\n",
+		mark.Index, mark.Digest, answers.Sum64(), codes, rows.Sum64(), strings.Count(all, "\n"))
+}
+
+func parseRecorded(t *testing.T, data []byte) (logs []Log) {
+	t.Helper()
+	for len(data) > 0 {
+		index, size := binary.LittleEndian.Uint64(data), binary.LittleEndian.Uint32(data[8:])
+		logs = append(logs, Log{Index: index, Data: data[12 : 12+size]})
+		data = data[12+size:]
+	}
+	return logs
+}
+
+// recordLog writes the log and the state of the format version that this build
+// writes. What was recorded once is never recorded again.
+func recordLog(t *testing.T) {
+	t.Helper()
+	name := fmt.Sprintf("testdata/logs/v%d", FormatVersion)
+	if _, err := os.Stat(name + ".log"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("%s.log exists; a recorded log is for ever", name)
+	}
+	rng := rand.New(rand.NewPCG(1, FormatVersion))
+	var data []byte
+	stamp, n := uint64(1_760_000_000_000), 0
+	for index := uint64(2); index < 400; index += 1 + rng.Uint64N(2) {
+		stamp += []uint64{0, 20, 400, 61_000, 900_000}[rng.IntN(5)]
+		var frames [][]byte
+		for range rng.IntN(5) {
+			n++
+			c := parseCall(t, randomLine(rng, n), n)
+			frames = append(frames, c.frame(t))
+		}
+		log := seal(t, index, stamp, frames...)
+		data = binary.LittleEndian.AppendUint64(data, log.Index)
+		data = binary.LittleEndian.AppendUint32(data, uint32(len(log.Data)))
+		data = append(data, log.Data...)
+	}
+	must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+	must(t, os.WriteFile(name+".log", data, 0o644))
+	must(t, os.WriteFile(name+".want", []byte(describeReplay(t, parseRecorded(t, data))), 0o644))
+}
+
+// randomLine is a command for the recorded log: all kinds, good and refused.
+func randomLine(rng *rand.Rand, n int) string {
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	to := func() string { return "to=" + pick("ann", "bob", "cat", "dog") }
+	as := pick("", " as=node", " as=ann", " as=bob:phone")
+	id := fmt.Sprintf(" id=%d", []int{n, n, n, 1 + rng.IntN(n)}[rng.IntN(4)])
+	channel := pick("", "", " channel=c1", " channel=zeros", " channel=!5")
+	body := fmt.Sprintf(" body=b*%d ttl=%s", rng.IntN(200), pick("0", "0", "60", "3600", "86400", "9999999"))
+	switch rng.IntN(9) {
+	case 0, 1, 2:
+		return "enqueue " + to() + channel + body + id + as
+	case 3, 4:
+		return "batchEnqueue to=" + pick("ann,bob", "ann/h,bob,cat:phone,dog", "cat", "dog,dog", "!31,ann") + channel + body + id + as
+	case 5, 6:
+		return fmt.Sprintf("ack %s%s seq=%d%s", to(), channel, rng.IntN(20), as)
+	case 7:
+		return fmt.Sprintf("expire rows=%d", rng.IntN(10))
+	}
+	return fmt.Sprintf("changeSettings %s%s", pick("queue_max_envelopes=20", "queue_max_envelopes=4", "ttl_max_secs=86400", "unknown=1"), id)
+}
