@@ -186,17 +186,15 @@ func (s *Store) newTx(gen *generation) (*Tx, error) {
 	return tx, nil
 }
 
-// install makes a generation the live one and returns the one before.
-func (s *Store) install(gen *generation, tx *Tx) *generation {
+// install makes a generation the live one.
+func (s *Store) install(gen *generation, tx *Tx) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.live
 	s.live, s.tx = gen, tx
 	s.newest = Mark{tx.meta.index, tx.meta.digest}
 	s.marks = marks{}
 	s.index.Store(tx.meta.index)
 	s.waiters.wake(tx.meta.index)
-	return before
 }
 
 // published lets the world see what a batch has brought.

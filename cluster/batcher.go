@@ -1,0 +1,147 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+
+	"quicproquo/fsm"
+)
+
+// outcome is how one attempt to write an entry ended.
+type outcome struct {
+	state  outcomeState
+	index  uint64
+	result fsm.Result
+	// err says why when the entry was not applied or its fate is unknown.
+	err error
+}
+
+type outcomeState uint8
+
+const (
+	// refused: certainly not applied.
+	refused outcomeState = iota
+	// unknown: may have been applied or may yet be.
+	unknown
+	// applied: index and result stand.
+	applied
+)
+
+// proposal is one entry on its way. done has room for its one outcome.
+type proposal struct {
+	entry []byte
+	done  chan outcome
+}
+
+func newProposal(entry []byte) *proposal {
+	return &proposal{entry: entry, done: make(chan outcome, 1)}
+}
+
+// batcher gathers proposals while earlier ones are on their way: natural
+// batching, without a timer. An idle batcher sends a lone entry at once; a busy
+// one fills larger batches the longer the others take.
+//
+// lanes goroutines, started by run, own the sending. mu guards the queue.
+type batcher struct {
+	maxEntries int
+	maxBytes   int
+
+	mu     sync.Mutex
+	queue  []*proposal
+	bytes  int
+	closed bool
+	wake   chan struct{} // capacity: one token a lane
+}
+
+func newBatcher(maxEntries, maxBytes, lanes int) *batcher {
+	return &batcher{maxEntries: maxEntries, maxBytes: maxBytes, wake: make(chan struct{}, lanes)}
+}
+
+// submit queues proposals as a whole or refuses them as a whole.
+func (b *batcher) submit(proposals ...*proposal) error {
+	bytes := 0
+	for _, p := range proposals {
+		bytes += len(p.entry)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	if len(b.queue)+len(proposals) > maxQueuedEntries || b.bytes+bytes > maxQueuedBytes {
+		return ErrUnavailable
+	}
+	b.queue = append(b.queue, proposals...)
+	b.bytes += bytes
+	b.signal()
+	return nil
+}
+
+// signal wakes a lane if one sleeps. Callers hold mu.
+func (b *batcher) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take removes the next batch; it is empty when nothing waits.
+func (b *batcher) take() []*proposal {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(b.queue) && n < b.maxEntries {
+		size := len(b.queue[n].entry)
+		if n > 0 && bytes+size > b.maxBytes {
+			break
+		}
+		bytes += size
+		n++
+	}
+	batch := append([]*proposal(nil), b.queue[:n]...)
+	rest := copy(b.queue, b.queue[n:])
+	clear(b.queue[rest:])
+	b.queue = b.queue[:rest]
+	b.bytes -= bytes
+	if rest > 0 {
+		b.signal()
+	}
+	return batch
+}
+
+// run is one lane: it sends batches until ctx ends. send must give every
+// proposal its outcome.
+func (b *batcher) run(ctx context.Context, send func(context.Context, []*proposal)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wake:
+		}
+		for ctx.Err() == nil {
+			batch := b.take()
+			if len(batch) == 0 {
+				break
+			}
+			send(ctx, batch)
+		}
+	}
+}
+
+// close refuses what waits and what may still come. The lanes' context ends
+// the lanes.
+func (b *batcher) close() {
+	b.mu.Lock()
+	b.closed = true
+	queue := b.queue
+	b.queue, b.bytes = nil, 0
+	b.mu.Unlock()
+	finish(queue, outcome{state: refused, err: ErrClosed})
+}
+
+// finish gives every proposal the same outcome.
+func finish(batch []*proposal, o outcome) {
+	for _, p := range batch {
+		p.done <- o
+	}
+}

@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Batches keep order, count and byte limits; a single larger entry travels alone.
+func TestBatcherCutsByLimits(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		sizes []int
+		want  []int // entries per batch
+	}{
+		{"count", []int{1, 1, 1, 1, 1}, []int{3, 2}},
+		{"bytes", []int{60, 30, 20, 90, 10}, []int{2, 1, 2}},
+		{"one too large goes alone", []int{10, 500, 10}, []int{1, 1, 1}},
+		{"nothing", nil, nil},
+	} {
+		b := newBatcher(3, 100, 1)
+		for _, size := range c.sizes {
+			if err := b.submit(newProposal(make([]byte, size))); err != nil {
+				t.Fatalf("%s: submit: %v", c.name, err)
+			}
+		}
+		var got []int
+		for batch := b.take(); len(batch) > 0; batch = b.take() {
+			got = append(got, len(batch))
+		}
+		if len(got) != len(c.want) {
+			t.Fatalf("%s: batches of %v, want %v", c.name, got, c.want)
+		}
+		for i := range got {
+			if got[i] != c.want[i] {
+				t.Errorf("%s: batches of %v, want %v", c.name, got, c.want)
+			}
+		}
+	}
+}
+
+// While a lane is busy, what arrives gathers into one batch; an idle lane sends
+// at once. Every proposal gets exactly one outcome.
+func TestBatcherGathersWhileBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(100, 1<<20, 1)
+		var mu sync.Mutex
+		var sizes []int
+		ctx, cancel := context.WithCancel(t.Context())
+		var lanes sync.WaitGroup
+		lanes.Go(func() {
+			b.run(ctx, func(_ context.Context, batch []*proposal) {
+				mu.Lock()
+				sizes = append(sizes, len(batch))
+				mu.Unlock()
+				time.Sleep(10 * time.Millisecond)
+				finish(batch, outcome{state: applied})
+			})
+		})
+		first := newProposal([]byte("a"))
+		if err := b.submit(first); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var rest []*proposal
+		for range 50 {
+			p := newProposal([]byte("b"))
+			rest = append(rest, p)
+			if err := b.submit(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, p := range append(rest, first) {
+			if o := <-p.done; o.state != applied {
+				t.Errorf("outcome %v, want applied", o.state)
+			}
+		}
+		if len(sizes) != 2 || sizes[0] != 1 || sizes[1] != 50 {
+			t.Errorf("batches of %v, want [1 50]", sizes)
+		}
+		cancel()
+		lanes.Wait()
+	})
+}
+
+// A full or closed batcher refuses at once; what waited is told that it was not
+// applied.
+func TestBatcherRefuses(t *testing.T) {
+	b := newBatcher(10, 100, 1)
+	waiting := newProposal([]byte("x"))
+	if err := b.submit(waiting); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.submit(newProposal(make([]byte, maxQueuedBytes))); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("over the byte limit: %v, want ErrUnavailable", err)
+	}
+	flood := make([]*proposal, maxQueuedEntries)
+	for i := range flood {
+		flood[i] = newProposal(nil)
+	}
+	if err := b.submit(flood...); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("over the entry limit: %v, want ErrUnavailable", err)
+	}
+	b.close()
+	if o := <-waiting.done; o.state != refused || !errors.Is(o.err, ErrClosed) {
+		t.Errorf("waiting proposal got %v (%v), want refused with ErrClosed", o.state, o.err)
+	}
+	if err := b.submit(newProposal(nil)); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: %v, want ErrClosed", err)
+	}
+}

@@ -1,0 +1,163 @@
+// Package datadir is one node's directory: its lock, its format and where things
+// lie in it.
+//
+// It must never let two processes work in one directory, and never touch one
+// whose format it does not know.
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// FormatVersion is what this build writes and reads.
+const FormatVersion = 1
+
+const (
+	lockFile   = "lock"
+	formatFile = "format"
+	formatName = "qpqd-data"
+)
+
+// Dir is a locked directory.
+type Dir struct {
+	path string
+	lock *os.File
+}
+
+// Errors that callers tell apart.
+var (
+	ErrLocked = errors.New("another process has this data directory")
+	ErrFormat = errors.New("unknown format of data directory")
+)
+
+// Open locks a directory, which is made if it does not exist, and checks its
+// format.
+func Open(path string) (*Dir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w; choose another with --dir or correct its owner", err)
+	}
+	d := &Dir{path: path}
+	if err := d.takeLock(); err != nil {
+		return nil, err
+	}
+	if err := d.prepare(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Dir) takeLock() error {
+	lock, err := os.OpenFile(filepath.Join(d.path, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open data directory %s: %w; the process must be able to read and write it", d.path, err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder, _ := os.ReadFile(lock.Name())
+		return errors.Join(fmt.Errorf("%w: %s, process %s; stop that one or choose another --dir",
+			ErrLocked, d.path, strings.TrimSpace(string(holder))), lock.Close())
+	}
+	if err := errors.Join(lock.Truncate(0), writeAt(lock, strconv.Itoa(os.Getpid())+"\n")); err != nil {
+		return errors.Join(fmt.Errorf("lock data directory %s: %w", d.path, err), lock.Close())
+	}
+	d.lock = lock
+	return nil
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}
+
+// prepare checks or writes the format and makes the parts.
+func (d *Dir) prepare() error {
+	if err := d.checkFormat(); err != nil {
+		return err
+	}
+	for _, part := range []string{d.Raft(), d.Store(), d.Snapshots(), d.Keys()} {
+		if err := os.MkdirAll(part, 0o700); err != nil {
+			return fmt.Errorf("make data directory: %w", err)
+		}
+	}
+	return SyncDir(d.path)
+}
+
+func (d *Dir) checkFormat() error {
+	file := filepath.Join(d.path, formatFile)
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return writeFormat(file)
+	}
+	if err != nil {
+		return fmt.Errorf("read format: %w", err)
+	}
+	name, number, _ := strings.Cut(strings.TrimSpace(string(raw)), " ")
+	version, err := strconv.Atoi(number)
+	if name != formatName || err != nil {
+		return fmt.Errorf("%w: %s does not say %q; is this a node's directory?", ErrFormat, file, formatName)
+	}
+	if version > FormatVersion {
+		return fmt.Errorf("%w: %s has version %d, this qpqd knows up to %d: install the newer qpqd",
+			ErrFormat, d.path, version, FormatVersion)
+	}
+	return nil
+}
+
+func writeFormat(file string) error {
+	temp := file + ".tmp"
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("write format: %w", err)
+	}
+	_, err = fmt.Fprintf(f, "%s %d\n", formatName, FormatVersion)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write format: %w", err)
+	}
+	if err := os.Rename(temp, file); err != nil {
+		return fmt.Errorf("write format: %w", err)
+	}
+	return nil
+}
+
+// SyncDir makes the names in a directory durable.
+func SyncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("sync directory %s: %w", path, err)
+	}
+	return nil
+}
+
+// Path is the directory itself.
+func (d *Dir) Path() string { return d.path }
+
+// Raft holds the raft log and its stable store.
+func (d *Dir) Raft() string { return filepath.Join(d.path, "raft") }
+
+// Store holds the state machine.
+func (d *Dir) Store() string { return filepath.Join(d.path, "store") }
+
+// Snapshots holds checkpoints of the store.
+func (d *Dir) Snapshots() string { return filepath.Join(d.path, "snapshots") }
+
+// Keys holds keys that must survive a restart.
+func (d *Dir) Keys() string { return filepath.Join(d.path, "keys") }
+
+// Close gives the lock back.
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	err := d.lock.Close()
+	d.lock = nil
+	return err
+}

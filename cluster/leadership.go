@@ -1,0 +1,161 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"quicproquo/crypto/tlsid"
+	"quicproquo/schemas"
+)
+
+// isLeader tells whether this node leads, as far as it knows.
+func (n *Node) isLeader() bool { return n.raft.State() == raft.Leader }
+
+// Leader returns the id of the leader that this node knows, empty for none.
+func (n *Node) Leader() tlsid.NodeID {
+	_, id := n.raft.LeaderWithID()
+	return tlsid.NodeID(id)
+}
+
+// leaderChanged returns a channel that closes when this node learns of another
+// leader.
+func (n *Node) leaderChanged() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.leaderSignal
+}
+
+// watchLeader turns raft's observations into the signal of leaderChanged.
+func (n *Node) watchLeader() {
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-n.observations:
+			n.mu.Lock()
+			close(n.leaderSignal)
+			n.leaderSignal = make(chan struct{})
+			n.mu.Unlock()
+		}
+	}
+}
+
+// runLeadership drains raft's leadership notices (raft blocks on them) and runs
+// the leader's duties while this node leads.
+func (n *Node) runLeadership() {
+	stop := func() {}
+	for {
+		select {
+		case <-n.ctx.Done():
+			stop()
+			return
+		case leads := <-n.notices:
+			stop()
+			stop = func() {}
+			n.log.Info("leadership", "leads", leads, "term", n.raft.CurrentTerm())
+			if leads {
+				stop = n.startTerm()
+			}
+		}
+	}
+}
+
+// startTerm runs leadTerm until the returned function is called.
+func (n *Node) startTerm() context.CancelFunc {
+	ctx, cancel := context.WithCancel(n.ctx)
+	n.tasks.Go(func() {
+		defer cancel()
+		n.leadTerm(ctx)
+	})
+	return cancel
+}
+
+// leadTerm is one term of leadership: first a barrier, so that the store holds
+// whatever earlier terms committed, then the duties.
+func (n *Node) leadTerm(ctx context.Context) {
+	term := n.raft.CurrentTerm()
+	for ctx.Err() == nil {
+		err := n.raft.Barrier(0).Error()
+		if err == nil {
+			break
+		}
+		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrRaftShutdown) {
+			return
+		}
+		n.log.Warn("barrier", "error", err)
+	}
+	if n.raft.CurrentTerm() != term {
+		return
+	}
+	n.readyTerm.Store(term)
+
+	ticker := time.NewTicker(dutyInterval)
+	defer ticker.Stop()
+	caughtUp := map[tlsid.NodeID]int{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			n.expire(ctx)
+			n.promote(ctx, caughtUp)
+			n.yieldWhenFull()
+		}
+	}
+}
+
+// expire removes what is over its time, in bounded entries.
+func (n *Node) expire(ctx context.Context) {
+	for range expireRounds {
+		due, err := n.expiryDue()
+		if err != nil {
+			n.log.Warn("look for expired rows", "error", err)
+		}
+		if !due {
+			return
+		}
+		entry, err := expireEntry()
+		if err != nil {
+			n.log.Error("build expiry entry", "error", err)
+			return
+		}
+		if _, _, err := n.Propose(ctx, entry); err != nil {
+			n.log.Debug("propose expiry", "error", err)
+			return
+		}
+	}
+}
+
+func (n *Node) expiryDue() (bool, error) {
+	view, err := n.View()
+	if err != nil {
+		return false, err
+	}
+	due, err := view.ExpiryDue(uint64(n.cfg.Now().UnixMilli()))
+	return due, errors.Join(err, view.Close())
+}
+
+func expireEntry() ([]byte, error) {
+	return schemas.BuildEntry(nil, schemas.Caller{Kind: schemas.Actor_Kind_node}, 0, func(c schemas.Entry_command) error {
+		params, err := c.NewExpire()
+		if err != nil {
+			return err
+		}
+		params.SetMaxRows(expireRows)
+		return nil
+	})
+}
+
+// yieldWhenFull hands leadership to another node when this one's disk is nearly
+// full: the others may have room.
+func (n *Node) yieldWhenFull() {
+	if !n.guard.ReadOnly() {
+		return
+	}
+	if err := n.raft.LeadershipTransfer().Error(); err != nil {
+		n.log.Warn("disk nearly full, leadership not handed over", "error", err)
+	}
+}

@@ -1,0 +1,174 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"quicproquo/fsm"
+	"quicproquo/schemas"
+)
+
+// Propose writes one framed schemas.Entry through the log and returns the raft
+// index and the result of applying it. Any node takes proposals: a follower
+// forwards to the leader, at most one hop.
+//
+// While the outcome of an attempt is open the node repeats the entry with the
+// same request id until ctx ends, so that at most one of the attempts is
+// applied. Errors: ErrUnavailable (certainly not applied), ErrUnknownOutcome
+// (repeat only with the same request id), ErrBadEntry, ErrFeatureLevel,
+// ErrDiskFull, ErrClosed (all not applied). A refusal by the store's rules is a
+// result, not an error.
+func (n *Node) Propose(ctx context.Context, entry []byte) (uint64, fsm.Result, error) {
+	if err := n.admit(entry); err != nil {
+		return 0, fsm.Result{}, err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultProposeTimeout)
+		defer cancel()
+	}
+	return n.repeat(ctx, entry)
+}
+
+// admit refuses what must not reach the log.
+func (n *Node) admit(entry []byte) error {
+	if err := n.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	info, err := fsm.Command(entry)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBadEntry, err)
+	}
+	if info.Since > n.featureLevel() {
+		return fmt.Errorf("%w: %s needs level %d, the cluster is at %d",
+			ErrFeatureLevel, info.Name, info.Since, n.featureLevel())
+	}
+	return nil
+}
+
+// repeat tries until the outcome is known or ctx ends. Every entry that the
+// store takes is safe to repeat: it has a request id, or its command is harmless
+// to repeat.
+func (n *Node) repeat(ctx context.Context, entry []byte) (uint64, fsm.Result, error) {
+	open := false // an earlier attempt may have been applied
+	pause := retryPause
+	var last error
+	for {
+		o := n.attempt(ctx, entry)
+		switch o.state {
+		case applied:
+			return o.index, o.result, nil
+		case unknown:
+			open = true
+		case refused:
+			if !open && permanent(o.err) {
+				return 0, fsm.Result{}, o.err
+			}
+		}
+		last = o.err
+		if !n.pause(ctx, pause) {
+			return 0, fsm.Result{}, n.gaveUp(open, last)
+		}
+		pause = min(2*pause, maxRetryPause)
+	}
+}
+
+// permanent tells a refusal that waiting for another leader does not mend.
+func permanent(err error) bool {
+	return errors.Is(err, ErrDiskFull) || errors.Is(err, ErrBadEntry) || errors.Is(err, ErrFeatureLevel)
+}
+
+func (n *Node) gaveUp(open bool, last error) error {
+	kind := ErrUnavailable
+	if open {
+		kind = ErrUnknownOutcome
+	}
+	if last == nil || errors.Is(last, kind) {
+		return kind
+	}
+	return fmt.Errorf("%w: %w", kind, last)
+}
+
+// pause waits a jittered while, or until the leader changes. It returns false
+// when ctx has ended or the node is closing.
+func (n *Node) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d/2 + rand.N(d))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-n.ctx.Done():
+		return false
+	case <-n.leaderChanged():
+	case <-timer.C:
+	}
+	return ctx.Err() == nil && n.ctx.Err() == nil
+}
+
+// attempt sends the entry to the leader once: to the local batcher if this node
+// leads, else through the forwarding one.
+func (n *Node) attempt(ctx context.Context, entry []byte) outcome {
+	_, leader := n.raft.LeaderWithID()
+	if leader == "" {
+		return outcome{state: refused, err: ErrUnavailable}
+	}
+	b := n.forwards
+	if string(leader) == string(n.cfg.ID) {
+		if n.guard.ReadOnly() {
+			return outcome{state: refused, err: ErrDiskFull}
+		}
+		b = n.proposals
+	}
+	p := newProposal(entry)
+	if err := b.submit(p); err != nil {
+		return outcome{state: refused, err: err}
+	}
+	select {
+	case o := <-p.done:
+		return o
+	case <-ctx.Done():
+		// It is queued or on its way: nobody can call it back.
+		return outcome{state: unknown, err: ctx.Err()}
+	}
+}
+
+// applyBatch is a lane of the leader's batcher: one batch, one raft entry.
+func (n *Node) applyBatch(_ context.Context, batch []*proposal) {
+	entries := make([][]byte, len(batch))
+	for i, p := range batch {
+		entries[i] = p.entry
+	}
+	sealed, err := schemas.SealBatch(uint64(n.cfg.Now().UnixMilli()), entries)
+	if err != nil {
+		finish(batch, outcome{state: refused, err: fmt.Errorf("seal batch: %w", err)})
+		return
+	}
+	future := n.raft.Apply(sealed, enqueueTimeout)
+	if err := future.Error(); err != nil {
+		state := unknown
+		if notApplied(err) {
+			state = refused
+		}
+		finish(batch, outcome{state: state, err: err})
+		return
+	}
+	n.deliver(batch, future)
+}
+
+// deliver hands the results of an applied batch to their proposals. A store
+// that stopped gives none: then the entry is in the log and its outcome open.
+func (n *Node) deliver(batch []*proposal, future raft.ApplyFuture) {
+	results, ok := future.Response().([]fsm.Result)
+	if !ok || len(results) != len(batch) {
+		finish(batch, outcome{state: unknown, err: errors.New("the store stopped before it applied the entry")})
+		return
+	}
+	for i, p := range batch {
+		p.done <- outcome{state: applied, index: future.Index(), result: results[i]}
+	}
+}

@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"quicproquo/cluster/datadir"
+	"quicproquo/cluster/raftlog"
+	"quicproquo/crypto/tlsid"
+)
+
+// Names in a node's directory. The CA's key lies sealed under the cluster key;
+// the cluster key itself never enters log, snapshot or backup.
+const (
+	tlsDir         = "tls"
+	clusterKeyFile = "cluster.key"
+)
+
+// Secrets are what a node's directory holds besides its data.
+type Secrets struct {
+	Identity *tlsid.Identity
+	// Authority is nil on a node that was not given the CA's key.
+	Authority *tlsid.Authority
+	// ClusterKey wraps every secret that the cluster shares.
+	ClusterKey tlsid.ClusterKey
+}
+
+// Provision makes a new cluster: a certificate authority and a cluster key, and
+// for each peer the directory root/<id> with its certificate and both secrets.
+func Provision(root string, peers []Peer, now time.Time) error {
+	cfg := Config{Peers: peers, Join: true}
+	if err := cfg.checkPeers(); err != nil {
+		return err
+	}
+	authority, err := tlsid.NewAuthority(tlsid.NewClusterID(), now)
+	if err != nil {
+		return err
+	}
+	var key tlsid.ClusterKey
+	if _, err := rand.Read(key[:]); err != nil {
+		return fmt.Errorf("make cluster key: %w", err)
+	}
+	for _, p := range peers {
+		if err := provisionNode(filepath.Join(root, string(p.ID)), p, authority, key, now); err != nil {
+			return fmt.Errorf("make directory of node %s: %w", p.ID, err)
+		}
+	}
+	return nil
+}
+
+// ProvisionMember makes the directory of one more node of a running cluster,
+// with the secrets of a member's directory from.
+func ProvisionMember(from, to string, p Peer, now time.Time) error {
+	secrets, err := LoadSecrets(from)
+	if err != nil {
+		return err
+	}
+	if secrets.Authority == nil {
+		return fmt.Errorf("%s does not hold the CA's key", from)
+	}
+	return provisionNode(to, p, secrets.Authority, secrets.ClusterKey, now)
+}
+
+func provisionNode(dir string, p Peer, authority *tlsid.Authority, key tlsid.ClusterKey, now time.Time) error {
+	host, _, err := net.SplitHostPort(p.Address)
+	if err != nil {
+		return fmt.Errorf("address %q is not HOST:PORT: %w", p.Address, err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, tlsDir), 0o700); err != nil {
+		return err
+	}
+	identity, err := tlsid.NewIdentity(authority, p.ID, []string{host}, now)
+	if err != nil {
+		return err
+	}
+	if err := identity.Save(filepath.Join(dir, tlsDir)); err != nil {
+		return err
+	}
+	if err := authority.Save(filepath.Join(dir, tlsDir), key); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, clusterKeyFile), key[:], 0o600); err != nil {
+		return fmt.Errorf("write cluster key: %w", err)
+	}
+	return nil
+}
+
+// LoadSecrets reads a node's directory.
+func LoadSecrets(dir string) (Secrets, error) {
+	identity, err := tlsid.Load(filepath.Join(dir, tlsDir))
+	if err != nil {
+		return Secrets{}, fmt.Errorf("read certificates: %w; `qpqd init` makes them", err)
+	}
+	file := filepath.Join(dir, clusterKeyFile)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return Secrets{}, fmt.Errorf("read cluster key: %w; copy it from another node", err)
+	}
+	defer clear(raw)
+	secrets := Secrets{Identity: identity}
+	if len(raw) != len(secrets.ClusterKey) {
+		return Secrets{}, fmt.Errorf("cluster key %s has %d bytes, want %d: copy it from another node",
+			file, len(raw), len(secrets.ClusterKey))
+	}
+	copy(secrets.ClusterKey[:], raw)
+	secrets.Authority, err = tlsid.LoadAuthority(filepath.Join(dir, tlsDir), secrets.ClusterKey)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Secrets{}, err
+	}
+	return secrets, nil
+}
+
+// MigrateLog moves a stopped node's raft log to another store and returns how
+// many entries were moved.
+func MigrateLog(dir string, to raftlog.Kind) (uint64, error) {
+	d, err := datadir.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	moved, err := raftlog.Migrate(d.Raft(), to)
+	return moved, errors.Join(err, d.Close())
+}

@@ -1,0 +1,74 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"quicproquo/fsm"
+)
+
+// View returns a consistent view of this node's own state, as fresh as the node
+// is. Close it.
+func (n *Node) View() (*fsm.View, error) { return n.store.View() }
+
+// Watch tells of every later change of a queue. Watch first, then read: so no
+// change falls between.
+func (n *Node) Watch(queue fsm.QueueID) *fsm.Watch { return n.store.Watch(queue) }
+
+// Index returns the raft index of the last command that this node applied.
+func (n *Node) Index() uint64 { return n.store.Index() }
+
+// WaitSeen returns when this node has applied everything up to index, or with
+// ctx's error. A client that sends the highest index it has seen so reads its
+// own writes on every node.
+func (n *Node) WaitSeen(ctx context.Context, index uint64) error {
+	if err := n.store.Wait(ctx, index); err != nil {
+		return fmt.Errorf("wait for index %d: %w", index, err)
+	}
+	return nil
+}
+
+// Linearize returns when a read of this node's state sees every write that was
+// acknowledged, on any node, before Linearize was called. It costs one round
+// trip to the voters and no disk; readers that wait at the same time share it.
+// It fails with ErrUnavailable when no leader is confirmed by a majority.
+func (n *Node) Linearize(ctx context.Context) error {
+	index, err := n.confirms.index(ctx)
+	if err != nil {
+		return err
+	}
+	return n.WaitSeen(ctx, index)
+}
+
+// Digest returns the store's digest and the index it belongs to. Nodes at the
+// same index have the same one.
+func (n *Node) Digest() fsm.Mark { return n.store.Digest() }
+
+// Ready tells whether this node leads and has applied whatever earlier terms
+// committed.
+func (n *Node) Ready() bool {
+	return n.isLeader() && n.readyTerm.Load() == n.raft.CurrentTerm()
+}
+
+// Snapshot makes a snapshot now, whatever the policy says, and cuts the log
+// behind it. A store that has nothing new is no error.
+func (n *Node) Snapshot() error {
+	err := n.raft.Snapshot().Error()
+	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return nil
+}
+
+// SnapshotCount is how many whole snapshots the node has, its own and received
+// ones.
+func (n *Node) SnapshotCount() int {
+	metas, err := n.snapshots.List()
+	if err != nil {
+		return 0
+	}
+	return len(metas)
+}

@@ -1,0 +1,170 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"path"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"quicproquo/fsm"
+	"quicproquo/schemas"
+)
+
+// ErrStream means that a received stream is not a whole snapshot.
+var ErrStream = errors.New("snapshot stream is damaged")
+
+// sumSize is the size of a file's checksum in the stream, in bytes.
+const sumSize = 8
+
+// header reads a checkpoint's header file, framed, and what it says.
+func header(fs vfs.FS, dir string) ([]byte, fsm.SnapshotInfo, error) {
+	info, err := fsm.ReadSnapshotInfo(fs, dir)
+	if err != nil {
+		return nil, info, err
+	}
+	file, err := fs.Open(path.Join(dir, fsm.SnapshotHeaderFile))
+	if err != nil {
+		return nil, info, err
+	}
+	frame, err := io.ReadAll(io.LimitReader(file, fsm.MaxSnapshotHeader+1))
+	return frame, info, errors.Join(err, file.Close())
+}
+
+// streamSize is the exact length of a checkpoint's stream, in bytes.
+func streamSize(fs vfs.FS, dir string) (int64, error) {
+	frame, info, err := header(fs, dir)
+	if err != nil {
+		return 0, err
+	}
+	return int64(len(frame)) + int64(info.Size()) + int64(len(info.Files))*sumSize, nil
+}
+
+// stream reads a checkpoint directory as a stream, one open file at a time.
+type stream struct {
+	fs    vfs.FS
+	dir   string
+	files []fsm.SnapshotFile // still to come
+	part  io.Reader          // what is read now
+	file  vfs.File           // nil between files
+	sum   hash.Hash64
+}
+
+func openStream(fs vfs.FS, dir string) (*stream, error) {
+	frame, info, err := header(fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	return &stream{fs: fs, dir: dir, files: info.Files, part: bytes.NewReader(frame), sum: xxhash.New()}, nil
+}
+
+// Dir is where the checkpoint lies.
+func (s *stream) Dir() string { return s.dir }
+
+// Read gives the next bytes.
+func (s *stream) Read(p []byte) (int, error) {
+	for {
+		n, err := s.part.Read(p)
+		if n > 0 || (err != nil && !errors.Is(err, io.EOF)) {
+			return n, err
+		}
+		if err == nil {
+			continue
+		}
+		if err := s.next(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// next goes on to a file's checksum or to the next file.
+func (s *stream) next() error {
+	if s.file != nil {
+		err := s.file.Close()
+		s.file = nil
+		s.part = bytes.NewReader(binary.LittleEndian.AppendUint64(nil, s.sum.Sum64()))
+		return err
+	}
+	if len(s.files) == 0 {
+		return io.EOF
+	}
+	next := s.files[0]
+	s.files = s.files[1:]
+	file, err := s.fs.Open(path.Join(s.dir, next.Name))
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	s.file = file
+	s.sum.Reset()
+	s.part = io.TeeReader(io.LimitReader(file, int64(next.Size)), s.sum)
+	return nil
+}
+
+// Close ends the reading.
+func (s *stream) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.Close()
+	s.file = nil
+	return err
+}
+
+// receive writes a stream into a new directory, verified and durable.
+func receive(fs vfs.FS, dir string, from io.Reader) error {
+	frame, err := schemas.ReadFrame(from, fsm.MaxSnapshotHeader, nil)
+	if err != nil {
+		return fmt.Errorf("%w: header: %w", ErrStream, err)
+	}
+	info, err := fsm.ParseSnapshotInfo(frame)
+	if err != nil {
+		return fmt.Errorf("%w: header: %w", ErrStream, err)
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, f := range info.Files {
+		if f.Name != path.Base(f.Name) || f.Name == "." || f.Name == ".." || f.Name == fsm.SnapshotHeaderFile {
+			return fmt.Errorf("%w: file name %q", ErrStream, f.Name)
+		}
+		if err := receiveFile(fs, path.Join(dir, f.Name), int64(f.Size), from); err != nil {
+			return err
+		}
+	}
+	var extra [1]byte
+	if n, err := io.ReadFull(from, extra[:]); n != 0 || !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: bytes behind the last file", ErrStream)
+	}
+	if err := writeFile(fs, path.Join(dir, fsm.SnapshotHeaderFile), frame); err != nil {
+		return err
+	}
+	return syncDir(fs, dir)
+}
+
+func receiveFile(fs vfs.FS, name string, size int64, from io.Reader) error {
+	file, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	sum := xxhash.New()
+	_, err = io.CopyN(io.MultiWriter(file, sum), from, size)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w: file %s: %w", ErrStream, path.Base(name), err), file.Close())
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	var want [sumSize]byte
+	if _, err := io.ReadFull(from, want[:]); err != nil {
+		return fmt.Errorf("%w: file %s: %w", ErrStream, path.Base(name), err)
+	}
+	if binary.LittleEndian.Uint64(want[:]) != sum.Sum64() {
+		return fmt.Errorf("%w: file %s: checksum differs", ErrStream, path.Base(name))
+	}
+	return nil
+}

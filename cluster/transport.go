@@ -1,0 +1,100 @@
+package cluster
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// transport is raft's transport with two changes.
+//
+// The heartbeat fast path is off: SetHeartbeatHandler does nothing, so
+// heartbeats take raft's main loop. On the fast path a follower changes term
+// and state on the transport's goroutine, beside the main loop, and a deposed
+// leader can write its client's entry under its successor's term (hashicorp/raft
+// #695): replicas would diverge in silence. Decision 0003.
+//
+// Replication to a silent peer waits for its heartbeat: raft's own backoff grows
+// to 10 s, which would leave a node that restarts behind for as long. mu guards
+// silent.
+type transport struct {
+	*raft.NetworkTransport
+
+	stop   chan struct{}
+	mu     sync.Mutex
+	silent map[raft.ServerID]chan struct{} // closed when the peer answers again
+}
+
+var (
+	_ raft.Transport   = (*transport)(nil)
+	_ raft.WithClose   = (*transport)(nil)
+	_ raft.WithPreVote = (*transport)(nil)
+)
+
+func newTransport(network *raft.NetworkTransport) *transport {
+	return &transport{NetworkTransport: network, stop: make(chan struct{}), silent: map[raft.ServerID]chan struct{}{}}
+}
+
+// SetHeartbeatHandler does nothing, on purpose: see transport.
+func (*transport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// AppendEntries notes from heartbeats who is silent, and holds back other
+// requests to those for up to maxSilence.
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	heartbeat := isHeartbeat(args)
+	if !heartbeat {
+		t.await(id)
+	}
+	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	if heartbeat {
+		t.note(id, err == nil)
+	}
+	return err
+}
+
+// isHeartbeat: raft's heartbeats name nothing but the term and the leader.
+func isHeartbeat(args *raft.AppendEntriesRequest) bool {
+	return len(args.Entries) == 0 && args.PrevLogEntry == 0 && args.PrevLogTerm == 0 && args.LeaderCommitIndex == 0
+}
+
+func (t *transport) note(id raft.ServerID, answered bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	wait, silent := t.silent[id]
+	switch {
+	case answered && silent:
+		close(wait)
+		delete(t.silent, id)
+	case !answered && !silent:
+		t.silent[id] = make(chan struct{})
+	}
+}
+
+func (t *transport) await(id raft.ServerID) {
+	t.mu.Lock()
+	wait, silent := t.silent[id]
+	t.mu.Unlock()
+	if !silent {
+		return
+	}
+	timer := time.NewTimer(maxSilence)
+	defer timer.Stop()
+	select {
+	case <-wait:
+	case <-timer.C:
+	case <-t.stop:
+	}
+}
+
+// Close ends what waits and closes the network.
+func (t *transport) Close() error {
+	t.mu.Lock()
+	select {
+	case <-t.stop:
+	default:
+		close(t.stop)
+	}
+	t.mu.Unlock()
+	return t.NetworkTransport.Close()
+}

@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"quicproquo/crypto/tlsid"
+	"quicproquo/fsm"
+)
+
+// watchMembers asks the other members for their status again and again: their
+// digests are compared with ours, their feature levels noted, and connections
+// of nodes that left are closed.
+func (n *Node) watchMembers() {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	known := map[tlsid.NodeID]bool{}
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		statuses := n.AskAll(n.ctx)
+		n.noteLevels(statuses)
+		marks := map[tlsid.NodeID][]fsm.Mark{}
+		for id, status := range statuses {
+			if id != n.cfg.ID {
+				marks[id] = status.Marks
+			}
+		}
+		if err := compareDigests(n.store.Marks(), marks, len(n.voters())); err != nil {
+			n.fail(err)
+			return
+		}
+		known = n.disconnectLeavers(known)
+	}
+}
+
+// disconnectLeavers closes what is open to nodes that are members no more.
+func (n *Node) disconnectLeavers(known map[tlsid.NodeID]bool) map[tlsid.NodeID]bool {
+	now := map[tlsid.NodeID]bool{}
+	for _, m := range n.Members() {
+		now[m.ID] = true
+	}
+	for id := range known {
+		if !now[id] {
+			n.log.Info("member left", "node", id)
+			n.mesh.Disconnect(id)
+			n.peers.drop(id)
+		}
+	}
+	return now
+}
+
+// AskAll asks every member, this node included, for its status. Members that
+// don't answer in time are missing from the result.
+func (n *Node) AskAll(ctx context.Context) map[tlsid.NodeID]Status {
+	var mu sync.Mutex
+	var asks sync.WaitGroup
+	statuses := map[tlsid.NodeID]Status{n.cfg.ID: n.Status()}
+	for _, m := range n.Members() {
+		if m.ID == n.cfg.ID {
+			continue
+		}
+		asks.Go(func() {
+			status, err := n.askStatus(ctx, m.ID)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[m.ID] = status
+		})
+	}
+	asks.Wait()
+	return statuses
+}
+
+// noteLevels keeps what each member last announced.
+func (n *Node) noteLevels(statuses map[tlsid.NodeID]Status) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id, status := range statuses {
+		n.levels[id] = status.FeatureLevel
+	}
+}
+
+// featureLevel is the lowest level that the members announce. A member that was
+// never heard counts as the first level: commands of that level need no word
+// from anybody.
+func (n *Node) featureLevel() uint32 {
+	level := n.cfg.FeatureLevel
+	if level <= firstFeatureLevel {
+		return level
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, m := range n.Members() {
+		announced, ok := n.levels[m.ID]
+		if m.ID == n.cfg.ID {
+			continue
+		}
+		if !ok {
+			return firstFeatureLevel
+		}
+		level = min(level, announced)
+	}
+	return level
+}
+
+// firstFeatureLevel is the level that every released version has.
+const firstFeatureLevel = 1

@@ -1,0 +1,73 @@
+// Command qpqd is the server: one node of a replicated messaging cluster, and
+// the commands that its operators need.
+//
+// Files: main.go (signals, exit codes), config.go (flag > environment > file),
+// then one file a command: dev.go, init.go, run.go, status.go, migrate.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set at build time: -ldflags "-X main.version=v1.2.3".
+var version = "dev" //nolint:gochecknoglobals // the linker sets it
+
+// Exit codes, the same as the client's: 1 the user's mistake, 2 unexpected,
+// 3 input/output or no quorum.
+const (
+	exitUser       = 1
+	exitUnexpected = 2
+	exitIO         = 3
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := rootCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "qpqd:", err)
+		os.Exit(exitCode(err))
+	}
+}
+
+// exitError carries an exit code with an error.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string { return e.err.Error() }
+func (e exitError) Unwrap() error { return e.err }
+
+func exitCode(err error) int {
+	var coded exitError
+	if errors.As(err, &coded) {
+		return coded.code
+	}
+	return exitUser
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "qpqd",
+		Short: "A node of a quicproquo cluster, and the tools to run one",
+		Long: `qpqd runs end-to-end-encrypted messaging that never goes down: three or more
+nodes form one replicated server, and any of them may fail.
+
+New here? Run "qpqd dev" for a whole cluster on this machine, then
+"qpqd status" in another terminal.`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), migrateCommand())
+	return root
+}

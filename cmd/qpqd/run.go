@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"quicproquo/cluster"
+	"quicproquo/cluster/raftlog"
+	"quicproquo/crypto/tlsid"
+	"quicproquo/rpc"
+)
+
+// shutdownTime bounds an orderly stop: draining calls, handing leadership over.
+const shutdownTime = 10 * time.Second
+
+// runFlags are the settings of one node.
+type runFlags struct {
+	dir, config                  string
+	id, listen, address          string
+	peers                        []string
+	join                         bool
+	logStore                     string
+	logLevel, logFormat          string
+	cacheMiB                     int64
+	minFree                      float64
+	heartbeat, election, lease   time.Duration
+	snapshotEvery, snapshotTrail uint64
+}
+
+func (f *runFlags) register(flags *pflag.FlagSet) {
+	timing, snap := cluster.DefaultTiming(), cluster.DefaultSnapshotPolicy()
+	flags.StringVar(&f.id, "id", "", "the node's name for ever")
+	flags.StringVar(&f.listen, "listen", "", "local UDP address, such as :4430")
+	flags.StringVar(&f.address, "address", "", "HOST:PORT where peers and clients reach the node")
+	flags.StringArrayVar(&f.peers, "peers", nil, "a node of the first set as ID=HOST:PORT; repeat for each")
+	flags.BoolVar(&f.join, "join", false, "wait to be added to a running cluster instead of starting one")
+	flags.StringVar(&f.logStore, "log-store", string(raftlog.BoltDB), "where the raft log lies: boltdb or wal")
+	flags.Int64Var(&f.cacheMiB, "cache-mib", 64, "the store's block cache, in MiB")
+	flags.Float64Var(&f.minFree, "min-free-disk", 0.10, "share of free disk below which writes are refused")
+	flags.DurationVar(&f.heartbeat, "heartbeat-timeout", timing.Heartbeat, "silence after which a follower asks for an election; keep it well above the worst disk stall")
+	flags.DurationVar(&f.election, "election-timeout", timing.Election, "how long one election may take")
+	flags.DurationVar(&f.lease, "leader-lease", timing.Lease, "silence of the majority after which a leader steps down")
+	flags.Uint64Var(&f.snapshotEvery, "snapshot-entries", snap.Threshold, "raft entries between snapshots")
+	flags.Uint64Var(&f.snapshotTrail, "trailing-entries", snap.Trailing, "raft entries kept behind a snapshot")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+}
+
+func runCommand() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run one node",
+		Long: `Runs one node until SIGINT or SIGTERM, which stop it in good order: running
+calls finish and leadership goes to another node first.
+
+Settings come from flags, then from the environment (log-store is
+QPQD_LOG_STORE), then from the file node.toml in the node's directory, whose keys
+are the flags' names.`,
+		Example: `  qpqd run --dir /var/lib/qpqd
+  QPQD_LOG_LEVEL=debug qpqd run --dir cluster/n1 --log-store wal`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			required := f.config != ""
+			if !required {
+				f.config = filepath.Join(f.dir, configFile)
+			}
+			settings := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+			cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+				if flag.Name != "dir" && flag.Name != "config" && flag.Name != "help" {
+					settings.AddFlag(flag)
+				}
+			})
+			if err := fill(settings, f.config, required); err != nil {
+				return err
+			}
+			return f.run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&f.dir, "dir", "", "the node's directory, as `init` wrote it")
+	cmd.Flags().StringVar(&f.config, "config", "", "configuration file (default: node.toml in --dir)")
+	_ = cmd.MarkFlagRequired("dir") // fails only for a flag that does not exist
+	f.register(cmd.Flags())
+	return cmd
+}
+
+// run opens the node and serves until ctx ends or the node fails.
+func (f *runFlags) run(ctx context.Context) error {
+	logger, err := newLogger(f.logLevel, f.logFormat)
+	if err != nil {
+		return err
+	}
+	cfg, err := f.clusterConfig(logger)
+	if err != nil {
+		return err
+	}
+	node, err := cluster.Open(cfg)
+	if err != nil {
+		return exitError{exitIO, err}
+	}
+	server := rpc.NewServer(rpc.Engine(node), rpc.Options{Logger: logger})
+	node.Serve(tlsid.ALPNClient, server.Serve)
+	logger.Info("node runs", "id", f.id, "address", cfg.Address, "dir", f.dir)
+
+	var failure error
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping")
+	case <-node.Failed():
+		failure = exitError{exitUnexpected, fmt.Errorf("the node stopped: %w", node.Err())}
+	}
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	return errors.Join(failure, server.Close(stopCtx), node.Close(stopCtx))
+}
+
+func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, error) {
+	peers, err := parsePeers(f.peers)
+	if err != nil {
+		return cluster.Config{}, err
+	}
+	secrets, err := cluster.LoadSecrets(f.dir)
+	if err != nil {
+		return cluster.Config{}, err
+	}
+	if f.listen == "" || f.address == "" || f.id == "" {
+		return cluster.Config{}, errors.New("id, listen and address must be set: as flags, in the environment or in node.toml (`qpqd init` writes it)")
+	}
+	conn, err := net.ListenPacket("udp", f.listen)
+	if err != nil {
+		return cluster.Config{}, exitError{exitIO, fmt.Errorf("listen: %w; is another node running on this port?", err)}
+	}
+	timing, snap := cluster.DefaultTiming(), cluster.DefaultSnapshotPolicy()
+	timing.Heartbeat, timing.Election, timing.Lease = f.heartbeat, f.election, f.lease
+	snap.Threshold, snap.Trailing = f.snapshotEvery, f.snapshotTrail
+	return cluster.Config{
+		ID: tlsid.NodeID(f.id), Address: f.address, Dir: f.dir, Conn: conn,
+		Identity: secrets.Identity, Authority: secrets.Authority,
+		Peers: peers, Join: f.join, LogStore: raftlog.Kind(f.logStore),
+		Timing: timing, Snapshot: snap,
+		StoreCache: f.cacheMiB << 20, MinFreeDisk: f.minFree,
+		Version: version, Logger: logger,
+	}, nil
+}
+
+func newLogger(level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("log-level %q: use debug, info, warn or error", level)
+	}
+	options := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
+	}
+	return nil, fmt.Errorf("log-format %q: use text or json", format)
+}

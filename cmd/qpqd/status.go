@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sort"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"quicproquo/cluster"
+)
+
+// statusTime bounds the whole command.
+const statusTime = 10 * time.Second
+
+func statusCommand() *cobra.Command {
+	var dir string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show every member: who leads, who follows, how far",
+		Long: `Asks every member of the cluster for its state, with the certificate that lies in
+a node's directory. Works from any machine that has one such directory, whether
+or not that node runs.`,
+		Example: `  qpqd status                     # the cluster of "qpqd dev"
+  qpqd status --dir /var/lib/qpqd # a node of a real one
+  qpqd status --json | jq -r '.[] | select(.state=="leader").id'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), statusTime)
+			defer cancel()
+			rows, err := status(ctx, dir)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(rows)
+			} else {
+				err = printStatus(cmd.OutOrStdout(), rows)
+			}
+			return errors.Join(err, verdict(rows))
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", devDir, "a node's directory, or one that holds several")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
+	return cmd
+}
+
+// statusRow is one member in the output; the names of the JSON fields stay.
+type statusRow struct {
+	ID           string `json:"id"`
+	State        string `json:"state"` // leader, follower, candidate, shutdown, unreachable
+	Voter        bool   `json:"voter"`
+	Address      string `json:"address"`
+	AppliedIndex uint64 `json:"appliedIndex"`
+	CommandIndex uint64 `json:"commandIndex"`
+	Lag          uint64 `json:"lag"` // raft entries behind the one that is furthest
+	Term         uint64 `json:"term"`
+	Leader       string `json:"leader"`
+	Version      string `json:"version"`
+	ReadOnly     bool   `json:"readOnly"`
+	Fault        string `json:"fault,omitempty"`
+	Error        string `json:"error,omitempty"`
+}
+
+func status(ctx context.Context, dir string) ([]statusRow, error) {
+	node, err := findNodeDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	config, err := loadNodeConfig(node)
+	if err != nil {
+		return nil, err
+	}
+	peers, err := parsePeers(config.Peers)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := cluster.LoadSecrets(node)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		return nil, exitError{exitIO, fmt.Errorf("open a UDP socket: %w", err)}
+	}
+	seen, err := cluster.Observe(ctx, conn, secrets.Identity, peers, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, exitError{exitIO, err}
+	}
+	return statusRows(seen), nil
+}
+
+// findNodeDir returns dir if it is a node's directory, else the first one in it.
+func findNodeDir(dir string) (string, error) {
+	if _, err := os.Stat(filepath.Join(dir, configFile)); err == nil {
+		return dir, nil
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*", configFile))
+	if err != nil || len(found) == 0 {
+		return "", fmt.Errorf("no node's directory at %s: start a cluster with `qpqd dev`, or name a directory with --dir", dir)
+	}
+	sort.Strings(found)
+	return filepath.Dir(found[0]), nil
+}
+
+func statusRows(seen []cluster.Observation) []statusRow {
+	var furthest uint64
+	for _, o := range seen {
+		if o.Status != nil {
+			furthest = max(furthest, o.Status.AppliedIndex)
+		}
+	}
+	rows := make([]statusRow, 0, len(seen))
+	for _, o := range seen {
+		row := statusRow{ID: string(o.ID), Address: o.Address, Voter: o.Voter, State: "unreachable"}
+		if o.Err != nil {
+			row.Error = o.Err.Error()
+		}
+		if s := o.Status; s != nil {
+			row.State, row.Version, row.Leader, row.Term = s.State, s.Version, string(s.Leader), s.Term
+			row.AppliedIndex, row.CommandIndex = s.AppliedIndex, s.CommandIndex
+			row.Lag = furthest - s.AppliedIndex
+			row.ReadOnly, row.Fault = s.ReadOnly, s.Fault
+		}
+		rows = append(rows, row)
+	}
+	sort.Slice(rows, func(i, j int) bool { return rows[i].ID < rows[j].ID })
+	return rows
+}
+
+func printStatus(w io.Writer, rows []statusRow) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tSTATE\tAPPLIED\tCOMMANDS\tLAG\tVERSION\tADDRESS")
+	for _, r := range rows {
+		state := r.State
+		if !r.Voter {
+			state += " (catching up)"
+		}
+		if r.ReadOnly {
+			state += " (disk nearly full)"
+		}
+		if r.State == "unreachable" {
+			fmt.Fprintf(table, "%s\t%s\t-\t-\t-\t-\t%s\n", r.ID, state, r.Address)
+			continue
+		}
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n",
+			r.ID, state, r.AppliedIndex, r.CommandIndex, r.Lag, r.Version, r.Address)
+	}
+	return table.Flush()
+}
+
+// verdict makes scripts notice a cluster that can't write: no leader that a
+// majority of the voters follows.
+func verdict(rows []statusRow) error {
+	voters, followed := 0, map[string]int{}
+	for _, r := range rows {
+		if r.Voter {
+			voters++
+			if r.Leader != "" {
+				followed[r.Leader]++
+			}
+		}
+	}
+	for _, r := range rows {
+		if r.State == "leader" && followed[r.ID] > voters/2 {
+			return nil
+		}
+	}
+	return exitError{exitIO, errors.New("no leader that a majority follows: the cluster can't take writes now. " +
+		"Check that most nodes run and reach each other; after a crash an election takes about two seconds")}
+}

@@ -1,0 +1,271 @@
+package testcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"quicproquo/client"
+	"quicproquo/cluster"
+	"quicproquo/cluster/raftlog"
+	"quicproquo/crypto/tlsid"
+)
+
+// Options shape a cluster. Zero values mean three nodes on loopback with the
+// defaults of package cluster.
+type Options struct {
+	Nodes    int
+	Dir      string // holds one directory per node
+	Network  Network
+	LogStore raftlog.Kind
+	Timing   cluster.Timing
+	Snapshot cluster.SnapshotPolicy
+	Batching cluster.Batching
+	// MemoryStore keeps the stores in memory; logs stay on disk.
+	MemoryStore bool
+	MinFreeDisk float64
+	Logger      *slog.Logger
+	// Addresses are the nodes' ports; empty lets the network choose.
+	Addresses []string
+}
+
+// Cluster is a running cluster. mu guards nodes and next.
+type Cluster struct {
+	options Options
+	network Network
+
+	mu    sync.Mutex
+	nodes []*Node
+	next  int
+}
+
+// Start provisions the nodes whose directories do not exist yet and opens all
+// of them.
+func Start(options Options) (*Cluster, error) {
+	if options.Nodes == 0 {
+		options.Nodes = 3
+	}
+	if options.Network == nil {
+		options.Network = Loopback(NewFaults(1))
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Cluster{options: options, network: options.Network}
+	if err := c.prepare(); err != nil {
+		return nil, err
+	}
+	for _, n := range c.nodes {
+		if err := n.Start(); err != nil {
+			return nil, errors.Join(err, c.Close(context.Background()))
+		}
+	}
+	return c, nil
+}
+
+// prepare finds addresses, makes directories and fills c.nodes.
+func (c *Cluster) prepare() error {
+	var peers []cluster.Peer
+	for i := range c.options.Nodes {
+		address := ""
+		if i < len(c.options.Addresses) {
+			address = c.options.Addresses[i]
+		}
+		node, err := c.newNode(address)
+		if err != nil {
+			return err
+		}
+		peers = append(peers, cluster.Peer{ID: node.id, Address: node.address})
+		c.nodes = append(c.nodes, node)
+	}
+	if _, err := os.Stat(c.nodes[0].dir); err != nil {
+		if err := cluster.Provision(c.options.Dir, peers, time.Now()); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.nodes {
+		n.peers = peers
+		n.faultsName()
+	}
+	return nil
+}
+
+// newNode reserves an id, a directory and an address.
+func (c *Cluster) newNode(address string) (*Node, error) {
+	c.next++
+	id := tlsid.NodeID(fmt.Sprintf("n%d", c.next))
+	conn, err := c.network.Listen(address)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cluster: c, id: id,
+		dir:     filepath.Join(c.options.Dir, string(id)),
+		address: conn.LocalAddr().String(),
+		conn:    conn,
+	}
+	if c.options.MemoryStore {
+		n.storeFS = vfs.NewMem()
+	}
+	return n, nil
+}
+
+// Nodes returns every node, running or not.
+func (c *Cluster) Nodes() []*Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*Node(nil), c.nodes...)
+}
+
+// Node returns the i-th node, from 0.
+func (c *Cluster) Node(i int) *Node { return c.Nodes()[i] }
+
+// Faults is where links are cut.
+func (c *Cluster) Faults() *Faults { return c.network.Faults() }
+
+// Partition cuts the links between groups of nodes.
+func (c *Cluster) Partition(groups ...[]*Node) {
+	names := make([][]string, len(groups))
+	for i, group := range groups {
+		for _, n := range group {
+			names[i] = append(names[i], string(n.id))
+		}
+	}
+	c.Faults().Partition(names...)
+}
+
+// Heal mends every link.
+func (c *Cluster) Heal() { c.Faults().Heal() }
+
+// Add starts a fresh node and makes it a member through a running one. It
+// returns when the raft configuration has it as non-voter; the leader promotes
+// it later.
+func (c *Cluster) Add(ctx context.Context) (*Node, error) {
+	via := c.running()
+	if len(via) == 0 {
+		return nil, errors.New("add a node: no node runs")
+	}
+	c.mu.Lock()
+	n, err := c.newNode("")
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range c.Nodes() {
+		n.peers = append(n.peers, cluster.Peer{ID: other.id, Address: other.address})
+	}
+	n.join = true
+	n.faultsName()
+	if err := cluster.ProvisionMember(via[0].dir, n.dir, cluster.Peer{ID: n.id, Address: n.address}, time.Now()); err != nil {
+		return nil, err
+	}
+	if err := n.Start(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.nodes = append(c.nodes, n)
+	c.mu.Unlock()
+	return n, via[0].Engine().AddMember(ctx, n.id, n.address)
+}
+
+// Remove takes a node out of the configuration and stops it.
+func (c *Cluster) Remove(ctx context.Context, n *Node) error {
+	for _, via := range c.running() {
+		if via == n {
+			continue
+		}
+		if err := via.Engine().RemoveMember(ctx, n.id); err != nil {
+			return err
+		}
+		return n.Stop(ctx)
+	}
+	return errors.New("remove a node: no other node runs")
+}
+
+func (c *Cluster) running() []*Node {
+	var up []*Node
+	for _, n := range c.Nodes() {
+		if n.Engine() != nil {
+			up = append(up, n)
+		}
+	}
+	return up
+}
+
+// Close stops every node in good order.
+func (c *Cluster) Close(ctx context.Context) error {
+	var errs []error
+	for _, n := range c.Nodes() {
+		errs = append(errs, n.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// StartT is Start for tests: it uses a temporary directory, fails the test on
+// error, and closes the cluster at the end.
+func StartT(tb testing.TB, options Options) *Cluster {
+	tb.Helper()
+	if options.Dir == "" {
+		options.Dir = tb.TempDir()
+	}
+	c, err := Start(options)
+	if err != nil {
+		tb.Fatalf("start cluster: %v", err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			tb.Errorf("close cluster: %v", err)
+		}
+	})
+	return c
+}
+
+// closeTime bounds stopping a test's cluster.
+const closeTime = 30 * time.Second
+
+// Client connects to nodes as a program of a user would, pinning the cluster's
+// CA; without nodes to all of them.
+func (c *Cluster) Client(nodes ...*Node) (*client.Conn, error) {
+	if len(nodes) == 0 {
+		nodes = c.Nodes()
+	}
+	secrets, err := cluster.LoadSecrets(nodes[0].dir)
+	if err != nil {
+		return nil, err
+	}
+	config, err := tlsid.ClientDialConfig(secrets.Identity.AuthoritiesPEM(), nil)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.network.Listen("")
+	if err != nil {
+		return nil, err
+	}
+	options := client.Options{TLS: config, PacketConn: conn, Resolve: literal, Logger: c.options.Logger}
+	for _, n := range nodes {
+		options.Endpoints = append(options.Endpoints, n.address)
+	}
+	return client.Open(options)
+}
+
+// literal reads an address without asking anybody: a network in memory has no
+// resolver.
+func literal(_ context.Context, address string) (net.Addr, error) {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("read address: %w", err)
+	}
+	return net.UDPAddrFromAddrPort(at), nil
+}

@@ -1,0 +1,11 @@
+// Package testcluster runs whole clusters: real nodes with real logs, stores,
+// certificates and QUIC, in this process, on loopback or on a network in
+// memory. Tests, benchmarks, chaos runs and `qpqd dev` use it.
+//
+// It must never stand in for a part that can run for real: only the network may
+// be in memory, and only faults are invented.
+//
+// Reading order: cluster.go (start and stop), node.go (what can be done to one
+// node), network.go and memoryconn.go (links and their faults), entries.go
+// (what tests write), await.go (waiting for a state).
+package testcluster

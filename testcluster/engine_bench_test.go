@@ -1,0 +1,115 @@
+package testcluster_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"quicproquo/cluster"
+	"quicproquo/cluster/raftlog"
+	"quicproquo/schemas"
+	"quicproquo/testcluster"
+)
+
+// bodySize is the entry size that all of the engine's numbers speak of.
+const bodySize = 1024
+
+// queues is how many recipients the benchmark's writes are spread over.
+const queues = 10_000
+
+// BenchmarkEngine compares the engine (three nodes, real QUIC, real disks, the
+// real store, batching) with raw hashicorp/raft in the same process and the
+// same run: `ratio` is engine over raw, both in acknowledged writes a second.
+//
+// One run alternates raw, leader and follower, so that drift of the machine
+// meets all three.
+func BenchmarkEngine(b *testing.B) {
+	for _, kind := range []raftlog.Kind{raftlog.BoltDB, raftlog.WAL} {
+		for _, writers := range []int{1, 64, 256, 1024} {
+			b.Run(fmt.Sprintf("%s/writers=%d", kind, writers), func(b *testing.B) {
+				benchEngine(b, kind, writers)
+			})
+		}
+	}
+}
+
+const (
+	benchRounds = 3
+	benchSlice  = 2 * time.Second
+	benchWarmup = 500 * time.Millisecond
+)
+
+func benchEngine(b *testing.B, kind raftlog.Kind, writers int) {
+	raw := startRaw(b, kind)
+	rawLeader := raw.leader(b)
+	c := testcluster.StartT(b, testcluster.Options{Nodes: 3, LogStore: kind})
+	leader := c.LeaderT(b)
+	follower := c.FollowersT(b)[0]
+
+	rawBody := make([]byte, bodySize)
+	targets := map[string]func(context.Context, []byte) error{
+		"raw": func(context.Context, []byte) error {
+			return rawLeader.Apply(rawBody, 10*time.Second).Error()
+		},
+		"leader":   proposeTo(leader.Engine()),
+		"follower": proposeTo(follower.Engine()),
+	}
+	acked := map[string]int64{}
+	for name, write := range targets {
+		load(writers, benchWarmup, write)
+		acked[name] = 0
+	}
+	b.ResetTimer()
+	for range b.N {
+		for range benchRounds {
+			for _, name := range []string{"raw", "leader", "follower"} {
+				acked[name] += load(writers, benchSlice, targets[name])
+			}
+		}
+	}
+	seconds := float64(b.N*benchRounds) * benchSlice.Seconds()
+	for name, n := range acked {
+		b.ReportMetric(float64(n)/seconds, name+"/s")
+	}
+	b.ReportMetric(float64(acked["leader"])/float64(acked["raw"]), "leader-ratio")
+	b.ReportMetric(float64(acked["follower"])/float64(acked["raw"]), "follower-ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+func proposeTo(node *cluster.Node) func(context.Context, []byte) error {
+	return func(ctx context.Context, entry []byte) error {
+		_, result, err := node.Propose(ctx, entry)
+		if err == nil && result.Code != schemas.Code_ok {
+			return fmt.Errorf("refused: %s", result.Code.ID())
+		}
+		return err
+	}
+}
+
+// load runs writers for a while and counts acknowledged writes.
+func load(writers int, d time.Duration, write func(context.Context, []byte) error) int64 {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	var acked atomic.Int64
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			body := make([]byte, bodySize)
+			for i := range body {
+				body[i] = byte(rand.Uint32())
+			}
+			for ctx.Err() == nil {
+				entry := testcluster.EnqueueEntry(testcluster.Account(rand.IntN(queues)), nil, body)
+				if write(context.WithoutCancel(ctx), entry) == nil {
+					acked.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return acked.Load()
+}

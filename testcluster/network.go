@@ -1,0 +1,243 @@
+package testcluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Network gives each node a packet connection. Both kinds obey the same faults.
+type Network interface {
+	// Listen opens the connection of a node. address is the one that the node
+	// had before, or empty.
+	Listen(address string) (net.PacketConn, error)
+	// Faults is where links are cut, slowed and made lossy.
+	Faults() *Faults
+}
+
+// Faults says what happens to packets between two addresses, for each direction
+// by itself. mu guards all fields.
+type Faults struct {
+	mu    sync.Mutex
+	links map[link]LinkFault
+	names map[string]string // address → name of the node that has it
+	rng   *rand.Rand
+}
+
+type link struct{ from, to string }
+
+// LinkFault is what one direction of one link suffers.
+type LinkFault struct {
+	Cut       bool
+	Loss      float64 // share of packets, 0 to 1
+	Duplicate float64 // share of packets
+	Delay     time.Duration
+	Jitter    time.Duration // up to this much more, per packet: reorders
+}
+
+// NewFaults is a network without faults. Losses and jitter follow seed.
+func NewFaults(seed uint64) *Faults {
+	return &Faults{
+		links: map[link]LinkFault{},
+		names: map[string]string{},
+		rng:   rand.New(rand.NewPCG(seed, seed)),
+	}
+}
+
+// Name says which node is at an address.
+func (f *Faults) Name(address, node string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names[address] = node
+}
+
+// Set gives one direction its fault; the zero LinkFault heals it.
+func (f *Faults) Set(from, to string, fault LinkFault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fault == (LinkFault{}) {
+		delete(f.links, link{from, to})
+		return
+	}
+	f.links[link{from, to}] = fault
+}
+
+// Partition cuts every link between nodes of different groups. Nodes in no
+// group, clients among them, keep their links.
+func (f *Faults) Partition(groups ...[]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, a := range groups {
+		for j, b := range groups {
+			if i == j {
+				continue
+			}
+			for _, from := range a {
+				for _, to := range b {
+					f.links[link{from, to}] = LinkFault{Cut: true}
+				}
+			}
+		}
+	}
+}
+
+// Heal removes every fault.
+func (f *Faults) Heal() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.links)
+}
+
+// fate decides over one packet: how many copies arrive (0 to 2) and when.
+func (f *Faults) fate(from, to string) (copies int, delay time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.links) == 0 {
+		return 1, 0
+	}
+	fault, ok := f.links[link{f.name(from), f.name(to)}]
+	if !ok {
+		return 1, 0
+	}
+	if fault.Cut || f.rng.Float64() < fault.Loss {
+		return 0, 0
+	}
+	copies, delay = 1, fault.Delay
+	if fault.Jitter > 0 {
+		delay += time.Duration(f.rng.Int64N(int64(fault.Jitter)))
+	}
+	if f.rng.Float64() < fault.Duplicate {
+		copies = 2
+	}
+	return copies, delay
+}
+
+// name of the node at an address; an address without a name stands for itself.
+func (f *Faults) name(address string) string {
+	if name, ok := f.names[address]; ok {
+		return name
+	}
+	return address
+}
+
+// loopback is UDP on 127.0.0.1.
+type loopback struct{ faults *Faults }
+
+// Loopback is a network of real UDP sockets on this machine.
+func Loopback(faults *Faults) Network { return loopback{faults} }
+
+func (l loopback) Faults() *Faults { return l.faults }
+
+func (l loopback) Listen(address string) (net.PacketConn, error) {
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	conn, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		return nil, fmt.Errorf("listen on %s: %T is no UDP connection", address, conn)
+	}
+	// quic-go asks for these sizes itself, but not through a wrapper.
+	_ = udp.SetReadBuffer(socketBuffer)
+	_ = udp.SetWriteBuffer(socketBuffer)
+	return &faultyConn{PacketConn: conn, faults: l.faults}, nil
+}
+
+// socketBuffer is what quic-go recommends, in bytes; less only costs speed.
+const socketBuffer = 7 << 20
+
+// faultyConn applies the faults to what a node sends.
+type faultyConn struct {
+	net.PacketConn
+	faults *Faults
+}
+
+func (c *faultyConn) WriteTo(packet []byte, to net.Addr) (int, error) {
+	copies, delay := c.faults.fate(c.LocalAddr().String(), to.String())
+	if copies == 1 && delay == 0 {
+		return c.PacketConn.WriteTo(packet, to)
+	}
+	for range copies {
+		held := append([]byte(nil), packet...)
+		time.AfterFunc(delay, func() { _, _ = c.PacketConn.WriteTo(held, to) })
+	}
+	return len(packet), nil
+}
+
+// Memory is a network in this process: it works on the fake time of a
+// testing/synctest bubble. mu guards conns and next.
+type Memory struct {
+	faults *Faults
+
+	mu    sync.Mutex
+	conns map[netip.AddrPort]*memoryConn
+	next  uint16
+}
+
+// NewMemory is an empty in-memory network.
+func NewMemory(faults *Faults) *Memory {
+	return &Memory{faults: faults, conns: map[netip.AddrPort]*memoryConn{}, next: 1}
+}
+
+// Faults returns the network's faults.
+func (m *Memory) Faults() *Faults { return m.faults }
+
+// Listen opens a connection at an address of the network's own.
+func (m *Memory) Listen(address string) (net.PacketConn, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var at netip.AddrPort
+	if address == "" {
+		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, byte(m.next >> 8), byte(m.next)}), 4433)
+		m.next++
+	} else {
+		var err error
+		if at, err = netip.ParseAddrPort(address); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", address, err)
+		}
+	}
+	if _, taken := m.conns[at]; taken {
+		return nil, fmt.Errorf("listen on %s: address in use", at)
+	}
+	conn := newMemoryConn(m, at)
+	m.conns[at] = conn
+	return conn, nil
+}
+
+// send delivers one packet according to the faults.
+func (m *Memory) send(from, to netip.AddrPort, packet []byte) {
+	copies, delay := m.faults.fate(from.String(), to.String())
+	held := append([]byte(nil), packet...)
+	for range copies {
+		if delay == 0 {
+			m.deliver(from, to, held)
+			continue
+		}
+		time.AfterFunc(delay, func() { m.deliver(from, to, held) })
+	}
+}
+
+func (m *Memory) deliver(from, to netip.AddrPort, packet []byte) {
+	m.mu.Lock()
+	conn := m.conns[to]
+	m.mu.Unlock()
+	if conn == nil {
+		return
+	}
+	select {
+	case conn.inbox <- datagram{from, packet}:
+	default: // a full socket buffer drops, as UDP does
+	}
+}
+
+func (m *Memory) remove(at netip.AddrPort) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.conns, at)
+}

@@ -1,0 +1,164 @@
+package testcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"quicproquo/client"
+	"quicproquo/cluster"
+	"quicproquo/crypto/tlsid"
+	"quicproquo/rpc"
+)
+
+// Node is one node and what can be done to it. mu guards engine, server
+// and conn; the rest is set once.
+type Node struct {
+	cluster *Cluster
+	id      tlsid.NodeID
+	dir     string
+	address string
+	peers   []cluster.Peer
+	join    bool
+	storeFS *vfs.MemFS
+
+	mu     sync.Mutex
+	conn   net.PacketConn // listening for the next Start
+	engine *cluster.Node
+	server *rpc.Server
+}
+
+// ID returns the node's id.
+func (n *Node) ID() tlsid.NodeID { return n.id }
+
+// Address returns the node's HOST:PORT; it keeps it over restarts.
+func (n *Node) Address() string { return n.address }
+
+// Dir returns the node's directory.
+func (n *Node) Dir() string { return n.dir }
+
+// Engine returns the running node, nil while it is down.
+func (n *Node) Engine() *cluster.Node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.engine
+}
+
+func (n *Node) faultsName() { n.cluster.Faults().Name(n.address, string(n.id)) }
+
+// Start opens the node with whatever its directory holds.
+func (n *Node) Start() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.engine != nil {
+		return fmt.Errorf("node %s runs already", n.id)
+	}
+	if n.conn == nil {
+		conn, err := n.cluster.network.Listen(n.address)
+		if err != nil {
+			return err
+		}
+		n.conn = conn
+	}
+	secrets, err := cluster.LoadSecrets(n.dir)
+	if err != nil {
+		return err
+	}
+	conn := n.conn
+	n.conn = nil // the engine owns it from here on
+	engine, err := cluster.Open(n.config(conn, secrets))
+	if err != nil {
+		return err
+	}
+	n.engine = engine
+	n.server = rpc.NewServer(rpc.Engine(engine), rpc.Options{Logger: n.cluster.options.Logger})
+	engine.Serve(tlsid.ALPNClient, n.server.Serve)
+	return nil
+}
+
+func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Config {
+	o := n.cluster.options
+	cfg := cluster.Config{
+		ID: n.id, Address: n.address, Dir: n.dir, Conn: conn,
+		Identity: secrets.Identity, Authority: secrets.Authority,
+		Peers: n.peers, Join: n.join,
+		LogStore: o.LogStore, Timing: o.Timing, Snapshot: o.Snapshot, Batching: o.Batching,
+		MinFreeDisk: o.MinFreeDisk, Logger: o.Logger,
+	}
+	if n.storeFS != nil {
+		cfg.StoreFS = n.storeFS
+	}
+	return cfg
+}
+
+// Stop closes the node in good order; stopping a stopped node does nothing.
+func (n *Node) Stop(ctx context.Context) error {
+	engine, server, conn := n.take()
+	if conn != nil {
+		return conn.Close()
+	}
+	if engine == nil {
+		return nil
+	}
+	return errors.Join(server.Close(ctx), engine.Close(ctx))
+}
+
+// Kill stops the node as a crash would: nobody is told, and what the store had
+// not flushed is gone.
+func (n *Node) Kill() error {
+	engine, server, conn := n.take()
+	if conn != nil {
+		return conn.Close()
+	}
+	if engine == nil {
+		return nil
+	}
+	err := engine.Abort()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = server.Close(ctx) // its connections are gone already
+	return err
+}
+
+func (n *Node) take() (*cluster.Node, *rpc.Server, net.PacketConn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	engine, server, conn := n.engine, n.server, n.conn
+	n.engine, n.server, n.conn = nil, nil, nil
+	return engine, server, conn
+}
+
+// Restart kills the node if it runs and starts it again.
+func (n *Node) Restart() error {
+	if err := n.Kill(); err != nil {
+		return err
+	}
+	return n.Start()
+}
+
+// Wipe deletes what a stopped node stored: its log, store and snapshots. Its
+// identity stays. It must not bootstrap again: the others have the cluster.
+func (n *Node) Wipe() error {
+	if n.Engine() != nil {
+		return fmt.Errorf("node %s runs: stop it before wiping", n.id)
+	}
+	for _, part := range []string{"raft", "store", "snapshots"} {
+		if err := os.RemoveAll(filepath.Join(n.dir, part)); err != nil {
+			return fmt.Errorf("wipe node %s: %w", n.id, err)
+		}
+	}
+	if n.storeFS != nil {
+		n.storeFS = vfs.NewMem()
+	}
+	n.join = true
+	return nil
+}
+
+// Client connects to this node alone.
+func (n *Node) Client() (*client.Conn, error) { return n.cluster.Client(n) }
