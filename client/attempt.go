@@ -131,19 +131,15 @@ func orContext(ctx context.Context, err error) error {
 	return err
 }
 
-// awaitHead waits for the first word of the response. A node that lets the
-// request go without any packet in return is taken for dead long before the
-// call's time is over.
+// awaitHead waits for the first word of the response. A node from which no packet
+// comes, though it has something to acknowledge, is taken for dead long before
+// the call's time is over.
 func (m *message) awaitHead(ctx context.Context, l *link, s *quic.Stream, deadline time.Time) error {
-	heard := l.conn.ConnectionStats().PacketsReceived
-	since := time.Now()
-	patience := silence
+	heard := l.packets() // the request itself is to be acknowledged
+	patience := l.patience()
+	check := time.Now().Add(patience)
 	for have := 0; have < frameHead; {
-		until := since.Add(patience)
-		if until.After(deadline) {
-			until = deadline
-		}
-		if err := s.SetReadDeadline(until); err != nil {
+		if err := s.SetReadDeadline(earlier(check, deadline)); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -155,19 +151,26 @@ func (m *message) awaitHead(ctx context.Context, l *link, s *quic.Stream, deadli
 		case err == nil || have == frameHead:
 		case !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !time.Now().Before(deadline):
 			return err
-		case l.conn.ConnectionStats().PacketsReceived == heard:
+		case l.packets() == heard:
 			return errSilent
 		default:
-			// It lives, and works on the call. From now on it acknowledges
-			// keep-alives only.
-			heard = l.conn.ConnectionStats().PacketsReceived
-			since, patience = time.Now(), keepAlive+2*silence
+			heard = l.packets()
+			l.probe()
+			check = time.Now().Add(patience)
+			patience = min(2*patience, keepAlive)
 		}
 	}
 	if err := s.SetReadDeadline(deadline); err != nil {
 		return err
 	}
 	return ctx.Err() // its deadline may have been overwritten
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // newHead reads a copy of the head, which ReadFrame may overwrite.

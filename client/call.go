@@ -109,6 +109,9 @@ func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
 			return h.verdict(ctx)
 		}
 		c.move(ctx, l, o, next, &h)
+		if time.Until(deadline) < minRepeat+l.roundTrip() {
+			return h.verdict(ctx)
+		}
 	}
 }
 

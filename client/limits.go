@@ -24,11 +24,11 @@ const (
 	// keepAlive is well below idleTimeout, and below the 30 seconds after which
 	// careless NATs forget a UDP flow.
 	keepAlive = 10 * time.Second
-	// silence is how long a node may leave a request without any packet in
-	// return before its connection is given up. A living node acknowledges
-	// within its round trip time and 25 ms; a lost packet is sent again twice
-	// in this time.
-	silence = 1500 * time.Millisecond
+	// silence, and four round trips, is how long a node may leave something
+	// without any packet in return before its connection is given up. A living
+	// node acknowledges within a round trip and 25 ms, and what is lost is sent
+	// again several times in this time.
+	silence = time.Second
 
 	// badPause and maxBadPause are how long an endpoint that failed is avoided:
 	// doubled for each failure in a row, with jitter.
@@ -43,4 +43,8 @@ const (
 	maxLater = 3
 	// minAttempt is the least time that an attempt gets, if the caller has it.
 	minAttempt = time.Second
+	// minRepeat, and a round trip, is the least time in which an attempt is
+	// repeated. With less, a write would only trade a known outcome for an
+	// open one.
+	minRepeat = 50 * time.Millisecond
 )

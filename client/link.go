@@ -18,6 +18,7 @@ type link struct {
 	idle    []idleStream // finished, last used last
 	users   int          // calls that hold the link
 	retired bool         // closed when the last user leaves
+	probed  time.Time    // when probe was sent last
 }
 
 type idleStream struct {
@@ -130,6 +131,41 @@ func (l *link) put(s *quic.Stream) {
 func (l *link) discard(s *quic.Stream) {
 	drop(s)
 	<-l.slots
+}
+
+// packets counts what has come from the node.
+func (l *link) packets() uint64 { return l.conn.ConnectionStats().PacketsReceived }
+
+// roundTrip is what it takes to the node and back; 0 for no link.
+func (l *link) roundTrip() time.Duration {
+	if l == nil {
+		return 0
+	}
+	return l.conn.ConnectionStats().SmoothedRTT
+}
+
+// patience is how long the node may take to acknowledge something.
+func (l *link) patience() time.Duration {
+	return silence + 4*l.conn.ConnectionStats().SmoothedRTT
+}
+
+// probe sends something that a living node must acknowledge: a stream that is
+// reset as soon as it is opened, the smallest thing there is. Calls that wait at
+// the same time share it.
+func (l *link) probe() {
+	l.mu.Lock()
+	fresh := time.Since(l.probed) < silence/2
+	if !fresh {
+		l.probed = time.Now()
+	}
+	l.mu.Unlock()
+	if fresh {
+		return
+	}
+	// Without a free stream the node has enough to acknowledge.
+	if s, err := l.conn.OpenStream(); err == nil {
+		drop(s)
+	}
 }
 
 // drop ends both sides: an unread side would keep the stream for ever.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"quicproquo/schemas"
@@ -42,7 +43,9 @@ type step struct {
 // judge says what follows an attempt that gave no result. It is the code
 // table's Retry column; left is the call's remaining time.
 func (h *history) judge(o outcome, left time.Duration) step {
-	h.last = o.err
+	if h.last == nil || !late(o.err) {
+		h.last = o.err // that the time is over tells less than what went before
+	}
 	failure, is := errors.AsType[*Error](o.err)
 	if !is {
 		// Sent and not answered: a write may have been applied.
@@ -61,6 +64,11 @@ func (h *history) judge(o outcome, left time.Duration) step {
 	default:
 		return step{stop: true}
 	}
+}
+
+// late tells the end of the caller's time or patience.
+func late(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // backoff returns the pause before the next attempt and doubles the one after.
@@ -89,7 +97,7 @@ func (h *history) verdict(ctx context.Context) error {
 		return h.last
 	}
 	code := schemas.Code_unavailable
-	if cause != nil && errors.Is(h.last, cause) {
+	if late(h.last) || errors.Is(h.last, os.ErrDeadlineExceeded) {
 		code = schemas.Code_deadlineExceeded
 	}
 	return &Error{Code: code, Message: code.Doc().Meaning, cause: errors.Join(cause, h.last)}

@@ -1,0 +1,301 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/testutils/simnet"
+	"go.uber.org/goleak"
+
+	"quicproquo/crypto/tlsid"
+	"quicproquo/schemas"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// latency is one way between any two sockets of a test's network.
+const latency = 5 * time.Millisecond
+
+// network is a UDP network on fake time in which nodes can fall silent. mu
+// guards dark.
+type network struct {
+	simnet.PerfectRouter
+	mu   sync.Mutex
+	dark map[string]bool
+}
+
+func (n *network) SendPacket(p simnet.Packet) error {
+	n.mu.Lock()
+	lost := n.dark[p.To.String()] || n.dark[p.From.String()]
+	n.mu.Unlock()
+	if !lost {
+		time.AfterFunc(latency, func() { _ = n.PerfectRouter.SendPacket(p) })
+	}
+	return nil
+}
+
+// silence makes an address neither send nor receive.
+func (n *network) silence(address string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.dark[address] = true
+}
+
+// received is a request as a node saw it.
+type received struct {
+	node         string
+	method       uint16
+	id           []byte
+	seen         uint64
+	timeout      time.Duration
+	linearizable bool
+}
+
+// reply is what a node does with a request. The zero reply is empty results.
+type reply struct {
+	index   uint64
+	code    schemas.Code
+	value   uint64
+	after   time.Duration // retryAfterMs
+	delay   time.Duration // before the reply
+	raw     []byte        // sent instead of a response
+	crash   bool          // the node falls silent for ever
+	hangUp  bool          // the node closes the connection
+	reset   bool          // the node resets the stream
+	endless bool          // the node never replies
+}
+
+// cluster is a set of scripted nodes: they speak the protocol and do to each
+// request what the test says, which real nodes do not do on command.
+type cluster struct {
+	t         *testing.T // of the bubble
+	network   *network
+	endpoints []string
+	tls       *tls.Config
+	script    func(received) reply
+
+	mu       sync.Mutex
+	requests []received
+	resets   int // streams that the client reset
+}
+
+// newCluster starts nodes; script runs on their goroutines, one call at a time.
+func newCluster(t *testing.T, nodes int, script func(received) reply) *cluster {
+	t.Helper()
+	ca, err := tlsid.NewAuthority(tlsid.NewClusterID(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, network: &network{dark: map[string]bool{}}, script: script}
+	if c.tls, err = tlsid.ClientDialConfig(ca.CertificatePEM(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range nodes {
+		identity, err := tlsid.NewIdentity(ca, tlsid.NodeID("n"+string(rune('1'+i))), []string{"127.0.0.1"}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.start(t, identity, &net.UDPAddr{IP: net.IPv4(10, 0, 0, byte(1+i)), Port: 4430})
+	}
+	return c
+}
+
+func (c *cluster) start(t *testing.T, identity *tlsid.Identity, addr *net.UDPAddr) {
+	t.Helper()
+	conn := simnet.NewSimConn(addr, c.network)
+	c.network.AddNode(addr, conn)
+	transport := &quic.Transport{Conn: conn}
+	listener, err := transport.Listen(tlsid.ServerConfig(identity, tlsid.ServerOptions{}), &quic.Config{MaxIncomingStreams: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.endpoints = append(c.endpoints, addr.String())
+	ctx, cancel := context.WithCancel(context.Background())
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		for {
+			qc, err := listener.Accept(ctx)
+			if err != nil {
+				return
+			}
+			tasks.Go(func() { c.serve(ctx, &tasks, addr.String(), qc) })
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		_ = listener.Close()
+		_ = transport.Close()
+		_ = conn.Close()
+		tasks.Wait()
+	})
+}
+
+func (c *cluster) serve(ctx context.Context, tasks *sync.WaitGroup, node string, qc *quic.Conn) {
+	for {
+		s, err := qc.AcceptStream(ctx)
+		if err != nil {
+			return
+		}
+		tasks.Go(func() {
+			for c.turn(node, qc, s) {
+			}
+		})
+	}
+}
+
+// turn is one call; it tells whether the stream goes on.
+func (c *cluster) turn(node string, qc *quic.Conn, s *quic.Stream) bool {
+	frame, err := schemas.ReadFrame(s, schemas.MaxRequest, nil)
+	if err != nil {
+		_ = s.Close()
+		return false
+	}
+	msg, err := schemas.Unmarshal(frame)
+	if err != nil {
+		panic(err)
+	}
+	request, err := schemas.ReadRootRequest(msg)
+	if err != nil {
+		panic(err)
+	}
+	id, err := request.RequestId()
+	if err != nil {
+		panic(err)
+	}
+	got := received{
+		node: node, method: request.Method(), id: bytes.Clone(id), seen: request.Seen(),
+		timeout:      time.Duration(request.TimeoutMs()) * time.Millisecond,
+		linearizable: request.Linearizable(),
+	}
+	c.mu.Lock()
+	c.requests = append(c.requests, got)
+	r := c.script(got)
+	c.mu.Unlock()
+	return c.do(node, qc, s, r)
+}
+
+func (c *cluster) do(node string, qc *quic.Conn, s *quic.Stream, r reply) bool {
+	wait := r.delay
+	if r.endless {
+		wait = 24 * time.Hour
+	}
+	select {
+	case <-time.After(wait):
+	case <-s.Context().Done():
+		c.mu.Lock()
+		c.resets++
+		c.mu.Unlock()
+		s.CancelRead(0)
+		return false
+	}
+	switch {
+	case r.crash:
+		c.network.silence(node)
+		return false
+	case r.hangUp:
+		_ = qc.CloseWithError(1, "draining")
+		return false
+	case r.reset:
+		s.CancelWrite(4)
+		s.CancelRead(4)
+		return false
+	case r.raw != nil:
+		_, _ = s.Write(r.raw)
+		_ = s.Close()
+		return false
+	}
+	_, err := s.Write(responseFrame(r))
+	return err == nil
+}
+
+func responseFrame(r reply) []byte {
+	msg, seg := schemas.NewMessage(1024)
+	response, err := schemas.NewRootResponse(seg)
+	if err != nil {
+		panic(err)
+	}
+	response.SetIndex(r.index)
+	if r.code == schemas.Code_ok {
+		results, err := schemas.NewHealthResults(seg)
+		if err != nil {
+			panic(err)
+		}
+		if err := response.SetResults(results.ToPtr()); err != nil {
+			panic(err)
+		}
+	} else {
+		failure, err := response.NewError()
+		if err != nil {
+			panic(err)
+		}
+		failure.SetCode(r.code)
+		failure.SetValue(r.value)
+		failure.SetRetryAfterMs(uint32(r.after.Milliseconds()))
+	}
+	frame, err := msg.Marshal()
+	if err != nil {
+		panic(err)
+	}
+	return frame
+}
+
+// open connects the library to nodes of the cluster, all of them if none are
+// named.
+func (c *cluster) open(t *testing.T, endpoints ...string) *Conn {
+	t.Helper()
+	if len(endpoints) == 0 {
+		endpoints = c.endpoints
+	}
+	addr := &net.UDPAddr{IP: net.IPv4(10, 0, 1, 1), Port: 5000}
+	socket := simnet.NewSimConn(addr, c.network)
+	c.network.AddNode(addr, socket)
+	conn, err := Open(Options{
+		Endpoints: endpoints, TLS: c.tls, PacketConn: socket,
+		Resolve: func(_ context.Context, endpoint string) (net.Addr, error) {
+			return net.ResolveUDPAddr("udp", endpoint)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Errorf("close client: %v", err)
+		}
+	})
+	return conn
+}
+
+// seenBy returns the requests that have arrived so far.
+func (c *cluster) seenBy() []received {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.requests)
+}
+
+// read and write are calls of one method of each kind.
+func read(ctx context.Context, c *Conn) error {
+	_, err := c.Health(ctx)
+	return err
+}
+
+func write(ctx context.Context, c *Conn) error {
+	return Call(ctx, c, Request{Method: 2, Write: true}, schemas.NewEnqueueParams,
+		func(p schemas.EnqueueParams) error { return p.SetPayload([]byte("hello")) },
+		func(schemas.EnqueueResults) error { return nil })
+}
+
+// within gives a call its time.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}

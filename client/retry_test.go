@@ -1,0 +1,236 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"quicproquo/schemas"
+)
+
+// run is a test on fake time with scripted nodes; cluster.t is the test.
+func run(t *testing.T, nodes int, script func(received) reply, do func(*cluster)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { do(newCluster(t, nodes, script)) })
+}
+
+// always is a script of one reply.
+func always(r reply) func(received) reply { return func(received) reply { return r } }
+
+// first replies with each of rs once, then with empty results.
+func first(rs ...reply) func(received) reply {
+	return func(received) reply {
+		if len(rs) == 0 {
+			return reply{index: 1}
+		}
+		r := rs[0]
+		rs = rs[1:]
+		return r
+	}
+}
+
+// Every code of the table is treated as its Retry column says: what is not to
+// be repeated is reported after one attempt, what may be repeated is.
+func TestEveryCodeIsTreatedAsTheTableSays(t *testing.T) {
+	for _, doc := range schemas.Codes() {
+		if doc.Code == schemas.Code_ok {
+			continue
+		}
+		for kind, call := range map[string]func(context.Context, *Conn) error{"read": read, "write": write} {
+			t.Run(doc.Name+"/"+kind, func(t *testing.T) {
+				run(t, 2, first(reply{code: doc.Code, value: 77}), func(c *cluster) {
+					t := c.t
+					err := call(within(t, 10*time.Second), c.open(t))
+					got := c.seenBy()
+					if doc.Retry == schemas.Retry_never {
+						want := &Error{Code: doc.Code}
+						if !errors.Is(err, want) || !Is(err, doc.Code) || len(got) != 1 {
+							t.Fatalf("got %v after %d attempts, want %v after 1", err, len(got), want)
+						}
+						if e, _ := errors.AsType[*Error](err); e.Value != 77 || e.Hint() == "" {
+							t.Errorf("got %+v, want the server's value 77 and a hint", e)
+						}
+						return
+					}
+					if err != nil || len(got) != 2 {
+						t.Fatalf("got %v after %d attempts, want success after 2", err, len(got))
+					}
+					elsewhere := doc.Retry != schemas.Retry_later
+					if (got[0].node != got[1].node) != elsewhere {
+						t.Errorf("went from %s to %s with %s", got[0].node, got[1].node, doc.Retry)
+					}
+					if string(got[0].id) != string(got[1].id) || len(got[0].id) != map[string]int{"read": 0, "write": 16}[kind] {
+						t.Errorf("request ids %x and %x", got[0].id, got[1].id)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A pause that the server asks for is kept; a refusal that keeps coming is
+// reported, and at once when the call has no time for the pause.
+func TestRetryLater(t *testing.T) {
+	busy := reply{code: schemas.Code_rateLimited, after: 2 * time.Second}
+	for _, c := range []struct {
+		name     string
+		script   func(received) reply
+		time     time.Duration
+		attempts int
+		ok       bool
+		after    time.Duration // at least
+	}{
+		{"once", first(busy), 10 * time.Second, 2, true, 2 * time.Second},
+		{"for ever", always(busy), time.Minute, 1 + maxLater, false, maxLater * 2 * time.Second},
+		{"no time", always(busy), time.Second, 1, false, 0},
+		{"without a pause", always(reply{code: schemas.Code_queueFull}), time.Minute, 1 + maxLater, false, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run(t, 1, c.script, func(cl *cluster) {
+				t := cl.t
+				conn := cl.open(t)
+				start := time.Now()
+				err := write(within(t, c.time), conn)
+				if (err == nil) != c.ok || len(cl.seenBy()) != c.attempts {
+					t.Errorf("got %v after %d attempts, want success %v after %d", err, len(cl.seenBy()), c.ok, c.attempts)
+				}
+				if d := time.Since(start); d < c.after || d > c.after+time.Second {
+					t.Errorf("took %v, want %v and a little", d, c.after)
+				}
+			})
+		})
+	}
+}
+
+// A write whose outcome is open is repeated with the same request id until a
+// node knows; if none does, the outcome is reported as unknown: never as a
+// failure. What was certainly not applied is never reported as unknown.
+func TestOutcomesAreNeverMixedUp(t *testing.T) {
+	unknown := reply{code: schemas.Code_unknownOutcome}
+	for _, c := range []struct {
+		name   string
+		script func(received) reply
+		call   func(context.Context, *Conn) error
+		want   schemas.Code
+	}{
+		{"unknown, then known", first(unknown), write, schemas.Code_ok},
+		{"unknown for ever", always(unknown), write, schemas.Code_unknownOutcome},
+		{"unavailable for ever", always(reply{code: schemas.Code_unavailable}), write, schemas.Code_unavailable},
+		{"lost, then known", first(reply{hangUp: true}), write, schemas.Code_ok},
+		{"reset, then known", first(reply{reset: true}), write, schemas.Code_ok},
+		{"garbage, then known", first(reply{raw: []byte("HTTP/1.1 400 Bad Request\r\n\r\n")}), write, schemas.Code_ok},
+		{"lost for ever", always(reply{hangUp: true}), write, schemas.Code_unknownOutcome},
+		{"lost, then unavailable for ever", thenAlways(reply{hangUp: true}, reply{code: schemas.Code_unavailable}), write, schemas.Code_unknownOutcome},
+		{"unknown, then refused", first(unknown, reply{code: schemas.Code_tokenExpired}), write, schemas.Code_unknownOutcome},
+		{"unknown, then too busy", thenAlways(unknown, reply{code: schemas.Code_queueFull}), write, schemas.Code_unknownOutcome},
+		{"no answer in time", always(reply{endless: true}), write, schemas.Code_unknownOutcome},
+		{"refused, not repeated", always(reply{code: schemas.Code_queueFull}), write, schemas.Code_queueFull},
+
+		{"read: lost, then known", first(reply{hangUp: true}), read, schemas.Code_ok},
+		{"read: lost for ever", always(reply{hangUp: true}), read, schemas.Code_unavailable},
+		{"read: no answer in time", always(reply{endless: true}), read, schemas.Code_deadlineExceeded},
+		{"read: unknown makes no sense and is repeated", first(unknown), read, schemas.Code_ok},
+		{"read: lagging for ever", always(reply{code: schemas.Code_lagging}), read, schemas.Code_lagging},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run(t, 3, c.script, func(cl *cluster) {
+				t := cl.t
+				err := c.call(within(t, 5*time.Second), cl.open(t))
+				if CodeOf(err) != c.want {
+					t.Errorf("got %v, want %s", err, c.want.ID())
+				}
+				requests := cl.seenBy()
+				for _, r := range requests {
+					if string(r.id) != string(requests[0].id) {
+						t.Errorf("repeated with id %x after %x", r.id, requests[0].id)
+					}
+				}
+				e, is := errors.AsType[*Error](err)
+				if is && e.Code == schemas.Code_unknownOutcome {
+					if string(e.RequestID) != string(requests[0].id) || !errors.Is(err, ErrUnknownOutcome) {
+						t.Errorf("the error has request id %x, want %x", e.RequestID, requests[0].id)
+					}
+					if errors.Is(err, ErrUnavailable) || Is(err, schemas.Code_tokenExpired) {
+						t.Error("an unknown outcome must not look like a refusal")
+					}
+				}
+			})
+		})
+	}
+}
+
+func thenAlways(one, other reply) func(received) reply {
+	done := false
+	return func(received) reply {
+		if !done {
+			done = true
+			return one
+		}
+		return other
+	}
+}
+
+// A program that comes back to a write with an open outcome gives the id again.
+func TestRepeatWithTheSameRequestID(t *testing.T) {
+	run(t, 1, always(reply{}), func(cl *cluster) {
+		t := cl.t
+		conn := cl.open(t)
+		id := []byte("0123456789abcdef")
+		again := func(id []byte) error {
+			return Call(t.Context(), conn, Request{Method: 2, Write: true, ID: id},
+				schemas.NewEnqueueParams, nil, func(schemas.EnqueueResults) error { return nil })
+		}
+		if err := again(id); err != nil || string(cl.seenBy()[0].id) != string(id) {
+			t.Errorf("got %v, id %x; want id %x", err, cl.seenBy()[0].id, id)
+		}
+		if err := again(id[:5]); err == nil || len(cl.seenBy()) != 1 {
+			t.Errorf("a request id of 5 bytes was sent (%v)", err)
+		}
+	})
+}
+
+// A request over the limit is refused before it is sent.
+func TestTooLargeIsNotSent(t *testing.T) {
+	run(t, 1, always(reply{}), func(cl *cluster) {
+		t := cl.t
+		err := Call(t.Context(), cl.open(t), Request{Method: 2, Write: true}, schemas.NewEnqueueParams,
+			func(p schemas.EnqueueParams) error { return p.SetPayload(make([]byte, schemas.MaxRequest)) },
+			func(schemas.EnqueueResults) error { return nil })
+		if !Is(err, schemas.Code_messageTooLarge) || len(cl.seenBy()) != 0 {
+			t.Errorf("got %v after %d attempts, want E034 after none", err, len(cl.seenBy()))
+		}
+	})
+}
+
+// What a callback of the program returns comes back as it is and ends the call.
+func TestCallbacksErrors(t *testing.T) {
+	run(t, 1, always(reply{}), func(cl *cluster) {
+		t := cl.t
+		conn := cl.open(t)
+		mine := errors.New("mine")
+		for i, err := range []error{
+			Call(t.Context(), conn, Request{}, schemas.NewHealthParams,
+				func(schemas.HealthParams) error { return mine }, func(schemas.HealthResults) error { return nil }),
+			Call(t.Context(), conn, Request{}, schemas.NewHealthParams, nil,
+				func(schemas.HealthResults) error { return mine }),
+		} {
+			if !errors.Is(err, mine) {
+				t.Errorf("callback %d: got %v, want its error", i, err)
+			}
+		}
+	})
+}
+
+// Errors say their code, what happened and why.
+func TestErrorText(t *testing.T) {
+	e := &Error{Code: schemas.Code_queueFull, Message: "It is full.", cause: context.Canceled}
+	if want := "E012 QUEUE_FULL: It is full. (context canceled)"; e.Error() != want {
+		t.Errorf("got %q, want %q", e, want)
+	}
+	if CodeOf(nil) != schemas.Code_ok || CodeOf(errors.New("x")) != schemas.Code_internal || !Is(fmt.Errorf("send: %w", e), schemas.Code_queueFull) {
+		t.Error("codes of nil, of a foreign and of a wrapped error")
+	}
+}
