@@ -70,8 +70,8 @@ func (tx *Tx) applyLogs(s *Store, logs []Log) (results [][]Result, err error) {
 }
 
 // applyLog applies the batch of one log entry.
-func (tx *Tx) applyLog(s *Store, log *Log) ([]Result, error) {
-	batch, err := s.opener.OpenBatch(log.Data)
+func (tx *Tx) applyLog(s *Store, entry *Log) ([]Result, error) {
+	batch, err := s.opener.OpenBatch(entry.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (tx *Tx) applyLog(s *Store, log *Log) ([]Result, error) {
 	}
 	results := make([]Result, entries.Len())
 	before := tx.meta.commands
-	tx.meta.index, tx.meta.stamp = log.Index, max(tx.meta.stamp, min(batch.StampMs(), maxStamp))
+	tx.meta.index, tx.meta.stamp = entry.Index, max(tx.meta.stamp, min(batch.StampMs(), maxStamp))
 	tx.digest.begin(tx.meta.digest, tx.meta.index, tx.meta.stamp)
 	tx.advanceDedupe()
 	for i := range results {

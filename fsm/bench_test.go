@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -119,6 +121,141 @@ func benchApply(b *testing.B, queues, batch int) {
 	b.ReportMetric(float64(slowest.Microseconds())/1000, "slowest-ms")
 }
 
+// BenchmarkSnapshot makes a snapshot of a store of 1 GiB that has just taken
+// writes. written-MB is what the process gave to the disk meanwhile: the memtable
+// and the manifest; the rest is linked.
+func BenchmarkSnapshot(b *testing.B) {
+	s := openTest(b, Options{Dir: b.TempDir()})
+	defer closeTest(b, s)
+	l := newBenchLog(b, 10_000, 256)
+	for range (1 << 30) / 1024 / 256 {
+		_, err := s.Apply([]Log{l.batch(b)})
+		must(b, err)
+	}
+	dir := b.TempDir()
+	written, size := 0.0, 0.0
+	b.ResetTimer()
+	for i := range b.N {
+		b.StopTimer()
+		for range 8 {
+			_, err := s.Apply([]Log{l.batch(b)})
+			must(b, err)
+		}
+		before := writtenBytes(b)
+		b.StartTimer()
+		info, err := s.Checkpoint(fmt.Sprintf("%s/%d", dir, i))
+		b.StopTimer()
+		must(b, err)
+		written = max(written, writtenBytes(b)-before)
+		size = float64(info.Size())
+		b.StartTimer()
+	}
+	b.ReportMetric(written/(1<<20), "written-MiB")
+	b.ReportMetric(size/(1<<30), "store-GiB")
+}
+
+// BenchmarkRestore restores a snapshot of 256 MiB, verification included.
+func BenchmarkRestore(b *testing.B) {
+	s := openTest(b, Options{Dir: b.TempDir()})
+	defer closeTest(b, s)
+	l := newBenchLog(b, 10_000, 256)
+	for range (256 << 20) / 1024 / 256 {
+		_, err := s.Apply([]Log{l.batch(b)})
+		must(b, err)
+	}
+	dir := b.TempDir() + "/snapshot"
+	info, err := s.Checkpoint(dir)
+	must(b, err)
+	b.SetBytes(int64(info.Size()))
+	b.ResetTimer()
+	for range b.N {
+		must(b, s.Restore(dir))
+	}
+}
+
+// BenchmarkMemory queues a million envelopes of 1 KiB and reports what the
+// process holds resident at most. Run it alone:
+//
+//	go test -run '^$' -bench Memory -benchtime 1x ./fsm
+func BenchmarkMemory(b *testing.B) {
+	for range b.N {
+		s := openTest(b, Options{Dir: b.TempDir()})
+		l := newBenchLog(b, 10_000, 256)
+		most := 0.0
+		for n := 0; n < 1_000_000; n += 256 {
+			_, err := s.Apply([]Log{l.batch(b)})
+			must(b, err)
+			most = max(most, residentBytes(b))
+		}
+		b.ReportMetric(most/(1<<20), "resident-MiB")
+		closeTest(b, s)
+	}
+}
+
+// BenchmarkCycle is the life of a message: 128 are enqueued, and 128 that an
+// earlier entry brought are acknowledged by their owners.
+func BenchmarkCycle(b *testing.B) {
+	s := openTest(b, Options{Dir: b.TempDir()})
+	defer closeTest(b, s)
+	const half = 128
+	l := newBenchLog(b, 10_000, half)
+	given := map[string]uint64{}
+	var logs []Log
+	var acks [][]byte
+	index := uint64(0)
+	for n := 0; n < b.N; n += half {
+		l.batch(b)
+		index++
+		frames := append(append([][]byte(nil), l.frames...), acks...)
+		acks = nil
+		for _, frame := range l.frames {
+			to := string(frame[l.key : l.key+schemas.AccountKeySize])
+			given[to]++
+			acks = append(acks, entryBuilder{kind: schemas.Actor_Kind_node}.frame(b, func(e schemas.Entry) error {
+				p, err := e.Command().NewAck()
+				must(b, err)
+				p.SetVersion(schemas.WireVersion)
+				p.SetSeq(given[to])
+				return p.SetRecipientKey([]byte(to))
+			}))
+		}
+		logs = append(logs, seal(b, index, 1_700_000_000_000, frames...))
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpuTime()
+	for i := range logs {
+		_, err := s.Apply(logs[i : i+1])
+		must(b, err)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}
+
+// BenchmarkPeek reads the first 60 of a queue's envelopes of 1 KiB through a View.
+func BenchmarkPeek(b *testing.B) {
+	s := openTest(b, Options{Dir: b.TempDir()})
+	defer closeTest(b, s)
+	l := newBenchLog(b, 1000, 256)
+	for range 1000 {
+		_, err := s.Apply([]Log{l.batch(b)})
+		must(b, err)
+	}
+	var q QueueID
+	copy(q.Owner[:], l.frames[0][l.key:])
+	b.ResetTimer()
+	for range b.N {
+		v, err := s.View()
+		must(b, err)
+		list, err := v.Peek(q, 0, 60, 1<<20)
+		must(b, err)
+		if len(list) != 60 {
+			b.Fatalf("read %d envelopes", len(list))
+		}
+		must(b, v.Close())
+	}
+}
+
 // residentBytes is the process's resident memory.
 func residentBytes(b *testing.B) float64 {
 	b.Helper()
@@ -128,6 +265,22 @@ func residentBytes(b *testing.B) float64 {
 	_, err = fmt.Sscan(string(data), &size, &resident)
 	must(b, err)
 	return resident * float64(os.Getpagesize())
+}
+
+// writtenBytes is what the process has written to files so far.
+func writtenBytes(b *testing.B) float64 {
+	b.Helper()
+	data, err := os.ReadFile("/proc/self/io")
+	must(b, err)
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "wchar: "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			must(b, err)
+			return n
+		}
+	}
+	b.Fatal("/proc/self/io does not say wchar")
+	return 0
 }
 
 // BenchmarkRawPebble is the floor under BenchmarkApply: the same envelopes as

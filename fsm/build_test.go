@@ -26,14 +26,14 @@ type call struct {
 
 type argument struct{ key, value string }
 
-func parseCall(t testing.TB, line string, auto int) call {
-	t.Helper()
+func parseCall(tb testing.TB, line string, auto int) call {
+	tb.Helper()
 	fields := strings.Fields(line)
 	c := call{name: fields[0], auto: auto}
 	for _, field := range fields[1:] {
 		key, value, ok := strings.Cut(field, "=")
 		if !ok {
-			t.Fatalf("%q: an argument is written key=value", line)
+			tb.Fatalf("%q: an argument is written key=value", line)
 		}
 		c.args = append(c.args, argument{key, value})
 	}
@@ -49,16 +49,16 @@ func (c *call) arg(key, or string) string {
 	return or
 }
 
-func (c *call) number(t testing.TB, key string, or uint64) uint64 {
-	t.Helper()
+func (c *call) number(tb testing.TB, key string, or uint64) uint64 {
+	tb.Helper()
 	n, err := strconv.ParseUint(c.arg(key, strconv.FormatUint(or, 10)), 10, 64)
-	must(t, err)
+	must(tb, err)
 	return n
 }
 
 // idBytes makes size bytes of a name.
-func idBytes(t testing.TB, name string, size int) []byte {
-	t.Helper()
+func idBytes(tb testing.TB, name string, size int) []byte {
+	tb.Helper()
 	switch {
 	case name == "" || name == "-":
 		return nil
@@ -66,7 +66,7 @@ func idBytes(t testing.TB, name string, size int) []byte {
 		return make([]byte, size)
 	case name[0] == '!':
 		n, err := strconv.Atoi(name[1:])
-		must(t, err)
+		must(tb, err)
 		return make([]byte, n)
 	}
 	id := bytes.Repeat([]byte{'.'}, size)
@@ -74,42 +74,42 @@ func idBytes(t testing.TB, name string, size int) []byte {
 	return id
 }
 
-func bodyBytes(t testing.TB, text string) []byte {
-	t.Helper()
+func bodyBytes(tb testing.TB, text string) []byte {
+	tb.Helper()
 	if what, times, ok := strings.Cut(text, "*"); ok {
 		n, err := strconv.Atoi(times)
-		must(t, err)
+		must(tb, err)
 		return bytes.Repeat([]byte(what), n)
 	}
 	return []byte(text)
 }
 
 // requestID is the 16 bytes of a script's id: a number, or what idBytes makes.
-func requestID(t testing.TB, name string) []byte {
-	t.Helper()
+func requestID(tb testing.TB, name string) []byte {
+	tb.Helper()
 	if n, err := strconv.Atoi(name); err == nil {
 		return newID(n)
 	}
-	return idBytes(t, name, schemas.RequestIDSize)
+	return idBytes(tb, name, schemas.RequestIDSize)
 }
 
 // queueID reads name, name:device and either with @channel.
-func queueID(t testing.TB, text string) QueueID {
-	t.Helper()
+func queueID(tb testing.TB, text string) QueueID {
+	tb.Helper()
 	var q QueueID
 	text, channel, _ := strings.Cut(text, "@")
 	name, device, _ := strings.Cut(text, ":")
 	copy(q.Owner[:], accountKey(name))
-	copy(q.Device[:], idBytes(t, device, schemas.DeviceIDSize))
-	if !q.Channel.set(idBytes(t, channel, schemas.ChannelIDSize)) {
-		t.Fatalf("%q: channel of the wrong length", text)
+	copy(q.Device[:], idBytes(tb, device, schemas.DeviceIDSize))
+	if !q.Channel.set(idBytes(tb, channel, schemas.ChannelIDSize)) {
+		tb.Fatalf("%q: channel of the wrong length", text)
 	}
 	return q
 }
 
 // frame builds the call's entry.
-func (c *call) frame(t testing.TB) []byte {
-	t.Helper()
+func (c *call) frame(tb testing.TB) []byte {
+	tb.Helper()
 	or := strconv.Itoa(c.auto)
 	builder := entryBuilder{kind: schemas.Actor_Kind_nobody}
 	switch c.name {
@@ -119,7 +119,7 @@ func (c *call) frame(t testing.TB) []byte {
 	case "changeSettings":
 		builder.kind = schemas.Actor_Kind_node
 	}
-	builder.id = requestID(t, c.arg("id", or))
+	builder.id = requestID(tb, c.arg("id", or))
 	switch as := c.arg("as", ""); as {
 	case "":
 	case "nobody":
@@ -129,98 +129,98 @@ func (c *call) frame(t testing.TB) []byte {
 	default:
 		name, device, _ := strings.Cut(as, ":")
 		builder.kind = schemas.Actor_Kind_account
-		builder.actor = idBytes(t, name, schemas.AccountKeySize)
-		builder.device = idBytes(t, device, schemas.DeviceIDSize)
+		builder.actor = idBytes(tb, name, schemas.AccountKeySize)
+		builder.device = idBytes(tb, device, schemas.DeviceIDSize)
 	}
 	fill := map[string]func(testing.TB, schemas.Entry_command) error{
 		"enqueue": c.fillEnqueue, "batchEnqueue": c.fillBatchEnqueue, "ack": c.fillAck,
 		"expire": c.fillExpire, "changeSettings": c.fillChangeSettings,
 	}[c.name]
 	if fill == nil {
-		t.Fatalf("%q is no command", c.name)
+		tb.Fatalf("%q is no command", c.name)
 	}
-	return builder.frame(t, func(e schemas.Entry) error { return fill(t, e.Command()) })
+	return builder.frame(tb, func(e schemas.Entry) error { return fill(tb, e.Command()) })
 }
 
-func (c *call) fillEnqueue(t testing.TB, cmd schemas.Entry_command) error {
+func (c *call) fillEnqueue(tb testing.TB, cmd schemas.Entry_command) error {
 	p, err := cmd.NewEnqueue()
-	must(t, err)
-	p.SetVersion(uint16(c.number(t, "version", schemas.WireVersion)))
-	p.SetTtlSecs(uint32(c.number(t, "ttl", 0)))
-	must(t, p.SetRecipientKey(idBytes(t, c.arg("to", "-"), schemas.AccountKeySize)))
-	must(t, p.SetChannelId(idBytes(t, c.arg("channel", "-"), schemas.ChannelIDSize)))
-	return p.SetPayload(bodyBytes(t, c.arg("body", "")))
+	must(tb, err)
+	p.SetVersion(uint16(c.number(tb, "version", schemas.WireVersion)))
+	p.SetTtlSecs(uint32(c.number(tb, "ttl", 0)))
+	must(tb, p.SetRecipientKey(idBytes(tb, c.arg("to", "-"), schemas.AccountKeySize)))
+	must(tb, p.SetChannelId(idBytes(tb, c.arg("channel", "-"), schemas.ChannelIDSize)))
+	return p.SetPayload(bodyBytes(tb, c.arg("body", "")))
 }
 
 // fillBatchEnqueue reads to=ann,bob:phone,eve/header.
-func (c *call) fillBatchEnqueue(t testing.TB, cmd schemas.Entry_command) error {
+func (c *call) fillBatchEnqueue(tb testing.TB, cmd schemas.Entry_command) error {
 	p, err := cmd.NewBatchEnqueue()
-	must(t, err)
-	p.SetVersion(uint16(c.number(t, "version", schemas.WireVersion)))
-	p.SetTtlSecs(uint32(c.number(t, "ttl", 0)))
-	must(t, p.SetChannelId(idBytes(t, c.arg("channel", "-"), schemas.ChannelIDSize)))
-	must(t, p.SetPayload(bodyBytes(t, c.arg("body", ""))))
+	must(tb, err)
+	p.SetVersion(uint16(c.number(tb, "version", schemas.WireVersion)))
+	p.SetTtlSecs(uint32(c.number(tb, "ttl", 0)))
+	must(tb, p.SetChannelId(idBytes(tb, c.arg("channel", "-"), schemas.ChannelIDSize)))
+	must(tb, p.SetPayload(bodyBytes(tb, c.arg("body", ""))))
 	var names []string
 	if to := c.arg("to", ""); to != "" {
 		names = strings.Split(to, ",")
 	}
-	for n := c.number(t, "more", 0); n > 0; n-- {
+	for n := c.number(tb, "more", 0); n > 0; n-- {
 		names = append(names, fmt.Sprintf("more%d", n))
 	}
 	list, err := p.NewRecipients(int32(len(names)))
-	must(t, err)
+	must(tb, err)
 	for i, name := range names {
 		name, header, _ := strings.Cut(name, "/")
 		name, device, _ := strings.Cut(name, ":")
-		must(t, list.At(i).SetKey(idBytes(t, name, schemas.AccountKeySize)))
-		must(t, list.At(i).SetDevice(idBytes(t, device, schemas.DeviceIDSize)))
-		must(t, list.At(i).SetHeader(bodyBytes(t, header)))
+		must(tb, list.At(i).SetKey(idBytes(tb, name, schemas.AccountKeySize)))
+		must(tb, list.At(i).SetDevice(idBytes(tb, device, schemas.DeviceIDSize)))
+		must(tb, list.At(i).SetHeader(bodyBytes(tb, header)))
 	}
 	return nil
 }
 
-func (c *call) fillAck(t testing.TB, cmd schemas.Entry_command) error {
+func (c *call) fillAck(tb testing.TB, cmd schemas.Entry_command) error {
 	p, err := cmd.NewAck()
-	must(t, err)
-	p.SetVersion(uint16(c.number(t, "version", schemas.WireVersion)))
-	p.SetSeq(c.number(t, "seq", 0))
-	must(t, p.SetDeviceId(idBytes(t, c.arg("device", "-"), schemas.DeviceIDSize)))
-	must(t, p.SetChannelId(idBytes(t, c.arg("channel", "-"), schemas.ChannelIDSize)))
-	return p.SetRecipientKey(idBytes(t, c.arg("to", "-"), schemas.AccountKeySize))
+	must(tb, err)
+	p.SetVersion(uint16(c.number(tb, "version", schemas.WireVersion)))
+	p.SetSeq(c.number(tb, "seq", 0))
+	must(tb, p.SetDeviceId(idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize)))
+	must(tb, p.SetChannelId(idBytes(tb, c.arg("channel", "-"), schemas.ChannelIDSize)))
+	return p.SetRecipientKey(idBytes(tb, c.arg("to", "-"), schemas.AccountKeySize))
 }
 
-func (c *call) fillExpire(t testing.TB, cmd schemas.Entry_command) error {
+func (c *call) fillExpire(tb testing.TB, cmd schemas.Entry_command) error {
 	p, err := cmd.NewExpire()
-	must(t, err)
-	p.SetMaxRows(uint32(c.number(t, "rows", 0)))
+	must(tb, err)
+	p.SetMaxRows(uint32(c.number(tb, "rows", 0)))
 	return nil
 }
 
-func (c *call) fillChangeSettings(t testing.TB, cmd schemas.Entry_command) error {
+func (c *call) fillChangeSettings(tb testing.TB, cmd schemas.Entry_command) error {
 	p, err := cmd.NewChangeSettings()
-	must(t, err)
+	must(tb, err)
 	var settings []argument
 	for _, a := range c.args {
 		if a.key != "id" && a.key != "as" && a.key != "repeat" {
 			settings = append(settings, a)
 		}
 	}
-	repeat := int(c.number(t, "repeat", 1))
+	repeat := int(c.number(tb, "repeat", 1))
 	list, err := p.NewSettings(int32(len(settings) * repeat))
-	must(t, err)
+	must(tb, err)
 	for i := range list.Len() {
 		s := settings[i%len(settings)]
 		value, err := strconv.ParseUint(s.value, 10, 64)
-		must(t, err)
+		must(tb, err)
 		list.At(i).SetValue(value)
-		must(t, list.At(i).SetName(s.key))
+		must(tb, list.At(i).SetName(s.key))
 	}
 	return nil
 }
 
 // show writes a result as scripts expect it.
-func (c *call) show(t testing.TB, r Result) string {
-	t.Helper()
+func (c *call) show(tb testing.TB, r Result) string {
+	tb.Helper()
 	if r.Code != schemas.Code_ok {
 		text := r.Code.ID() + " " + r.Code.Doc().Name
 		if r.Value != 0 {
@@ -229,9 +229,9 @@ func (c *call) show(t testing.TB, r Result) string {
 		return text
 	}
 	msg, err := schemas.Unmarshal(r.Data)
-	must(t, err)
+	must(tb, err)
 	root, err := msg.Root()
-	must(t, err)
+	must(tb, err)
 	switch c.name {
 	case "enqueue":
 		return fmt.Sprintf("ok seq=%d", schemas.EnqueueResults(root.Struct()).Seq())
@@ -244,7 +244,7 @@ func (c *call) show(t testing.TB, r Result) string {
 		return fmt.Sprintf("ok changed=%d", schemas.ChangeSettingsResults(root.Struct()).Changed())
 	}
 	list, err := schemas.BatchEnqueueResults(root.Struct()).Outcomes()
-	must(t, err)
+	must(tb, err)
 	if n := list.Len(); n > 8 {
 		return fmt.Sprintf("ok for %d, the last seq=%d", n, list.At(n-1).Seq())
 	}

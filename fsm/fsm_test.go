@@ -17,19 +17,19 @@ func testOptions(fs vfs.FS) Options {
 	return Options{Dir: "store", FS: fs, CacheBytes: 4 << 20, MemTableBytes: 256 << 10, filterWords: 1 << 10}
 }
 
-func openTest(t testing.TB, opts Options) *Store {
-	t.Helper()
+func openTest(tb testing.TB, opts Options) *Store {
+	tb.Helper()
 	s, err := Open(opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func closeTest(t testing.TB, s *Store) {
-	t.Helper()
+func closeTest(tb testing.TB, s *Store) {
+	tb.Helper()
 	if err := s.Close(); err != nil {
-		t.Error(err)
+		tb.Error(err)
 	}
 }
 
@@ -44,34 +44,34 @@ type entryBuilder struct {
 // newID is a request id that differs for every n.
 func newID(n int) []byte { return fmt.Appendf(nil, "request %08d", n)[:16] }
 
-func (b entryBuilder) frame(t testing.TB, fill func(schemas.Entry) error) []byte {
-	t.Helper()
+func (b entryBuilder) frame(tb testing.TB, fill func(schemas.Entry) error) []byte {
+	tb.Helper()
 	msg, seg := capnp.NewSingleSegmentMessage(nil)
 	entry, err := schemas.NewRootEntry(seg)
-	must(t, err)
+	must(tb, err)
 	entry.SetVersion(schemas.EntryVersion)
 	if b.id != nil {
-		must(t, entry.SetRequestId(b.id))
+		must(tb, entry.SetRequestId(b.id))
 	}
 	actor, err := entry.NewActor()
-	must(t, err)
+	must(tb, err)
 	actor.SetKind(b.kind)
 	if b.actor != nil {
-		must(t, actor.SetAccount(b.actor))
+		must(tb, actor.SetAccount(b.actor))
 	}
 	if b.device != nil {
-		must(t, actor.SetDevice(b.device))
+		must(tb, actor.SetDevice(b.device))
 	}
-	must(t, fill(entry))
+	must(tb, fill(entry))
 	frame, err := msg.Marshal()
-	must(t, err)
+	must(tb, err)
 	return frame
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -88,40 +88,40 @@ func queueOf(name string) QueueID {
 	return q
 }
 
-func enqueueEntry(t testing.TB, id int, to, body string) []byte {
-	return entryBuilder{id: newID(id)}.frame(t, func(e schemas.Entry) error {
+func enqueueEntry(tb testing.TB, id int, to, body string) []byte {
+	return entryBuilder{id: newID(id)}.frame(tb, func(e schemas.Entry) error {
 		p, err := e.Command().NewEnqueue()
-		must(t, err)
+		must(tb, err)
 		p.SetVersion(schemas.WireVersion)
-		must(t, p.SetRecipientKey(accountKey(to)))
+		must(tb, p.SetRecipientKey(accountKey(to)))
 		return p.SetPayload([]byte(body))
 	})
 }
 
-func ackEntry(t testing.TB, to string, seq uint64) []byte {
-	return entryBuilder{kind: schemas.Actor_Kind_node}.frame(t, func(e schemas.Entry) error {
+func ackEntry(tb testing.TB, to string, seq uint64) []byte {
+	return entryBuilder{kind: schemas.Actor_Kind_node}.frame(tb, func(e schemas.Entry) error {
 		p, err := e.Command().NewAck()
-		must(t, err)
+		must(tb, err)
 		p.SetVersion(schemas.WireVersion)
 		p.SetSeq(seq)
 		return p.SetRecipientKey(accountKey(to))
 	})
 }
 
-func seal(t testing.TB, index, stampMs uint64, entries ...[]byte) Log {
-	t.Helper()
+func seal(tb testing.TB, index, stampMs uint64, entries ...[]byte) Log {
+	tb.Helper()
 	data, err := schemas.SealBatch(stampMs, entries)
-	must(t, err)
+	must(tb, err)
 	return Log{Index: index, Data: data}
 }
 
-func peekBodies(t testing.TB, s *Store, name string) []string {
-	t.Helper()
+func peekBodies(tb testing.TB, s *Store, name string) []string {
+	tb.Helper()
 	v, err := s.View()
-	must(t, err)
+	must(tb, err)
 	list, err := v.Peek(queueOf(name), 0, 100, 1<<20)
-	must(t, err)
-	must(t, v.Close())
+	must(tb, err)
+	must(tb, v.Close())
 	var bodies []string
 	for _, e := range list {
 		bodies = append(bodies, fmt.Sprintf("%d %s", e.Seq, e.Body))

@@ -12,19 +12,19 @@ import (
 )
 
 // seedEntries are entries of every command, good and refused.
-func seedEntries(t testing.TB) [][]byte {
-	t.Helper()
+func seedEntries(tb testing.TB) [][]byte {
+	tb.Helper()
 	var frames [][]byte
 	for i, line := range []string{
 		"enqueue to=ann body=x", "enqueue to=!31 channel=!5 version=7", "enqueue to=ann body=x*5000 as=bob:phone channel=c",
 		"batchEnqueue to=ann,bob/h,cat:phone body=x", "batchEnqueue more=40 body=x", "ack to=ann seq=1", "ack to=ann device=d seq=9 as=ann:d",
 		"expire rows=5", "changeSettings queue_max_envelopes=3 ttl_max_secs=60", "changeSettings none=1",
 	} {
-		c := parseCall(t, line, i)
-		frames = append(frames, c.frame(t))
+		c := parseCall(tb, line, i)
+		frames = append(frames, c.frame(tb))
 	}
 	for _, spoil := range undecodable() {
-		frames = append(frames, entryBuilder{id: newID(1)}.frame(t, spoil))
+		frames = append(frames, entryBuilder{id: newID(1)}.frame(tb, spoil))
 	}
 	return frames
 }
@@ -132,7 +132,8 @@ func FuzzCommand(f *testing.F) {
 // Rows and headers that are not what was written are refused, never a panic.
 func FuzzRows(f *testing.F) {
 	for _, e := range []envelopeRow{
-		{kind: envelopeInline, header: []byte("h"), body: []byte("b")}, {kind: envelopeShared, bodyID: 3, bodyLen: 9},
+		{kind: envelopeInline, header: []byte("h"), body: []byte("b")},
+		{kind: envelopeShared, bodyID: 3, bodyLen: 9},
 		{kind: envelopeLoss, first: 3},
 	} {
 		row := make([]byte, e.encodedLen())

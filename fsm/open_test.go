@@ -11,15 +11,15 @@ import (
 )
 
 // grownStore is a closed store with several tables on its disk.
-func grownStore(t testing.TB) (Options, *vfs.MemFS, Mark) {
-	t.Helper()
+func grownStore(tb testing.TB) (Options, *vfs.MemFS, Mark) {
+	tb.Helper()
 	fs := vfs.NewMem()
 	opts := testOptions(fs)
-	s := openTest(t, opts)
-	_, err := s.Apply(faultLogs(t))
-	must(t, err)
+	s := openTest(tb, opts)
+	_, err := s.Apply(faultLogs(tb))
+	must(tb, err)
 	mark := s.Digest()
-	closeTest(t, s)
+	closeTest(tb, s)
 	return opts, fs, mark
 }
 
@@ -39,16 +39,16 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 }
 
-func findFile(t testing.TB, fs vfs.FS, dir, prefix string) string {
-	t.Helper()
+func findFile(tb testing.TB, fs vfs.FS, dir, prefix string) string {
+	tb.Helper()
 	names, err := fs.List(dir)
-	must(t, err)
+	must(tb, err)
 	for _, name := range names {
 		if strings.HasPrefix(name, prefix) {
 			return name
 		}
 	}
-	t.Fatalf("%s has no file %s…: %v", dir, prefix, names)
+	tb.Fatalf("%s has no file %s…: %v", dir, prefix, names)
 	return ""
 }
 
@@ -82,14 +82,14 @@ func TestDamagedFilesAreNoticed(t *testing.T) {
 	}
 }
 
-func damageFile(t testing.TB, fs vfs.FS, path, how string) {
-	t.Helper()
+func damageFile(tb testing.TB, fs vfs.FS, path, how string) {
+	tb.Helper()
 	file, err := fs.Open(path)
-	must(t, err)
+	must(tb, err)
 	data, err := io.ReadAll(file)
-	must(t, err)
-	must(t, file.Close())
-	must(t, fs.Remove(path))
+	must(tb, err)
+	must(tb, file.Close())
+	must(tb, fs.Remove(path))
 	switch how {
 	case "missing":
 		return
@@ -101,15 +101,15 @@ func damageFile(t testing.TB, fs vfs.FS, path, how string) {
 		}
 	}
 	file, err = fs.Create(path, vfs.WriteCategoryUnspecified)
-	must(t, err)
+	must(tb, err)
 	_, err = file.Write(data)
-	must(t, err)
-	must(t, file.Close())
+	must(tb, err)
+	must(tb, file.Close())
 }
 
 // useStore opens a store and reads everything there is.
-func useStore(t testing.TB, opts Options, mark Mark) error {
-	t.Helper()
+func useStore(tb testing.TB, opts Options, mark Mark) error {
+	tb.Helper()
 	s, err := Open(opts)
 	if err != nil {
 		return err

@@ -154,7 +154,7 @@ func isMap(typ types.Type) bool {
 // sentinels.
 var variables = map[string]bool{
 	"commands": true, "settingTable": true, "le": true, "errRow": true, "errBroken": true,
-	"ErrClosed": true, "ErrFormatVersion": true, "ErrDamaged": true,
+	"ErrClosed": true, "ErrFormatVersion": true, "ErrDamaged": true, "errAbandoned": true,
 }
 
 func checkVariables(t *testing.T, fset *token.FileSet, decl *ast.GenDecl, fn *ast.FuncDecl) {

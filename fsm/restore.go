@@ -107,6 +107,9 @@ func (s *Store) openSnapshot(info *SnapshotInfo, number uint64) (*generation, *T
 		return nil, nil, err
 	}
 	tx, err := s.newTx(gen)
+	if err != nil {
+		err = damaged(gen.dir, err)
+	}
 	if err == nil && (tx.meta.index != info.Index || tx.meta.digest != info.Digest || tx.meta.stamp != info.StampMs) {
 		err = fmt.Errorf("%w: snapshot holds log entry %d with digest %016x, its header says %d with %016x",
 			ErrDamaged, tx.meta.index, tx.meta.digest, info.Index, info.Digest)

@@ -82,7 +82,7 @@ func decodeAnyLayout(frame []byte) (Result, error) {
 	if !results.IsValid() {
 		return r, nil
 	}
-	own, _ := schemas.NewMessage(len(frame))
+	own, _ := schemas.NewMessage()
 	if err := own.SetRoot(results); err != nil {
 		return Result{}, fmt.Errorf("decode result: %w", err)
 	}
@@ -123,7 +123,7 @@ func (s *resultSlab) numbers(words ...uint64) []byte {
 
 // encodeOutcomes returns a framed BatchEnqueueResults message.
 func encodeOutcomes(outcomes []outcome) ([]byte, error) {
-	msg, seg := schemas.NewMessage(16 * len(outcomes))
+	msg, seg := schemas.NewMessage()
 	results, err := schemas.NewRootBatchEnqueueResults(seg)
 	if err != nil {
 		return nil, err

@@ -170,10 +170,10 @@ var tableNames = map[table]string{
 	tableEnvelopes: "envelopes", tableBodies: "bodies", tableBodyRefs: "bodyRefs", tableDue: "due",
 }
 
-func countRows(t testing.TB, v *View) string {
-	t.Helper()
+func countRows(tb testing.TB, v *View) string {
+	tb.Helper()
 	counts := map[table]int{}
-	must(t, eachRow(v.snapshot, nil, func(key, _ []byte) (bool, error) {
+	must(tb, eachRow(v.snapshot, nil, func(key, _ []byte) (bool, error) {
 		counts[table(key[0])]++
 		return true, nil
 	}))

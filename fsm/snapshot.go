@@ -126,7 +126,7 @@ func snapshotFiles(fs vfs.FS, dir string) ([]SnapshotFile, error) {
 
 // Marshal returns the header as a framed schemas.SnapshotHeader.
 func (i *SnapshotInfo) Marshal() ([]byte, error) {
-	msg, seg := schemas.NewMessage(128 * len(i.Files))
+	msg, seg := schemas.NewMessage()
 	header, err := schemas.NewRootSnapshotHeader(seg)
 	if err != nil {
 		return nil, err

@@ -76,13 +76,13 @@ func (r rapidTB) Error(args ...any)         { r.t.Error(args...) }
 func (r rapidTB) Errorf(f string, a ...any) { r.t.Errorf(f, a...) }
 
 // dump returns every row of the store, readable enough to find a difference.
-func dump(t testing.TB, s *Store) string {
-	t.Helper()
+func dump(tb testing.TB, s *Store) string {
+	tb.Helper()
 	v, err := s.View()
-	must(t, err)
-	defer func() { must(t, v.Close()) }()
+	must(tb, err)
+	defer func() { must(tb, v.Close()) }()
 	var out strings.Builder
-	must(t, eachRow(v.snapshot, nil, func(key, value []byte) (bool, error) {
+	must(tb, eachRow(v.snapshot, nil, func(key, value []byte) (bool, error) {
 		fmt.Fprintf(&out, "%s %q: %x\n", tableNames[table(key[0])], key[1:], value)
 		return true, nil
 	}))
