@@ -10,6 +10,8 @@ import (
 	"math"
 	"time"
 
+	"quicproquo/cluster"
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
 
@@ -40,30 +42,53 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return r.cause }
 
-// coded is an error that knows its code: cluster's and fsm's refusals.
-type coded interface {
-	error
-	Code() schemas.Code
+// codes are the errors of the floors below that are answers, not faults.
+var codes = [...]struct {
+	err  error
+	code schemas.Code
+}{
+	// The two that must never be mixed up.
+	{cluster.ErrUnknownOutcome, schemas.Code_unknownOutcome},
+	{cluster.ErrUnavailable, schemas.Code_unavailable},
+
+	{cluster.ErrClosed, schemas.Code_unavailable},
+	{cluster.ErrDiskFull, schemas.Code_diskFull},
+	{cluster.ErrFeatureLevel, schemas.Code_featureLevel},
+	{cluster.ErrMemberUnknown, schemas.Code_memberUnknown},
+	{cluster.ErrMemberExists, schemas.Code_memberExists},
+	{fsm.ErrClosed, schemas.Code_unavailable},
+	{schemas.ErrMalformed, schemas.Code_malformed},
+	{schemas.ErrTooLarge, schemas.Code_messageTooLarge},
+	// Of reads only: a write's outcome is the proposer's to tell.
+	{context.DeadlineExceeded, schemas.Code_deadlineExceeded},
+	{context.Canceled, schemas.Code_deadlineExceeded},
 }
 
 // refusalOf is the translation between Go errors and codes, the only one. What
 // is not expected is INTERNAL: its text stays in the log, under an id that the
 // client gets.
 func (c *call) refusalOf(err error) *refusal {
-	var r *refusal
-	var known coded
-	switch {
-	case errors.As(err, &r):
+	if r, is := errors.AsType[*refusal](err); is {
 		return r
-	case errors.As(err, &known):
-		return &refusal{code: known.Code(), cause: err}
-	case errors.Is(err, schemas.ErrMalformed):
-		return malformed(err)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		// Reads only: a write's outcome is the proposer's to tell.
+	}
+	for _, known := range codes {
+		if errors.Is(err, known.err) {
+			return &refusal{code: known.code, cause: err}
+		}
+	}
+	if c.ctx != nil && c.ctx.Err() != nil {
+		// The client has reset the stream or left: nobody reads this.
 		return &refusal{code: schemas.Code_deadlineExceeded, cause: err}
 	}
 	return c.internal(err)
+}
+
+// refusalIn returns the refusal that the store's rules gave, nil for a result.
+func refusalIn(result fsm.Result) error {
+	if result.Code == schemas.Code_ok {
+		return nil
+	}
+	return &refusal{code: result.Code, value: result.Value}
 }
 
 // internal hides a fault behind an id.

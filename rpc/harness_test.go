@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"quicproquo/client"
+	"quicproquo/cluster"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/schemas"
 )
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // does not do on command. mu guards index and changed.
 type fakeNode struct {
 	linearize func(context.Context) error // nil: at once
+	status    *cluster.Status             // nil: a healthy leader
 
 	mu      sync.Mutex
 	index   uint64
@@ -73,8 +75,11 @@ func (n *fakeNode) Linearize(ctx context.Context) error {
 	return n.linearize(ctx)
 }
 
-func (n *fakeNode) Health() Health {
-	return Health{NodeID: "n1", State: StateOK, Leader: true, FeatureLevel: schemas.FeatureLevel}
+func (n *fakeNode) Status() cluster.Status {
+	if n.status != nil {
+		return *n.status
+	}
+	return cluster.Status{ID: "n1", Leader: "n1", FeatureLevel: schemas.FeatureLevel}
 }
 
 // authority is a cluster of one test.
@@ -99,15 +104,38 @@ func newAuthority(tb testing.TB) authority {
 // door is a server behind a real QUIC endpoint on loopback.
 type door struct {
 	authority
-	server   *Server
-	address  string
-	listener *quic.Listener
-	conn     net.PacketConn
-	once     sync.Once
-	tasks    sync.WaitGroup
+	server  *Server // nil for an echo
+	address string
+	once    sync.Once
+	tasks   sync.WaitGroup
 }
 
 func openDoor(tb testing.TB, server *Server) *door {
+	tb.Helper()
+	d := listen(tb, func(qc *quic.Conn) { server.Serve(qc, tlsid.PeerID{}) })
+	d.server = server
+	tb.Cleanup(func() { d.close(tb, time.Second) })
+	return d
+}
+
+// openEcho serves streams without the door.
+func openEcho(tb testing.TB, serve func(*quic.Stream)) *quic.Conn {
+	tb.Helper()
+	var streams sync.WaitGroup
+	return listen(tb, func(qc *quic.Conn) {
+		defer streams.Wait()
+		for {
+			s, err := qc.AcceptStream(qc.Context())
+			if err != nil {
+				return
+			}
+			streams.Go(func() { serve(s) })
+		}
+	}).dial(tb)
+}
+
+// listen hands the connections of a QUIC endpoint to serve.
+func listen(tb testing.TB, serve func(*quic.Conn)) *door {
 	tb.Helper()
 	a := newAuthority(tb)
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -122,19 +150,18 @@ func openDoor(tb testing.TB, server *Server) *door {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	d := &door{authority: a, server: server, address: conn.LocalAddr().String(), listener: listener, conn: conn}
+	d := &door{authority: a, address: conn.LocalAddr().String()}
 	d.tasks.Go(func() {
 		for {
 			qc, err := listener.Accept(context.Background())
 			if err != nil {
 				return
 			}
-			d.tasks.Go(func() { server.Serve(qc, tlsid.PeerID{}) })
+			d.tasks.Go(func() { serve(qc) })
 		}
 	})
 	tb.Cleanup(func() {
-		d.close(tb, time.Second)
-		if err := errors.Join(transport.Close(), conn.Close()); err != nil {
+		if err := errors.Join(listener.Close(), transport.Close(), conn.Close()); err != nil {
 			tb.Errorf("close endpoint: %v", err)
 		}
 		d.tasks.Wait()
@@ -150,9 +177,6 @@ func (d *door) close(tb testing.TB, patience time.Duration) {
 		defer cancel()
 		if err := d.server.Close(ctx); err != nil {
 			tb.Errorf("close server: %v", err)
-		}
-		if err := d.listener.Close(); err != nil {
-			tb.Errorf("close listener: %v", err)
 		}
 	})
 }
@@ -198,7 +222,7 @@ func (d *door) client(tb testing.TB) *client.Conn {
 // frameOf returns a framed request; edit may be nil.
 func frameOf(tb testing.TB, method uint16, edit func(schemas.Request)) []byte {
 	tb.Helper()
-	msg, seg := schemas.NewMessage(128 << 10)
+	msg, seg := schemas.NewMessage()
 	request, err := schemas.NewRootRequest(seg)
 	if err != nil {
 		tb.Fatal(err)
