@@ -13,7 +13,8 @@ import (
 // Keys are a node's QUIC secrets, random and never the same on two nodes. They
 // must survive a restart: with the StatelessReset a restarted node can tell
 // its peers at once that their connections are gone (RFC 9000 §10.3); without,
-// they wait for the idle timeout. The Token keeps address tokens valid.
+// they wait for the idle timeout (quic-go answers only packets of more than 42
+// bytes so: a keep-alive does not find out, the next message does). The Token keeps address tokens valid.
 type Keys struct {
 	StatelessReset [32]byte
 	Token          [32]byte
