@@ -100,7 +100,7 @@ func (k Keys) store(dir, path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
+	defer os.Remove(f.Name()) // gone after the rename
 	data := append([]byte(keysMagic), k.StatelessReset[:]...)
 	data = append(data, k.Token[:]...)
 	defer clear(data)

@@ -42,12 +42,12 @@ type node struct {
 }
 
 // newNetwork opens endpoints on loopback, or on what listen returns.
-func newNetwork(t testing.TB, listen func(tlsid.NodeID) net.PacketConn, ids ...tlsid.NodeID) *network {
-	t.Helper()
-	t.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+func newNetwork(tb testing.TB, listen func(tlsid.NodeID) net.PacketConn, ids ...tlsid.NodeID) *network {
+	tb.Helper()
+	tb.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	authority, err := tlsid.NewAuthority(tlsid.NewClusterID(), time.Now())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w := &network{
 		authority: authority,
@@ -57,29 +57,29 @@ func newNetwork(t testing.TB, listen func(tlsid.NodeID) net.PacketConn, ids ...t
 		nodes:     make(map[tlsid.NodeID]*node),
 	}
 	if listen == nil {
-		w.listen = func(tlsid.NodeID) net.PacketConn { return listenUDP(t, "127.0.0.1:0") }
+		w.listen = func(tlsid.NodeID) net.PacketConn { return listenUDP(tb, "127.0.0.1:0") }
 	}
 	for _, id := range ids {
 		w.setMember(id, true)
-		w.start(t, id, mustKeys(t))
+		w.start(tb, id, mustKeys(tb))
 	}
 	return w
 }
 
-func listenUDP(t testing.TB, address string) net.PacketConn {
-	t.Helper()
+func listenUDP(tb testing.TB, address string) net.PacketConn {
+	tb.Helper()
 	conn, err := net.ListenPacket("udp", address)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return conn
 }
 
-func mustKeys(t testing.TB) Keys {
-	t.Helper()
+func mustKeys(tb testing.TB) Keys {
+	tb.Helper()
 	keys, err := NewKeys()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return keys
 }
@@ -103,20 +103,20 @@ func (w *network) resolve(id tlsid.NodeID) (string, bool) {
 	return address, ok
 }
 
-func (w *network) identity(t testing.TB, id tlsid.NodeID) *tlsid.Identity {
-	t.Helper()
+func (w *network) identity(tb testing.TB, id tlsid.NodeID) *tlsid.Identity {
+	tb.Helper()
 	identity, err := tlsid.NewIdentity(w.authority, id, nil, time.Now())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return identity
 }
 
-func (w *network) start(t testing.TB, id tlsid.NodeID, keys Keys) *node {
-	t.Helper()
+func (w *network) start(tb testing.TB, id tlsid.NodeID, keys Keys) *node {
+	tb.Helper()
 	conn := w.listen(id)
 	options := Options{
-		Conn: conn, Identity: w.identity(t, id), Keys: keys,
+		Conn: conn, Identity: w.identity(tb, id), Keys: keys,
 		Member: w.isMember, Resolve: w.resolve, Logger: slog.New(slog.DiscardHandler),
 	}
 	if w.change != nil {
@@ -124,23 +124,23 @@ func (w *network) start(t testing.TB, id tlsid.NodeID, keys Keys) *node {
 	}
 	e, err := Open(options)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n := &node{Endpoint: e, id: id, keys: keys, conn: conn}
 	w.mu.Lock()
 	w.nodes[id], w.address[id] = n, conn.LocalAddr().String()
 	w.mu.Unlock()
-	t.Cleanup(func() { n.stop(t) })
+	tb.Cleanup(func() { n.stop(tb) })
 	return n
 }
 
 // stop closes the endpoint and its socket.
-func (n *node) stop(t testing.TB) {
-	t.Helper()
+func (n *node) stop(tb testing.TB) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := n.Close(ctx); err != nil {
-		t.Errorf("close %s: %v", n.id, err)
+		tb.Errorf("close %s: %v", n.id, err)
 	}
 	_ = n.conn.Close() // perhaps closed before
 }
@@ -198,24 +198,24 @@ func callOnce(ctx context.Context, n *node, to tlsid.NodeID, alpn string) error 
 
 // dialAs makes a connection the endpoint's own dialer would not make, from a
 // socket of its own that is closed with the test.
-func dialAs(t testing.TB, to *node, config *tls.Config, quicConfig *quic.Config) (*quic.Conn, error) {
-	t.Helper()
-	socket := listenUDP(t, "127.0.0.1:0")
+func dialAs(tb testing.TB, to *node, config *tls.Config, quicConfig *quic.Config) (*quic.Conn, error) {
+	tb.Helper()
+	socket := listenUDP(tb, "127.0.0.1:0")
 	transport := &quic.Transport{Conn: socket}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = transport.Close()
 		_ = socket.Close()
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Second)
 	defer cancel()
 	return transport.Dial(ctx, to.Addr(), config, quicConfig)
 }
 
-func clientConfig(t testing.TB, w *network) *tls.Config {
-	t.Helper()
+func clientConfig(tb testing.TB, w *network) *tls.Config {
+	tb.Helper()
 	config, err := tlsid.ClientDialConfig(w.authority.CertificatePEM(), nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return config
 }

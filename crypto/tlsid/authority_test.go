@@ -14,11 +14,11 @@ import (
 	"testing"
 )
 
-func newTestKey(t testing.TB) ClusterKey {
-	t.Helper()
+func newTestKey(tb testing.TB) ClusterKey {
+	tb.Helper()
 	var k ClusterKey
 	if _, err := rand.Read(k[:]); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k
 }

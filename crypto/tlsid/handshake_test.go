@@ -18,20 +18,20 @@ var testNow = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func testClock() time.Time { return testNow }
 
-func newTestAuthority(t testing.TB) *Authority {
-	t.Helper()
+func newTestAuthority(tb testing.TB) *Authority {
+	tb.Helper()
 	a, err := NewAuthority(NewClusterID(), testNow)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
 
-func newTestIdentity(t testing.TB, a *Authority, node NodeID, hosts ...string) *Identity {
-	t.Helper()
+func newTestIdentity(tb testing.TB, a *Authority, node NodeID, hosts ...string) *Identity {
+	tb.Helper()
 	id, err := NewIdentity(a, node, hosts, testNow)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return id
 }
@@ -132,8 +132,10 @@ func TestHandshakes(t *testing.T) {
 			c.NextProtos = []string{ALPNClient, ALPNRaft}
 		}), refuse: "didn't provide a certificate"},
 		{name: "certificate of another cluster", client: node(ALPNRaft, show(stranger.current.Load().certificate())), refuse: "unknown authority"},
-		{name: "server of another cluster", server: ServerConfig(stranger, ServerOptions{Now: testClock}),
-			client: mustNodeDial(t, n1, "n2", ALPNRaft, testClock), refuse: "unknown authority"},
+		{
+			name: "server of another cluster", server: ServerConfig(stranger, ServerOptions{Now: testClock}),
+			client: mustNodeDial(t, n1, "n2", ALPNRaft, testClock), refuse: "unknown authority",
+		},
 		{name: "another node answers", client: mustNodeDial(t, n2, "n3", ALPNRaft, testClock), refuse: "expected n3, answered n1"},
 		{name: "expired for the server", server: ServerConfig(n1, ServerOptions{Now: later}), client: node(ALPNRaft, func(c *tls.Config) {
 			c.VerifyConnection = nil
