@@ -216,7 +216,7 @@ func (c *cluster) do(node string, qc *quic.Conn, s *quic.Stream, r reply) bool {
 }
 
 func responseFrame(r reply) []byte {
-	msg, seg := schemas.NewMessage(1024)
+	msg, seg := schemas.NewMessage()
 	response, err := schemas.NewRootResponse(seg)
 	if err != nil {
 		panic(err)

@@ -470,7 +470,7 @@ func TestTransferLeadership(t *testing.T) {
 func TestProposeRefusesWhatIsNoEntry(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{})
 	n := c.LeaderT(t)
-	empty, err := schemas.BuildEntry(nil, schemas.Caller{}, 0, func(schemas.Entry_command) error { return nil })
+	empty, err := schemas.BuildEntry(nil, schemas.Caller{}, func(schemas.Entry_command) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

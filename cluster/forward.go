@@ -68,7 +68,7 @@ func forwardRequest(batch []*proposal) ([]byte, error) {
 	for _, p := range batch {
 		size += len(p.entry) + 16
 	}
-	msg, seg := schemas.NewMessage(size)
+	msg, seg := schemas.NewSizedMessage(size)
 	req, err := schemas.NewRootPeerRequest(seg)
 	if err != nil {
 		return nil, fmt.Errorf("build forward: %w", err)

@@ -139,7 +139,7 @@ func (n *Node) expiryDue() (bool, error) {
 }
 
 func expireEntry() ([]byte, error) {
-	return schemas.BuildEntry(nil, schemas.Caller{Kind: schemas.Actor_Kind_node}, 0, func(c schemas.Entry_command) error {
+	return schemas.BuildEntry(nil, schemas.Caller{Kind: schemas.Actor_Kind_node}, func(c schemas.Entry_command) error {
 		params, err := c.NewExpire()
 		if err != nil {
 			return err

@@ -225,6 +225,7 @@ func (n *Node) promote(ctx context.Context, caughtUp map[tlsid.NodeID]int) {
 		}
 		status, err := n.askStatus(ctx, m.ID)
 		if err != nil || status.CommandIndex+promoteLag < n.store.Index() {
+			n.log.Debug("member is not caught up", "member", m.ID, "at", status.CommandIndex, "error", err)
 			caughtUp[m.ID] = 0
 			continue
 		}

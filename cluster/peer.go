@@ -184,7 +184,7 @@ func (n *Node) answerPeer(from tlsid.NodeID, frame []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, min(timeout, maxPeerTimeout))
 	defer cancel()
 
-	out, seg := schemas.NewMessage(0)
+	out, seg := schemas.NewMessage()
 	resp, err := schemas.NewRootPeerResponse(seg)
 	if err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func codeError(code schemas.Code, text string) error {
 
 // peerRequest builds a framed request; fill sets the union.
 func peerRequest(timeout time.Duration, fill func(schemas.PeerRequest) error) ([]byte, error) {
-	msg, seg := schemas.NewMessage(0)
+	msg, seg := schemas.NewMessage()
 	req, err := schemas.NewRootPeerRequest(seg)
 	if err != nil {
 		return nil, fmt.Errorf("build peer request: %w", err)
@@ -65,7 +65,7 @@ func peerRequest(timeout time.Duration, fill func(schemas.PeerRequest) error) ([
 
 // peerFailure is the answer to a call that failed.
 func peerFailure(cause error) (*capnp.Message, error) {
-	msg, seg := schemas.NewMessage(0)
+	msg, seg := schemas.NewMessage()
 	resp, err := schemas.NewRootPeerResponse(seg)
 	if err != nil {
 		return nil, err

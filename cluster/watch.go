@@ -5,13 +5,14 @@ import (
 	"sync"
 	"time"
 
+	"quicproquo/cluster/mesh"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
 )
 
 // watchMembers asks the other members for their status again and again: their
-// digests are compared with ours, their feature levels noted, and connections
-// of nodes that left are closed.
+// digests are compared with ours, their feature levels noted, connections of
+// nodes that left are closed, and a node that the others disown stops.
 func (n *Node) watchMembers() {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -22,20 +23,31 @@ func (n *Node) watchMembers() {
 			return
 		case <-ticker.C:
 		}
-		statuses := n.AskAll(n.ctx)
+		statuses, refused := n.askEach(n.ctx)
 		n.noteLevels(statuses)
-		marks := map[tlsid.NodeID][]fsm.Mark{}
-		for id, status := range statuses {
-			if id != n.cfg.ID {
-				marks[id] = status.Marks
-			}
-		}
-		if err := compareDigests(n.store.Marks(), marks, len(n.voters())); err != nil {
+		if err := n.inspect(statuses, refused); err != nil {
 			n.fail(err)
 			return
 		}
 		known = n.disconnectLeavers(known)
 	}
+}
+
+// inspect finds reasons to stop in what the members answered.
+func (n *Node) inspect(statuses map[tlsid.NodeID]Status, refused int) error {
+	voters := len(n.voters())
+	// A removed follower is not told: the leader stops talking to it. It learns
+	// from the others, who do not let it in any more.
+	if n.Leader() == "" && refused > voters/2 {
+		return ErrRemoved
+	}
+	marks := map[tlsid.NodeID][]fsm.Mark{}
+	for id, status := range statuses {
+		if id != n.cfg.ID {
+			marks[id] = status.Marks
+		}
+	}
+	return compareDigests(n.store.Marks(), marks, voters)
 }
 
 // disconnectLeavers closes what is open to nodes that are members no more.
@@ -57,25 +69,34 @@ func (n *Node) disconnectLeavers(known map[tlsid.NodeID]bool) map[tlsid.NodeID]b
 // AskAll asks every member, this node included, for its status. Members that
 // don't answer in time are missing from the result.
 func (n *Node) AskAll(ctx context.Context) map[tlsid.NodeID]Status {
+	statuses, _ := n.askEach(ctx)
+	return statuses
+}
+
+// askEach is AskAll; it also counts the members that refused this node as none
+// of theirs.
+func (n *Node) askEach(ctx context.Context) (statuses map[tlsid.NodeID]Status, refused int) {
 	var mu sync.Mutex
 	var asks sync.WaitGroup
-	statuses := map[tlsid.NodeID]Status{n.cfg.ID: n.Status()}
+	statuses = map[tlsid.NodeID]Status{n.cfg.ID: n.Status()}
 	for _, m := range n.Members() {
 		if m.ID == n.cfg.ID {
 			continue
 		}
 		asks.Go(func() {
 			status, err := n.askStatus(ctx, m.ID)
-			if err != nil {
-				return
-			}
 			mu.Lock()
 			defer mu.Unlock()
-			statuses[m.ID] = status
+			switch {
+			case err == nil:
+				statuses[m.ID] = status
+			case mesh.IsNotMember(err):
+				refused++
+			}
 		})
 	}
 	asks.Wait()
-	return statuses
+	return statuses, refused
 }
 
 // noteLevels keeps what each member last announced.

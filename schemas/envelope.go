@@ -39,7 +39,7 @@ func SealBatch(stampMs uint64, entries [][]byte) ([]byte, error) {
 	for _, entry := range entries {
 		size += len(entry) + 2*wordSize
 	}
-	msg, seg := NewMessage(size)
+	msg, seg := NewSizedMessage(size)
 	batch, err := NewRootBatch(seg)
 	if err != nil {
 		return nil, fmt.Errorf("start batch: %w", err)

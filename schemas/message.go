@@ -6,9 +6,19 @@ import (
 	"capnproto.org/go/capnp/v3"
 )
 
-// NewMessage starts a message whose single segment has room for size bytes.
-func NewMessage(size int) (*capnp.Message, *capnp.Segment) {
-	msg, seg, err := capnp.NewMessage(capnp.SingleSegment(make([]byte, 0, size+messageSlack)))
+// NewMessage starts a message with a single segment that grows as needed.
+func NewMessage() (*capnp.Message, *capnp.Segment) { return newMessage(capnp.SingleSegment(nil)) }
+
+// NewSizedMessage starts a message with a single segment of at most size bytes
+// beyond the words of a few small structs. It is for messages whose size is
+// known before, and saves the copies of growing; allocating more is an error of
+// the library.
+func NewSizedMessage(size int) (*capnp.Message, *capnp.Segment) {
+	return newMessage(capnp.SingleSegment(make([]byte, 0, size+messageSlack)))
+}
+
+func newMessage(arena capnp.Arena) (*capnp.Message, *capnp.Segment) {
+	msg, seg, err := capnp.NewMessage(arena)
 	if err != nil {
 		panic(fmt.Sprintf("capnp: a new message with an empty segment: %v", err))
 	}
@@ -54,10 +64,9 @@ type Caller struct {
 }
 
 // BuildEntry returns a framed Entry. requestID is 16 bytes, or nil for a
-// command that is harmless to repeat; size is about how many bytes fill adds;
-// fill sets the command.
-func BuildEntry(requestID []byte, by Caller, size int, fill func(Entry_command) error) ([]byte, error) {
-	msg, seg := NewMessage(size)
+// command that is harmless to repeat; fill sets the command.
+func BuildEntry(requestID []byte, by Caller, fill func(Entry_command) error) ([]byte, error) {
+	msg, seg := NewMessage()
 	entry, err := NewRootEntry(seg)
 	if err != nil {
 		return nil, fmt.Errorf("build entry: %w", err)

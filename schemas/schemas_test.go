@@ -49,7 +49,7 @@ func TestPublishedCodesKeepTheirNumbers(t *testing.T) {
 
 func testEntry(tb testing.TB, body string) []byte {
 	tb.Helper()
-	msg, seg := NewMessage(len(body))
+	msg, seg := NewMessage()
 	entry, err := NewRootEntry(seg)
 	if err != nil {
 		tb.Fatal(err)

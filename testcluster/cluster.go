@@ -218,6 +218,10 @@ func StartT(tb testing.TB, options Options) *Cluster {
 	if options.Dir == "" {
 		options.Dir = tb.TempDir()
 	}
+	if options.Logger == nil {
+		// Shown when the test fails, or with -v.
+		options.Logger = slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: testLogLevel()}))
+	}
 	c, err := Start(options)
 	if err != nil {
 		tb.Fatalf("start cluster: %v", err)
@@ -230,6 +234,13 @@ func StartT(tb testing.TB, options Options) *Cluster {
 		}
 	})
 	return c
+}
+
+func testLogLevel() slog.Level {
+	if testing.Verbose() {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // closeTime bounds stopping a test's cluster.

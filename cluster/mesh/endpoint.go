@@ -23,6 +23,13 @@ const (
 	codeDialAgain quic.ApplicationErrorCode = 3 // your address is known now: dial again for a node's limits
 )
 
+// IsNotMember tells whether a peer ended the connection because this node is not
+// in its raft configuration.
+func IsNotMember(err error) bool {
+	var ended *quic.ApplicationError
+	return errors.As(err, &ended) && ended.Remote && ended.ErrorCode == codeNotMember
+}
+
 // ErrClosed is returned by everything on a closed endpoint; it is net.ErrClosed.
 var ErrClosed = fmt.Errorf("mesh is closed: %w", net.ErrClosed)
 
