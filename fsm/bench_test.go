@@ -119,6 +119,7 @@ func benchApply(b *testing.B, queues, batch int) {
 	b.StopTimer()
 	b.ReportMetric(float64(cpu.Nanoseconds())/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(slowest.Microseconds())/1000, "slowest-ms")
+	reportDisk(b, s)
 }
 
 // BenchmarkSnapshot makes a snapshot of a store of 1 GiB that has just taken
@@ -230,6 +231,16 @@ func BenchmarkCycle(b *testing.B) {
 	}
 	b.StopTimer()
 	b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	reportDisk(b, s)
+}
+
+// reportDisk reports what flushes and compactions have written for each op.
+func reportDisk(b *testing.B, s *Store) {
+	b.Helper()
+	must(b, s.live.db.Flush())
+	total := s.live.db.Metrics().Total()
+	b.ReportMetric(float64(total.TableBytesFlushed)/float64(b.N), "flushed-B/op")
+	b.ReportMetric(float64(total.TableBytesCompacted)/float64(b.N), "compacted-B/op")
 }
 
 // BenchmarkPeek reads the first 60 of a queue's envelopes of 1 KiB through a View.

@@ -168,7 +168,7 @@ func (s *sweep) visit(from uint64) (next uint64, finished bool) {
 // the marker moves to the new end.
 func (s *sweep) join(first, last uint64) {
 	if s.open {
-		s.tx.deleteEnvelopes(s.h, s.last, s.last)
+		s.tx.deleteEnvelopes(s.h, s.last, s.last, false)
 		s.grown = true
 	} else {
 		s.first, s.open = first, true

@@ -2,7 +2,9 @@ package fsm
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 
 	"capnproto.org/go/capnp/v3"
@@ -14,7 +16,22 @@ import (
 
 // testOptions are Options for a small store in memory.
 func testOptions(fs vfs.FS) Options {
-	return Options{Dir: "store", FS: fs, CacheBytes: 4 << 20, MemTableBytes: 256 << 10, filterWords: 1 << 10}
+	return Options{
+		Dir: "store", FS: fs, CacheBytes: 4 << 20, MemTableBytes: 256 << 10, filterWords: 1 << 10,
+		Logger: slog.New(alarm{slog.DiscardHandler}),
+	}
+}
+
+// alarm ends the test run when Pebble meets a deletion that should not be there.
+type alarm struct{ slog.Handler }
+
+func (alarm) Enabled(context.Context, slog.Level) bool { return true }
+
+func (alarm) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == misuseMessage {
+		panic(misuseMessage)
+	}
+	return nil
 }
 
 func openTest(tb testing.TB, opts Options) *Store {

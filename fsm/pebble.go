@@ -216,6 +216,10 @@ func (s *Store) pebbleOptions(gen *generation) *pebble.Options {
 	return opts
 }
 
+// misuseMessage says that a row was deleted as if it had been written once, and
+// was not: a bug of this package.
+const misuseMessage = "a deletion has not met its row"
+
 // events hears what Pebble does in the background.
 func (s *Store) events(gen *generation) *pebble.EventListener {
 	return &pebble.EventListener{
@@ -231,6 +235,9 @@ func (s *Store) events(gen *generation) *pebble.EventListener {
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			s.log.Warn("store stalls writes", slog.String("reason", info.Reason))
+		},
+		PossibleAPIMisuse: func(info pebble.PossibleAPIMisuseInfo) {
+			s.log.Error(misuseMessage, slog.String("kind", info.Kind.String()))
 		},
 		WriteStallEnd: func() { s.log.Info("store takes writes again") },
 	}

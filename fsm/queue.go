@@ -212,10 +212,11 @@ func applyAck(tx *Tx, r *request) Result {
 			return true
 		})
 	}
-	tx.deleteEnvelopes(h, h.acked+1, p.seq)
+	removed := before - h.count
+	tx.deleteEnvelopes(h, h.acked+1, p.seq, removed == p.seq-h.acked)
 	h.acked = p.seq
 	tx.putQueue(h)
-	return tx.numberResult(before - h.count)
+	return tx.numberResult(removed)
 }
 
 // forget takes an envelope out of its queue's accounts, and out of its body's.

@@ -28,6 +28,11 @@ type stagedOp struct {
 	order    uint32 // rows of the same key keep their order
 }
 
+// opDeleteOnce deletes a row that was written exactly once. Row and deletion then
+// cancel each other out at the first flush that sees both, and never reach the
+// disk; an ordinary deletion travels down to the last level.
+const opDeleteOnce = opResult + 1
+
 // set appends a row and returns its key as staged and its value to be filled in,
 // both valid until the next row.
 func (s *stage) set(key []byte, valueLen int) (stagedKey, value []byte) {
@@ -90,8 +95,13 @@ func (s *stage) compare(a, b stagedOp) int {
 }
 
 func (s *stage) write(batch *pebble.Batch, op *stagedOp) error {
-	if op.op == opDelete {
+	switch op.op {
+	case opDelete:
 		deferred := batch.DeleteDeferred(int(op.keyLen))
+		copy(deferred.Key, s.key(op))
+		return deferred.Finish()
+	case opDeleteOnce:
+		deferred := batch.SingleDeleteDeferred(int(op.keyLen))
 		copy(deferred.Key, s.key(op))
 		return deferred.Finish()
 	}

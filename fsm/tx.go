@@ -171,18 +171,24 @@ func (tx *Tx) putEnvelope(h *queueEntry, seq uint64, e *envelopeRow) {
 
 // deleteEnvelopes removes the rows of [from, to]. A few are deleted one by one:
 // range tombstones are dear while they lie in the memtable (docs/decisions/0023).
-func (tx *Tx) deleteEnvelopes(h *queueEntry, from, to uint64) {
+// once says that every row there was written exactly once: no loss marker has
+// taken the place of an envelope.
+func (tx *Tx) deleteEnvelopes(h *queueEntry, from, to uint64, once bool) {
+	tx.markRow(h, from)
 	if to-from >= maxPointDeletes {
 		tx.key = appendEnvelopeKey(tx.key[:0], &h.id, from)
 		tx.key2 = appendEnvelopeKey(tx.key2[:0], &h.id, to+1)
 		tx.deleteRange(tableEnvelopes, tx.key, tx.key2)
-	} else {
-		for seq := from; seq <= to; seq++ {
-			tx.key = appendEnvelopeKey(tx.key[:0], &h.id, seq)
+		return
+	}
+	for seq := from; seq <= to; seq++ {
+		tx.key = appendEnvelopeKey(tx.key[:0], &h.id, seq)
+		if once {
+			tx.deleteOnce(tableEnvelopes, tx.key)
+		} else {
 			tx.delete(tableEnvelopes, tx.key)
 		}
 	}
-	tx.markRow(h, from)
 }
 
 const maxPointDeletes = 64
@@ -251,7 +257,7 @@ func (tx *Tx) releaseBody(id uint64) {
 	tx.putBodyRefs(e)
 	if e.refs == 0 {
 		tx.key = appendBodyKey(tx.key[:0], tableBodies, id)
-		tx.delete(tableBodies, tx.key)
+		tx.deleteOnce(tableBodies, tx.key)
 	}
 }
 
@@ -302,6 +308,12 @@ func (tx *Tx) set(t table, key, value []byte) {
 
 func (tx *Tx) delete(t table, key []byte) {
 	tx.stage.add(opDelete, key, 0)
+	tx.digest.row(opDelete, key, nil)
+	tx.dirty |= 1 << t
+}
+
+func (tx *Tx) deleteOnce(t table, key []byte) {
+	tx.stage.add(opDeleteOnce, key, 0)
 	tx.digest.row(opDelete, key, nil)
 	tx.dirty |= 1 << t
 }
