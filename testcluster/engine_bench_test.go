@@ -3,6 +3,7 @@ package testcluster_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,7 @@ const (
 func benchEngine(b *testing.B, kind raftlog.Kind, writers int) {
 	raw := startRaw(b, kind)
 	rawLeader := raw.leader(b)
-	c := testcluster.StartT(b, testcluster.Options{Nodes: 3, LogStore: kind})
+	c := testcluster.StartT(b, testcluster.Options{LogStore: kind, Logger: slog.New(slog.DiscardHandler)})
 	leader := c.LeaderT(b)
 	follower := c.FollowersT(b)[0]
 

@@ -66,7 +66,6 @@ New here? Run "qpqd dev" for a whole cluster on this machine, then
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), migrateCommand())
 	return root
