@@ -143,6 +143,7 @@ func (c *call) frame(tb testing.TB) []byte {
 }
 
 func (c *call) fillEnqueue(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
 	p, err := cmd.NewEnqueue()
 	must(tb, err)
 	p.SetVersion(uint16(c.number(tb, "version", schemas.WireVersion)))
@@ -154,6 +155,7 @@ func (c *call) fillEnqueue(tb testing.TB, cmd schemas.Entry_command) error {
 
 // fillBatchEnqueue reads to=ann,bob:phone,eve/header.
 func (c *call) fillBatchEnqueue(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
 	p, err := cmd.NewBatchEnqueue()
 	must(tb, err)
 	p.SetVersion(uint16(c.number(tb, "version", schemas.WireVersion)))
@@ -180,6 +182,7 @@ func (c *call) fillBatchEnqueue(tb testing.TB, cmd schemas.Entry_command) error 
 }
 
 func (c *call) fillAck(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
 	p, err := cmd.NewAck()
 	must(tb, err)
 	p.SetVersion(uint16(c.number(tb, "version", schemas.WireVersion)))
@@ -190,6 +193,7 @@ func (c *call) fillAck(tb testing.TB, cmd schemas.Entry_command) error {
 }
 
 func (c *call) fillExpire(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
 	p, err := cmd.NewExpire()
 	must(tb, err)
 	p.SetMaxRows(uint32(c.number(tb, "rows", 0)))
@@ -197,6 +201,7 @@ func (c *call) fillExpire(tb testing.TB, cmd schemas.Entry_command) error {
 }
 
 func (c *call) fillChangeSettings(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
 	p, err := cmd.NewChangeSettings()
 	must(tb, err)
 	var settings []argument

@@ -45,6 +45,13 @@ type actor struct {
 // once decodes everywhere, so a proposer that refuses what does not decode
 // keeps such entries out of the log.
 func (d *decoder) decode(frame []byte) (*request, error) {
+	if d.fastDecode(frame) {
+		return &d.request, nil
+	}
+	return d.slowDecode(frame)
+}
+
+func (d *decoder) slowDecode(frame []byte) (*request, error) {
 	msg, err := d.reader.Open(frame)
 	if err != nil {
 		return nil, fmt.Errorf("read entry: %w", err)
@@ -78,14 +85,9 @@ func (d *decoder) decode(frame []byte) (*request, error) {
 }
 
 func (a *actor) decode(entry schemas.Entry) error {
-	*a = actor{complete: true}
 	msg, err := entry.Actor()
 	if err != nil {
 		return err
-	}
-	a.kind = msg.Kind()
-	if a.kind > schemas.Actor_Kind_account {
-		return fmt.Errorf("unknown kind %d", a.kind)
 	}
 	account, err := msg.Account()
 	if err != nil {
@@ -95,12 +97,21 @@ func (a *actor) decode(entry schemas.Entry) error {
 	if err != nil {
 		return err
 	}
-	if a.kind == schemas.Actor_Kind_account {
+	if !a.set(msg.Kind(), account, device) {
+		return fmt.Errorf("unknown kind %d", msg.Kind())
+	}
+	return nil
+}
+
+// set tells whether this build knows the kind.
+func (a *actor) set(kind schemas.Actor_Kind, account, device []byte) bool {
+	*a = actor{kind: kind}
+	if kind == schemas.Actor_Kind_account {
 		a.complete = copyExact(a.account[:], account) && (len(device) == 0 || copyExact(a.device[:], device))
 	} else {
 		a.complete = len(account) == 0 && len(device) == 0
 	}
-	return nil
+	return kind <= schemas.Actor_Kind_account
 }
 
 // appendKey appends what tells one actor from another.

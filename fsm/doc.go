@@ -16,13 +16,13 @@
 // Reading order, from the rules to the machinery:
 //
 //	ids.go        accounts, devices, channels, queues
-//	commands.go   the one table of commands; decode.go reads entries
+//	commands.go   the one table of commands; decode.go and fastdecode.go read entries
 //	queue.go      enqueue and acknowledge; expire.go removes by age
 //	settings.go   the cluster settings
 //	dedupe.go     one outcome per request id
-//	tx.go         what a rule may touch; keys.go and rows.go: the bytes of rows
+//	tx.go         what a rule may touch; keys.go, rows.go, stage.go: the bytes of rows
 //	apply.go      the walk of a batch; digest.go, result.go
-//	store.go      opening, waiting, closing; pebble.go configures the engine
+//	store.go      opening and closing; wait.go; pebble.go configures the engine
 //	view.go       consistent reads; watch.go wakes readers
 //	snapshot.go   checkpoints; restore.go brings them back
 //

@@ -161,6 +161,8 @@ func faultLogs(tb testing.TB) []Log {
 	return logs
 }
 
+var errHalfRestored = errors.New("a restore has failed and changed the store")
+
 // faultyLife is what a node does to its store. It stops at the first failure
 // that stops the store; failed snapshots it shrugs off.
 func faultyLife(opts Options, logs []Log) error {
@@ -175,7 +177,7 @@ func faultyLife(opts Options, logs []Log) error {
 			if err == nil {
 				before := s.Digest()
 				if e := s.Restore("snapshot"); e != nil && s.Err() == nil && s.Digest() != before {
-					err = fmt.Errorf("a restore failed with %w and has changed the store", e)
+					err = fmt.Errorf("%w: %w", errHalfRestored, e)
 				}
 			}
 		}
@@ -230,7 +232,9 @@ func surviveFault(t *testing.T, logs []Log, at int, done bool, want Mark, wantRo
 	opts := testOptions(&faultFS{FS: mem, at: at, done: done, crash: crash})
 	opts.fatal = crash
 	go func() { ended <- faultyLife(opts, logs) }()
-	_ = <-ended // what the node makes of it does not matter here: what is on its disk does
+	if err := <-ended; errors.Is(err, errHalfRestored) {
+		return err
+	}
 	for _, kept := range []int{0, 50, 100} {
 		opts := testOptions(mem.CrashClone(vfs.CrashCloneCfg{
 			UnsyncedDataPercent: kept, RNG: rand.New(rand.NewPCG(uint64(at), uint64(kept))),

@@ -106,6 +106,7 @@ func queueOf(name string) QueueID {
 }
 
 func enqueueEntry(tb testing.TB, id int, to, body string) []byte {
+	tb.Helper()
 	return entryBuilder{id: newID(id)}.frame(tb, func(e schemas.Entry) error {
 		p, err := e.Command().NewEnqueue()
 		must(tb, err)
@@ -116,6 +117,7 @@ func enqueueEntry(tb testing.TB, id int, to, body string) []byte {
 }
 
 func ackEntry(tb testing.TB, to string, seq uint64) []byte {
+	tb.Helper()
 	return entryBuilder{kind: schemas.Actor_Kind_node}.frame(tb, func(e schemas.Entry) error {
 		p, err := e.Command().NewAck()
 		must(tb, err)

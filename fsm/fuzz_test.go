@@ -115,6 +115,39 @@ func FuzzApplyLog(f *testing.F) {
 	})
 }
 
+// What the fast reader takes, the library reads the same.
+func FuzzFastDecode(f *testing.F) {
+	for _, frame := range seedEntries(f) {
+		f.Add(frame)
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		var fast, slow decoder
+		if !fast.fastDecode(frame) {
+			return
+		}
+		want, err := slow.slowDecode(frame)
+		if err != nil {
+			t.Fatalf("the fast reader takes what the library refuses: %v", err)
+		}
+		if got := fmt.Sprintf("%+v", fast.request); got != fmt.Sprintf("%+v", *want) {
+			t.Errorf("the fast reader reads\n%s\nthe library\n%+v", got, *want)
+		}
+	})
+}
+
+// The fast reader takes the plain entries that nodes write.
+func TestFastDecodeTakesPlainEntries(t *testing.T) {
+	for _, line := range []string{
+		"enqueue to=ann body=x*1000 channel=c ttl=9 as=bob:phone", "enqueue to=ann body=x", "enqueue", "ack to=ann seq=7 device=d channel=c",
+	} {
+		var d decoder
+		c := parseCall(t, line, 1)
+		if !d.fastDecode(c.frame(t)) {
+			t.Errorf("%s is left to the library", line)
+		}
+	}
+}
+
 // Command reads any bytes without a panic, and reads the same twice.
 func FuzzCommand(f *testing.F) {
 	for _, frame := range seedEntries(f) {

@@ -39,7 +39,7 @@ func drawCall(t *rapid.T, n int) call {
 	case "bad":
 		line = fmt.Sprintf("enqueue to=!31 body=x id=%d", id)
 	}
-	return parseCall(plain(t), line, n)
+	return parseCall(helper(t), line, n)
 }
 
 // drawLogs draws a log, with log time that stands, walks and leaps.
@@ -53,15 +53,15 @@ func drawLogs(t *rapid.T) []Log {
 		for range rapid.IntRange(0, 6).Draw(t, "commands") {
 			n++
 			c := drawCall(t, n)
-			frames = append(frames, c.frame(plain(t)))
+			frames = append(frames, c.frame(helper(t)))
 		}
-		logs[i] = seal(plain(t), index, stamp-min(stamp, rapid.SampledFrom([]uint64{0, 0, 9999}).Draw(t, "back")), frames...)
+		logs[i] = seal(helper(t), index, stamp-min(stamp, rapid.SampledFrom([]uint64{0, 0, 9999}).Draw(t, "back")), frames...)
 	}
 	return logs
 }
 
-// plain makes the helpers of testing.TB usable under rapid.
-func plain(t *rapid.T) testing.TB { return rapidTB{t: t} }
+// helper makes the helpers of testing.TB usable under rapid.
+func helper(t *rapid.T) testing.TB { return rapidTB{t: t} }
 
 // rapidTB is what the helpers need of testing.TB.
 type rapidTB struct {
@@ -96,22 +96,22 @@ func dump(tb testing.TB, s *Store) string {
 func TestTwins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		logs := drawLogs(t)
-		calm := openTest(plain(t), testOptions(vfs.NewMem()))
-		defer closeTest(plain(t), calm)
+		calm := openTest(helper(t), testOptions(vfs.NewMem()))
+		defer closeTest(helper(t), calm)
 		answers := map[uint64]string{}
 		for i := range logs {
 			results, err := calm.Apply(logs[i : i+1])
-			must(plain(t), err)
+			must(helper(t), err)
 			answers[logs[i].Index] = fmt.Sprint(results[0])
 		}
 		rough := roughLife{opts: testOptions(vfs.NewCrashableMem()), logs: logs, answers: answers}
-		rough.store = openTest(plain(t), rough.opts)
+		rough.store = openTest(helper(t), rough.opts)
 		rough.live(t)
-		defer closeTest(plain(t), rough.store)
+		defer closeTest(helper(t), rough.store)
 		if calm.Digest() != rough.store.Digest() {
 			t.Errorf("digests differ: %v and %v", calm.Digest(), rough.store.Digest())
 		}
-		if diff := cmp.Diff(dump(plain(t), calm), dump(plain(t), rough.store)); diff != "" {
+		if diff := cmp.Diff(dump(helper(t), calm), dump(helper(t), rough.store)); diff != "" {
 			t.Errorf("rows differ (- calm, + rough):\n%s", diff)
 		}
 	})
@@ -131,8 +131,8 @@ func (r *roughLife) live(t *rapid.T) {
 		r.applySome(t)
 		switch rapid.SampledFrom([]string{"go on", "go on", "restart", "power cut", "snapshot"}).Draw(t, "event") {
 		case "restart":
-			closeTest(plain(t), r.store)
-			r.store = openTest(plain(t), r.opts)
+			closeTest(helper(t), r.store)
+			r.store = openTest(helper(t), r.opts)
 		case "power cut":
 			r.powerCut(t)
 		case "snapshot":
@@ -152,7 +152,7 @@ func (r *roughLife) applySome(t *rapid.T) {
 	to := min(len(r.logs), from+rapid.IntRange(1, 8).Draw(t, "entries"))
 	applied := r.store.Index()
 	results, err := r.store.Apply(r.logs[from:to])
-	must(plain(t), err)
+	must(helper(t), err)
 	for i, log := range r.logs[from:to] {
 		if log.Index <= applied {
 			if results[i] != nil {
@@ -166,16 +166,16 @@ func (r *roughLife) applySome(t *rapid.T) {
 
 func (r *roughLife) powerCut(t *rapid.T) {
 	if rapid.Bool().Draw(t, "flushed") {
-		must(plain(t), r.store.live.db.Flush())
+		must(helper(t), r.store.live.db.Flush())
 	}
 	seed := rapid.Uint64().Draw(t, "seed")
 	clone := r.opts.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{
 		UnsyncedDataPercent: rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "kept"), RNG: rand.New(rand.NewPCG(seed, 1)),
 	})
-	closeTest(plain(t), r.store)
+	closeTest(helper(t), r.store)
 	r.opts.FS = clone
 	before := r.store.Index()
-	r.store = openTest(plain(t), r.opts)
+	r.store = openTest(helper(t), r.opts)
 	if r.store.Index() > before {
 		t.Errorf("after a power cut at entry %d the store claims entry %d", before, r.store.Index())
 	}
@@ -187,18 +187,18 @@ func (r *roughLife) snapshot(t *rapid.T) {
 	dir := fmt.Sprintf("snapshot-%d", r.snapshots)
 	at := r.store.Digest()
 	info, err := r.store.Checkpoint(dir)
-	must(plain(t), err)
+	must(helper(t), err)
 	if (Mark{info.Index, info.Digest}) != at {
 		t.Errorf("snapshot says %d/%x, the store was at %v", info.Index, info.Digest, at)
 	}
 	if rapid.Bool().Draw(t, "go on before") {
 		r.applySome(t)
 	}
-	must(plain(t), r.store.Restore(dir))
+	must(helper(t), r.store.Restore(dir))
 	if got := r.store.Digest(); got != at {
 		t.Errorf("restored to %v, want %v", got, at)
 	}
-	must(plain(t), r.opts.FS.RemoveAll(dir))
+	must(helper(t), r.opts.FS.RemoveAll(dir))
 }
 
 // A twin that forgets one write is noticed: the digest covers every row.
