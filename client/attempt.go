@@ -24,7 +24,8 @@ type message struct {
 	sent    []byte // the request, framed
 
 	head     [frameHead]byte // the response's first word
-	received []byte          // the response, framed
+	replay   replay
+	received []byte // the response, framed
 	reader   schemas.Reader
 	response schemas.Response
 }
@@ -44,7 +45,7 @@ func newMessage() *message {
 
 func (m *message) release() {
 	m.out.Release()
-	m.request, m.response = schemas.Request{}, schemas.Response{}
+	m.request, m.response, m.replay = schemas.Request{}, schemas.Response{}, replay{}
 	if cap(m.sent) > keptBuffer {
 		m.sent = nil
 	}
@@ -115,7 +116,7 @@ func (m *message) roundTrip(ctx context.Context, l *link, s *quic.Stream, deadli
 	if err := m.awaitHead(ctx, l, s, deadline); err != nil {
 		return orContext(ctx, err)
 	}
-	frame, err := schemas.ReadFrame(io.MultiReader(newHead(m.head[:]), s), schemas.MaxResponse, m.received)
+	frame, err := schemas.ReadFrame(m.whole(s), schemas.MaxResponse, m.received)
 	if err != nil {
 		return orContext(ctx, err)
 	}
@@ -173,17 +174,24 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// newHead reads a copy of the head, which ReadFrame may overwrite.
-func newHead(head []byte) io.Reader { return &headReader{head} }
+// whole reads the response from its first word on.
+func (m *message) whole(rest io.Reader) io.Reader {
+	m.replay = replay{head: m.head[:], rest: rest}
+	return &m.replay
+}
 
-type headReader struct{ rest []byte }
+// replay reads head, then rest.
+type replay struct {
+	head []byte
+	rest io.Reader
+}
 
-func (r *headReader) Read(buf []byte) (int, error) {
-	if len(r.rest) == 0 {
-		return 0, io.EOF
+func (r *replay) Read(buf []byte) (int, error) {
+	if len(r.head) == 0 {
+		return r.rest.Read(buf)
 	}
-	n := copy(buf, r.rest)
-	r.rest = r.rest[n:]
+	n := copy(buf, r.head)
+	r.head = r.head[n:]
 	return n, nil
 }
 
