@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -151,8 +153,8 @@ func streamCall(b *testing.B, qc *quic.Conn, request []byte, size int) error {
 	if _, err := io.ReadFull(s, response[:size]); err != nil {
 		return err
 	}
-	if _, err := s.Read(response[:]); err != io.EOF {
-		return err
+	if _, err := s.Read(response[:]); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("after the response: %w", err)
 	}
 	return nil
 }
