@@ -16,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"quicproquo/client"
-	"quicproquo/cluster"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/schemas"
 )
@@ -27,7 +26,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // does not do on command. mu guards index and changed.
 type fakeNode struct {
 	linearize func(context.Context) error // nil: at once
-	status    *cluster.Status             // nil: a healthy leader
 
 	mu      sync.Mutex
 	index   uint64
@@ -75,11 +73,8 @@ func (n *fakeNode) Linearize(ctx context.Context) error {
 	return n.linearize(ctx)
 }
 
-func (n *fakeNode) Status() cluster.Status {
-	if n.status != nil {
-		return *n.status
-	}
-	return cluster.Status{ID: "n1", Leader: "n1", FeatureLevel: schemas.FeatureLevel}
+func (n *fakeNode) Health() Health {
+	return Health{NodeID: "n1", State: StateOK, Leader: true, FeatureLevel: schemas.FeatureLevel}
 }
 
 // authority is a cluster of one test.

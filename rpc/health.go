@@ -16,7 +16,7 @@ func health(c *call, _ schemas.HealthParams, results schemas.HealthResults) erro
 
 // health is the node's, unless the door is closing.
 func (s *Server) health() Health {
-	h := s.healths.get(s.node)
+	h := s.node.Health()
 	if s.draining.Load() {
 		h.State = StateDraining
 	}

@@ -29,22 +29,22 @@ func TestHealth(t *testing.T) {
 
 // One word says how a node is; of several troubles the gravest.
 func TestHealthState(t *testing.T) {
-	fine := cluster.Status{ID: "n2", Leader: "n1", AppliedIndex: 100, CommitIndex: 100}
+	fine := cluster.Standing{Leader: "n1", AppliedIndex: 100, CommitIndex: 100}
 	for _, c := range []struct {
 		name string
-		edit func(*cluster.Status)
+		edit func(*cluster.Standing)
 		want State
 	}{
-		{"fine", func(*cluster.Status) {}, StateOK},
-		{"disk nearly full", func(s *cluster.Status) { s.ReadOnly = true }, StateReadOnly},
-		{"a little behind", func(s *cluster.Status) { s.CommitIndex += catchingUpLag }, StateOK},
-		{"behind", func(s *cluster.Status) { s.ReadOnly, s.CommitIndex = true, 101+catchingUpLag }, StateCatchingUp},
-		{"no leader", func(s *cluster.Status) { s.Leader, s.CommitIndex = "", 9999 }, StateNoLeader},
-		{"stopped", func(s *cluster.Status) { s.Leader, s.Fault = "", "diverged" }, StateDraining},
+		{"fine", func(*cluster.Standing) {}, StateOK},
+		{"disk nearly full", func(s *cluster.Standing) { s.ReadOnly = true }, StateReadOnly},
+		{"a little behind", func(s *cluster.Standing) { s.CommitIndex += catchingUpLag }, StateOK},
+		{"behind", func(s *cluster.Standing) { s.ReadOnly, s.CommitIndex = true, 101+catchingUpLag }, StateCatchingUp},
+		{"no leader", func(s *cluster.Standing) { s.Leader, s.CommitIndex = "", 9999 }, StateNoLeader},
+		{"stopped", func(s *cluster.Standing) { s.Leader, s.Stopped = "", true }, StateDraining},
 	} {
-		status := fine
-		c.edit(&status)
-		if h := healthOf(status); h.State != c.want || h.Leader || h.NodeID != "n2" {
+		standing := fine
+		c.edit(&standing)
+		if h := healthOf(standing, "n2"); h.State != c.want || h.Leader || h.NodeID != "n2" {
 			t.Errorf("%s: got %+v, want %s of a follower", c.name, h, c.want)
 		}
 	}

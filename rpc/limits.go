@@ -105,8 +105,6 @@ const (
 	// seenStride is how many entries ahead of the node a seen index may be
 	// before the question is asked at once.
 	seenStride = 1 << 20
-	// healthAge is how old an answer of health may be.
-	healthAge = 50 * time.Millisecond
 	// catchingUpLag is how many committed entries a node may have to apply yet
 	// and still call itself ok.
 	catchingUpLag = 1024

@@ -27,8 +27,6 @@ type Server struct {
 	// The two method tables; tests bring their own.
 	open, authenticated *table
 
-	healths healthCache
-
 	streams atomic.Int64 // open on all connections
 	memory  atomic.Int64 // of large requests that are being read or handled, in bytes
 
