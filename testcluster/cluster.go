@@ -88,7 +88,7 @@ func (c *Cluster) prepare() error {
 		peers = append(peers, cluster.Peer{ID: node.id, Address: node.address})
 		c.nodes = append(c.nodes, node)
 	}
-	if _, err := os.Stat(c.nodes[0].dir); err != nil {
+	if _, err := os.Stat(filepath.Join(c.nodes[0].dir, "tls")); err != nil {
 		if err := cluster.Provision(c.options.Dir, peers, time.Now()); err != nil {
 			return err
 		}

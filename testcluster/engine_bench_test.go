@@ -47,7 +47,7 @@ const (
 func benchEngine(b *testing.B, kind raftlog.Kind, writers int) {
 	raw := startRaw(b, kind)
 	rawLeader := raw.leader(b)
-	c := testcluster.StartT(b, testcluster.Options{LogStore: kind, Logger: slog.New(slog.DiscardHandler)})
+	c := testcluster.StartT(b, testcluster.Options{Network: testcluster.Direct(), LogStore: kind, Logger: slog.New(slog.DiscardHandler)})
 	leader := c.LeaderT(b)
 	follower := c.FollowersT(b)[0]
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -124,10 +125,17 @@ func (f *Faults) name(address string) string {
 }
 
 // loopback is UDP on 127.0.0.1.
-type loopback struct{ faults *Faults }
+type loopback struct {
+	faults *Faults
+	direct bool
+}
 
-// Loopback is a network of real UDP sockets on this machine.
-func Loopback(faults *Faults) Network { return loopback{faults} }
+// Loopback is a network of real UDP sockets on this machine, with faults.
+func Loopback(faults *Faults) Network { return loopback{faults: faults} }
+
+// Direct is Loopback without faults: QUIC gets the bare sockets and all that the
+// kernel offers for them. For benchmarks and for running a cluster for real.
+func Direct() Network { return loopback{faults: NewFaults(0), direct: true} }
 
 func (l loopback) Faults() *Faults { return l.faults }
 
@@ -135,28 +143,35 @@ func (l loopback) Listen(address string) (net.PacketConn, error) {
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
-	conn, err := net.ListenPacket("udp", address)
+	at, err := net.ResolveUDPAddr("udp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	udp, ok := conn.(*net.UDPConn)
-	if !ok {
-		return nil, fmt.Errorf("listen on %s: %T is no UDP connection", address, conn)
+	conn, err := net.ListenUDP("udp", at)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
 	}
-	// quic-go asks for these sizes itself, but not through a wrapper.
-	_ = udp.SetReadBuffer(socketBuffer)
-	_ = udp.SetWriteBuffer(socketBuffer)
-	return &faultyConn{PacketConn: conn, faults: l.faults}, nil
+	if l.direct {
+		return conn, nil
+	}
+	return &faultyConn{PacketConn: conn, udp: conn, faults: l.faults}, nil
 }
-
-// socketBuffer is what quic-go recommends, in bytes; less only costs speed.
-const socketBuffer = 7 << 20
 
 // faultyConn applies the faults to what a node sends.
 type faultyConn struct {
 	net.PacketConn
+	udp    *net.UDPConn
 	faults *Faults
 }
+
+// SetReadBuffer lets quic-go choose its buffer.
+func (c *faultyConn) SetReadBuffer(bytes int) error { return c.udp.SetReadBuffer(bytes) }
+
+// SetWriteBuffer lets quic-go choose its buffer.
+func (c *faultyConn) SetWriteBuffer(bytes int) error { return c.udp.SetWriteBuffer(bytes) }
+
+// SyscallConn lets quic-go see what buffer it got.
+func (c *faultyConn) SyscallConn() (syscall.RawConn, error) { return c.udp.SyscallConn() }
 
 func (c *faultyConn) WriteTo(packet []byte, to net.Addr) (int, error) {
 	copies, delay := c.faults.fate(c.LocalAddr().String(), to.String())

@@ -80,7 +80,7 @@ func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, k
 		return err
 	}
 	c, err := testcluster.Start(testcluster.Options{
-		Nodes: len(addresses), Dir: dir, Addresses: addresses, LogStore: kind, Logger: logger,
+		Nodes: len(addresses), Dir: dir, Addresses: addresses, Network: testcluster.Direct(), LogStore: kind, Logger: logger,
 	})
 	if err != nil {
 		return exitError{exitIO, err}
