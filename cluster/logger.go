@@ -68,11 +68,11 @@ func (l raftLogger) StandardWriter(*hclog.StandardLoggerOptions) io.Writer {
 	return lineWriter{l.to}
 }
 
+// slogLevel: raft calls every peer that can't be reached an error. Here that is
+// the normal course of things, worth a warning.
 func slogLevel(level hclog.Level) slog.Level {
 	switch level {
-	case hclog.Error:
-		return slog.LevelError
-	case hclog.Warn:
+	case hclog.Error, hclog.Warn:
 		return slog.LevelWarn
 	case hclog.Info:
 		return slog.LevelInfo
