@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/text/secure/bidirule"
 	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
 )
 
 // Limits of a user name.
@@ -60,15 +61,17 @@ func (u Username) String() string { return u.canonical }
 
 // refuse says which character is at fault, or that only their company is.
 func refuse(typed string, cause error) error {
-	if errors.Is(cause, bidirule.ErrInvalid) {
-		return fmt.Errorf("%w: it mixes right-to-left and left-to-right text in a forbidden way (RFC 5893 §2)", ErrUsername)
-	}
+	// The profile without its last rule, which no single character can break.
+	letters := precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
 	position := 0
 	for _, r := range typed {
 		position++
-		if _, err := precis.UsernameCaseMapped.String(string(r)); err != nil && !errors.Is(err, bidirule.ErrInvalid) {
+		if _, err := letters.String(string(r)); err != nil {
 			return fmt.Errorf("%w: character %d, %#U, is not allowed there (RFC 8265 §3.3)", ErrUsername, position, r)
 		}
+	}
+	if errors.Is(cause, bidirule.ErrInvalid) {
+		return fmt.Errorf("%w: it mixes right-to-left and left-to-right text in a forbidden way (RFC 5893 §2)", ErrUsername)
 	}
 	return fmt.Errorf("%w: its characters are not allowed in this combination (RFC 8265 §3.3)", ErrUsername)
 }
