@@ -45,14 +45,14 @@ type credential struct {
 // session key is not derived: nothing on the server uses it.
 func generateKE2(key *serverKey, context string, ke1 *loginRequest, c *credential, random *serverRandom) (ke2, clientMAC []byte) {
 	ke2 = make([]byte, 0, LoginResponseSize)
-	ke2 = ristretto255.NewIdentityElement().ScalarMult(c.oprfKey, ke1.blinded).Encode(ke2)
+	ke2 = append(ke2, ristretto255.NewIdentityElement().ScalarMult(c.oprfKey, ke1.blinded).Bytes()...)
 	ke2 = append(ke2, random.maskingNonce[:]...)
 	ke2 = appendMasked(ke2, key, c.record, random)
 	ke2 = append(ke2, random.nonce[:]...)
 
 	ephemeral := deriveScalar(random.keyshareSeed[:], infoDHKey)
-	defer ephemeral.Zero()
-	ke2 = ristretto255.NewIdentityElement().ScalarBaseMult(ephemeral).Encode(ke2)
+	defer wipe(ephemeral)
+	ke2 = append(ke2, ristretto255.NewIdentityElement().ScalarBaseMult(ephemeral).Bytes()...)
 
 	ikm := tripleDH(key, ephemeral, ke1, c.record)
 	defer clear(ikm)
@@ -77,11 +77,20 @@ func appendMasked(to []byte, key *serverKey, r *registration, random *serverRand
 // tripleDH is TripleDHIKM of RFC 9807 §6.4.4, for the server.
 func tripleDH(key *serverKey, ephemeral *ristretto255.Scalar, ke1 *loginRequest, r *registration) []byte {
 	ikm := make([]byte, 0, 3*elementSize)
-	shared := ristretto255.NewIdentityElement()
-	ikm = shared.ScalarMult(ephemeral, ke1.keyshare).Encode(ikm)
-	ikm = shared.ScalarMult(key.secret, ke1.keyshare).Encode(ikm)
-	ikm = shared.ScalarMult(ephemeral, r.publicKey).Encode(ikm)
-	shared.Zero()
+	for _, factor := range []struct {
+		secret *ristretto255.Scalar
+		public *ristretto255.Element
+	}{
+		{ephemeral, ke1.keyshare},
+		{key.secret, ke1.keyshare},
+		{ephemeral, r.publicKey},
+	} {
+		shared := ristretto255.NewIdentityElement().ScalarMult(factor.secret, factor.public)
+		encoded := shared.Bytes()
+		ikm = append(ikm, encoded...)
+		clear(encoded)
+		shared.Set(ristretto255.NewIdentityElement())
+	}
 	return ikm
 }
 

@@ -3,10 +3,10 @@ package account
 import (
 	"fmt"
 	"log/slog"
+	"unicode/utf8"
 
 	"github.com/bytemare/opaque"
 	"golang.org/x/text/unicode/norm"
-	"unicode/utf8"
 )
 
 // The client's side is the library's, with every option set and its panics

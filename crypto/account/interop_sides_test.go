@@ -253,7 +253,7 @@ func installed(t *testing.T) string {
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	fresh := must(os.MkdirTemp(parent, "opaque-interop-fresh-"))(t)
+	fresh := must(os.MkdirTemp(parent, "opaque-interop-fresh-"))(t) //nolint:usetesting // renamed into place, so it must be beside it
 	defer os.RemoveAll(fresh)
 	for _, file := range []string{"package.json", "package-lock.json", "driver.mjs"} {
 		if err := os.WriteFile(filepath.Join(fresh, file), must(os.ReadFile(filepath.Join("interop", file)))(t), 0o600); err != nil {

@@ -53,6 +53,9 @@ func scalarOf(s *ecc.Scalar) *ristretto255.Scalar {
 	return scalar
 }
 
+// wipe overwrites a scalar.
+func wipe(s *ristretto255.Scalar) { s.Set(ristretto255.NewScalar()) }
+
 // oprfKey is the OPRF key of one name (RFC 9807 §5.1.2).
 func oprfKey(oprfSeed []byte, id credentialID) *ristretto255.Scalar {
 	seed := expand(oprfSeed, string(id[:])+oprfKeyInfo, nok)

@@ -59,9 +59,9 @@ func (s *Server) RegisterStart(name Username, request []byte) ([]byte, error) {
 		return nil, fmt.Errorf("read blinded password: %w", err)
 	}
 	key := oprfKey(s.setup.oprfSeed[:], s.setup.credentialID(name))
-	defer key.Zero()
+	defer wipe(key)
 	response := make([]byte, 0, RegistrationResponseSize)
-	response = blinded.ScalarMult(key, blinded).Encode(response)
+	response = append(response, blinded.ScalarMult(key, blinded).Bytes()...)
 	return append(response, s.key.public[:]...), nil
 }
 
@@ -100,7 +100,7 @@ func (s *Server) LoginStart(name Username, record, request []byte, now time.Time
 	}
 	id := s.setup.credentialID(name)
 	c := &credential{record: registered, oprfKey: oprfKey(s.setup.oprfSeed[:], id), identity: name.canonical}
-	defer c.oprfKey.Zero()
+	defer wipe(c.oprfKey)
 	var random serverRandom
 	random.draw()
 	defer clear(random.keyshareSeed[:])

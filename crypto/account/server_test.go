@@ -13,32 +13,32 @@ import (
 
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-func name(t testing.TB, s string) Username { t.Helper(); return must(ParseUsername(s))(t) }
+func name(tb testing.TB, s string) Username { tb.Helper(); return must(ParseUsername(s))(tb) }
 
 // cluster returns servers of one setup that share nothing but its wrapped bytes.
-func cluster(t testing.TB, setup *Setup, nodes int) []*Server {
-	t.Helper()
+func cluster(tb testing.TB, setup *Setup, nodes int) []*Server {
+	tb.Helper()
 	kek := [32]byte{1}
 	wrapped := setup.Wrap(kek)
 	var servers []*Server
 	for range nodes {
-		servers = append(servers, must(NewServer(must(Unwrap(kek, wrapped))(t)))(t))
+		servers = append(servers, must(NewServer(must(Unwrap(kek, wrapped))(tb)))(tb))
 	}
 	return servers
 }
 
 // register runs a registration and returns the stored record and the export key.
-func register(t testing.TB, s *Server, who, password string) ([]byte, Key) {
-	t.Helper()
-	r, request, err := StartRegistration(name(t, who), []byte(password))
+func register(tb testing.TB, s *Server, who, password string) ([]byte, Key) {
+	tb.Helper()
+	r, request, err := StartRegistration(name(tb, who), []byte(password))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	upload, export, err := r.Finish(must(s.RegisterStart(name(t, who), request))(t))
+	upload, export, err := r.Finish(must(s.RegisterStart(name(tb, who), request))(tb))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return must(s.RegisterFinish(upload))(t), export
+	return must(s.RegisterFinish(upload))(tb), export
 }
 
 // pending is a login whose client has yet to present its finalization.
@@ -47,15 +47,15 @@ type pending struct {
 	export                  Key
 }
 
-func begin(t testing.TB, s *Server, who, password string, record []byte, now time.Time) (pending, error) {
-	t.Helper()
-	a, request, err := StartLogin(name(t, who), []byte(password))
+func begin(tb testing.TB, s *Server, who, password string, record []byte, now time.Time) (pending, error) {
+	tb.Helper()
+	a, request, err := StartLogin(name(tb, who), []byte(password))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	response, handshake, err := s.LoginStart(name(t, who), record, request, now)
+	response, handshake, err := s.LoginStart(name(tb, who), record, request, now)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	finalization, _, export, err := a.Finish(response)
 	return pending{finalization, handshake, export}, err
@@ -309,12 +309,12 @@ func fakeOf(setup *Setup, envelope []byte) []byte {
 	return append(bytes.Clone(setup.fake[:elementSize+nh]), envelope...)
 }
 
-func libraryKE2(t testing.TB, setup *Setup, who Username, upload, request []byte, random *serverRandom) ([]byte, *opaque.ServerOutput) {
-	t.Helper()
-	server := libraryServer(t, setup)
+func libraryKE2(tb testing.TB, setup *Setup, who Username, upload, request []byte, random *serverRandom) ([]byte, *opaque.ServerOutput) {
+	tb.Helper()
+	server := libraryServer(tb, setup)
 	id := setup.credentialID(who)
-	ke2, output, err := server.GenerateKE2(must(server.Deserialize.KE1(request))(t), &opaque.ClientRecord{
-		RegistrationRecord:   must(server.Deserialize.RegistrationRecord(upload))(t),
+	ke2, output, err := server.GenerateKE2(must(server.Deserialize.KE1(request))(tb), &opaque.ClientRecord{
+		RegistrationRecord:   must(server.Deserialize.RegistrationRecord(upload))(tb),
 		CredentialIdentifier: id[:],
 		ClientIdentity:       []byte(who.canonical),
 	}, &opaque.ServerOptions{
@@ -322,23 +322,23 @@ func libraryKE2(t testing.TB, setup *Setup, who Username, upload, request []byte
 		AKE:          &opaque.AKEOptions{SecretKeyShareSeed: random.keyshareSeed[:], Nonce: random.nonce[:]},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ke2.Serialize(), output
 }
 
 // libraryServer is the library with a setup's secrets.
-func libraryServer(t testing.TB, setup *Setup) *opaque.Server {
-	t.Helper()
+func libraryServer(tb testing.TB, setup *Setup) *opaque.Server {
+	tb.Helper()
 	key := setup.serverKey()
-	server := must(configuration(Context).Server())(t)
+	server := must(configuration(Context).Server())(tb)
 	err := server.SetKeyMaterial(&opaque.ServerKeyMaterial{
-		PrivateKey:     must(opaque.DeserializeScalar(ecc.Ristretto255Sha512, key.secret.Bytes()))(t),
+		PrivateKey:     must(opaque.DeserializeScalar(ecc.Ristretto255Sha512, key.secret.Bytes()))(tb),
 		PublicKeyBytes: key.public[:],
 		OPRFGlobalSeed: setup.oprfSeed[:],
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return server
 }

@@ -65,7 +65,7 @@ func (s *Setup) drawFake() {
 	if err != nil {
 		panic("64 bytes map to the group: " + err.Error())
 	}
-	copy(s.fake[:], public.Encode(nil))
+	copy(s.fake[:], public.Bytes())
 	fill(s.fake[elementSize : elementSize+nh])
 }
 
@@ -93,7 +93,7 @@ func (s *Setup) Destroy() { *s = Setup{} }
 func (s *Setup) serverKey() *serverKey {
 	secret := deriveScalar(s.akeSeed[:], infoDHKey)
 	key := &serverKey{secret: secret}
-	copy(key.public[:], ristretto255.NewIdentityElement().ScalarBaseMult(secret).Encode(nil))
+	copy(key.public[:], ristretto255.NewIdentityElement().ScalarBaseMult(secret).Bytes())
 	key.identity = string(key.public[:])
 	return key
 }

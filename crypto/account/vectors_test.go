@@ -23,10 +23,12 @@ type vector struct {
 }
 
 func (v *vector) in(t *testing.T, name string) []byte { t.Helper(); return unhex(t, v.Inputs[name]) }
+
 func (v *vector) mid(t *testing.T, name string) []byte {
 	t.Helper()
 	return unhex(t, v.Intermediates[name])
 }
+
 func (v *vector) out(t *testing.T, name string) []byte { t.Helper(); return unhex(t, v.Outputs[name]) }
 
 // unhex returns nil for a value that the vector does not have.
@@ -264,11 +266,11 @@ func orElse(b, otherwise []byte) string {
 }
 
 // must is for steps of a test that cannot fail unless the package is broken.
-func must[T any](v T, err error) func(t testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
+func must[T any](v T, err error) func(tb testing.TB) T {
+	return func(tb testing.TB) T {
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return v
 	}
