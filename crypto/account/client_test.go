@@ -39,6 +39,8 @@ func TestPasswordsAreOverwritten(t *testing.T) {
 // The same password typed with composed and decomposed letters logs in; other
 // bytes than UTF-8 are a password as they are.
 func TestPasswordsAreNormalized(t *testing.T) {
+	// NFC and no other form: other clients have to agree.
+	equal(t, "the normal form", normalize([]byte("cafe\u0301")), []byte("caf\u00e9"))
 	s := cluster(t, NewSetup(), 1)[0]
 	for _, c := range []struct{ registered, typed string }{
 		{"caf\u00e9", "cafe\u0301"},

@@ -46,6 +46,8 @@ func TestUnwrapRefuses(t *testing.T) {
 		refused(fmt.Sprintf("cut to %d bytes", i), kek, wrapped[:i])
 	}
 	refused("a byte more", kek, append(bytes.Clone(wrapped), 0))
+	header := append([]byte(wrapMagic), wrapFormat, 0, 0, 0, 9)
+	refused("version 9 outside, 1 inside", kek, sealRandom(wrapAEAD(kek), header, NewSetup().encode()))
 }
 
 // Two wraps of one setup have nothing in common, and none holds a secret.
