@@ -106,12 +106,27 @@ var rows = [...]row{
 	{XWingChaChaSHA512Ed25519, "MLS_256_XWING_CHACHA20POLY1305_SHA512_Ed25519", kemXWing, unlabelled, chacha, sha2x512, ed25519Sign},
 }
 
+// aliases are rows under numbers that one old stack gave them and others use otherwise:
+// they can be looked up by whoever talks to that stack, and are not in All.
+var aliases = [...]row{
+	{tsmlsXWingAES256, "XWING_AES256GCM_SHA512_Ed25519 as numbered by ts-mls 1.x", kemXWing, unlabelled, aes256, sha2x512, ed25519Sign},
+	{tsmlsXWingChaCha, "XWING_CHACHA20POLY1305_SHA512_Ed25519 as numbered by ts-mls 1.x", kemXWing, unlabelled, chacha, sha2x512, ed25519Sign},
+}
+
+const (
+	tsmlsXWingAES256 ID = 0x0053
+	tsmlsXWingChaCha ID = 0x0054
+)
+
 // built is written once here and read only.
 var built = buildAll()
 
 func buildAll() map[ID]*Suite {
 	m := make(map[ID]*Suite, len(rows))
 	for _, r := range rows {
+		m[r.id] = build(r)
+	}
+	for _, r := range aliases {
 		m[r.id] = build(r)
 	}
 	return m
@@ -132,7 +147,7 @@ func Lookup(id ID) (*Suite, error) {
 	return nil, UnknownError(id)
 }
 
-// All returns the numbers of all suites, in the order of the table.
+// All returns the numbers of all suites, in the order of the table, aliases aside.
 func All() []ID {
 	ids := make([]ID, len(rows))
 	for i, r := range rows {
