@@ -1,3 +1,5 @@
+//go:build unix
+
 package mls
 
 import (
@@ -6,6 +8,7 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,13 +148,27 @@ func eachGroup(b *testing.B, sizes []int, delta int, f func(b *testing.B, g *ben
 			g := newBenchGroup(b, id, n+delta)
 			b.Run(fmt.Sprintf("suite=%04x/N=%d", uint16(id), n), func(b *testing.B) {
 				b.ReportAllocs()
+				before := cpuTime(b)
 				least := f(b, g, n, fl)
+				cpu := float64(cpuTime(b)-before) / float64(b.N)
+				b.ReportMetric(cpu/float64(least), "x-floor-cpu")
 				per := float64(b.Elapsed()) / float64(b.N)
 				b.ReportMetric(per/float64(least), "x-floor")
 				b.ReportMetric(per/1e6, "ms")
 			})
 		}
 	}
+}
+
+// cpuTime is the processor time of this process, which other load on the machine does
+// not change. Divided by two it is what two free cores would need for parallel work.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func levels(n int) time.Duration { return time.Duration(bits.Len(uint(n - 1))) }
@@ -230,6 +247,19 @@ func BenchmarkAddOne(b *testing.B) {
 		kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(b)
 		for b.Loop() {
 			must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}}, worldTime))(b)
+		}
+		return levels(n)*(fl.seal+fl.derive) + fl.seal + 2*fl.verify + fl.sign
+	})
+}
+
+// Without the tree in the welcome, whose bytes grow with N, adding costs what the path
+// does.
+func BenchmarkAddOneNoTree(b *testing.B) {
+	eachGroup(b, benchSizes, -1, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+		id := must(NewIdentity(g.s.ID(), []byte("joiner")))(b)
+		kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(b)
+		for b.Loop() {
+			must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}, NoTree: true}, worldTime))(b)
 		}
 		return levels(n)*(fl.seal+fl.derive) + fl.seal + 2*fl.verify + fl.sign
 	})

@@ -89,7 +89,9 @@ func (g *Group) remember(msg []byte) *Group {
 	if len(sent) >= MaxSent {
 		sent = sent[len(sent)-MaxSent+1:]
 	}
-	next.sent = append(slices.Clip(sent), echoHash(msg))
+	next.sent = make([][echoSize]byte, len(sent), len(sent)+1) // no room to spare: values share nothing
+	copy(next.sent, sent)
+	next.sent = append(next.sent, echoHash(msg))
 	return &next
 }
 

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"sync"
 
 	"quicproquo/crypto/codec"
 )
@@ -34,6 +35,7 @@ type Suite struct {
 	row     row
 	kem     kem
 	newHash func() hash.Hash
+	hashes  sync.Pool // of newHash, always reset
 	newAEAD func(key []byte) (cipher.AEAD, error)
 	nh, nk  int
 }
@@ -74,9 +76,47 @@ func (s *Suite) RefHash(label string, value []byte) []byte {
 
 // MAC computes the HMAC of data.
 func (s *Suite) MAC(key Secret, data []byte) []byte {
-	m := hmac.New(s.newHash, key)
-	m.Write(data)
-	return m.Sum(make([]byte, 0, s.nh))
+	return s.hmac(make([]byte, 0, s.nh), key, data)
+}
+
+// maxBlock is the largest block size of a hash in the table, in bytes (SHA-512).
+const maxBlock = 128
+
+// hmac appends the HMAC (RFC 2104) of the parts to out. It is written out over pooled
+// hash states because the standard one allocates two states per key, and nearly every
+// key here is used once.
+func (s *Suite) hmac(out []byte, key Secret, parts ...[]byte) []byte {
+	h := s.hashes.Get().(hash.Hash)
+	var pad, sum [maxBlock]byte
+	block := h.BlockSize()
+	h.Reset()
+	if len(key) > block {
+		h.Write(key)
+		h.Sum(pad[:0])
+		h.Reset()
+	} else {
+		copy(pad[:], key)
+	}
+	for i := range pad[:block] {
+		pad[i] ^= 0x36
+	}
+	h.Write(pad[:block])
+	for _, p := range parts {
+		h.Write(p)
+	}
+	inner := h.Sum(sum[:0])
+	h.Reset()
+	for i := range pad[:block] {
+		pad[i] ^= 0x36 ^ 0x5c
+	}
+	h.Write(pad[:block])
+	h.Write(inner)
+	out = h.Sum(out)
+	h.Reset()
+	s.hashes.Put(h)
+	clear(pad[:])
+	clear(sum[:])
+	return out
 }
 
 // VerifyMAC reports in constant time whether tag is the MAC of data; a tag of another
@@ -115,22 +155,17 @@ func (s *Suite) ExpandWithLabel(secret Secret, label string, context []byte, len
 	return s.expand(secret, info, length)
 }
 
-// expand is HKDF-Expand (RFC 5869 §2.3). It is written out because one HMAC object can
-// serve all blocks, and nearly every call needs just one block.
+// expand is HKDF-Expand (RFC 5869 §2.3).
 func (s *Suite) expand(prk Secret, info []byte, length int) Secret {
 	if length > 255*s.nh {
 		panic("suite: expand beyond 255 blocks")
 	}
-	m := hmac.New(s.newHash, prk)
 	out := make([]byte, 0, (length+s.nh-1)/s.nh*s.nh)
-	for i := byte(1); len(out) < length; i++ {
-		m.Reset()
-		if i > 1 {
-			m.Write(out[len(out)-s.nh:])
-		}
-		m.Write(info)
-		m.Write([]byte{i})
-		out = m.Sum(out)
+	var last []byte
+	counter := [1]byte{1}
+	for ; len(out) < length; counter[0]++ {
+		out = s.hmac(out, prk, last, info, counter[:])
+		last = out[len(out)-s.nh:]
 	}
 	clear(out[length:])
 	return out[:length:length]

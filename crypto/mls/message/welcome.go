@@ -37,9 +37,18 @@ func ReadGroupInfo(r *codec.Reader) *GroupInfo {
 
 const groupInfoLabel = "GroupInfoTBS"
 
+// size estimates the encoded size, which the ratchet tree among the extensions rules.
+func (g *GroupInfo) size() int {
+	size := 1024
+	for _, e := range g.Extensions {
+		size += len(e.Data) + 8
+	}
+	return size
+}
+
 // Sign sets the signature.
 func (g *GroupInfo) Sign(key *suite.Signer) error {
-	sig, err := key.SignWithLabel(groupInfoLabel, g.tbs(nil))
+	sig, err := key.SignWithLabel(groupInfoLabel, g.tbs(make([]byte, 0, g.size())))
 	if err != nil {
 		return fmt.Errorf("sign group info: %w", err)
 	}
@@ -126,7 +135,7 @@ func SealWelcome(s *suite.Suite, info *GroupInfo, joiner, psk suite.Secret, psks
 	welcome := schedule.Welcome(s, joiner, psk)
 	key, nonce := schedule.WelcomeKeys(s, welcome)
 	welcome.Zero()
-	sealed, err := s.Seal(key, nonce, nil, info.AppendTo(nil))
+	sealed, err := s.Seal(key, nonce, nil, info.AppendTo(make([]byte, 0, info.size())))
 	if err != nil {
 		return nil, fmt.Errorf("encrypt group info: %w", err)
 	}

@@ -157,6 +157,7 @@ func (t *Tree) AppendTo(b []byte) []byte {
 	for last >= 0 && t.nodes[last].blank() {
 		last--
 	}
+	b = slices.Grow(b, t.encodedSize())
 	return codec.Vector(b, func(b []byte) []byte {
 		for _, n := range t.nodes[:last+1] {
 			switch {
@@ -170,6 +171,25 @@ func (t *Tree) AppendTo(b []byte) []byte {
 		}
 		return b
 	})
+}
+
+// encodedSize estimates the size of the encoded tree, in bytes, for one allocation
+// instead of many.
+func (t *Tree) encodedSize() int {
+	const leafRest, parentRest = 192, 24 // capabilities, headers and the like
+	size := 0
+	for _, n := range t.nodes {
+		switch {
+		case n.leaf != nil:
+			size += leafRest + len(n.leaf.EncryptionKey) + len(n.leaf.SignatureKey) +
+				len(n.leaf.Signature) + len(n.leaf.Credential.Identity)
+		case n.parent != nil:
+			size += parentRest + len(n.parent.EncryptionKey) + len(n.parent.ParentHash) + 4*len(n.parent.UnmergedLeaves)
+		default:
+			size++
+		}
+	}
+	return size
 }
 
 const (

@@ -70,7 +70,8 @@ export class Peer {
     return Number(this.group.groupContext.epoch)
   }
 
-  know(psks = []) {
+  know(psks) {
+    psks ??= []
     for (const { id, secret } of psks) this.psks[Buffer.from(id, "hex").toString("base64")] = bytes(secret, "secret")
     return psks.map(({ id }) => this.stack.proposals.psk(bytes(id, "id"), this.suite))
   }
