@@ -49,7 +49,7 @@ type worldOptions struct {
 
 // world is a group of four members, each of whom has committed, and an external sender.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	cfg      *Config
 	members  []*Group
 	external *suite.Signer
@@ -78,7 +78,7 @@ func identity(t testing.TB, name string) *Identity {
 	}
 }
 
-func newWorld(t *testing.T, opt worldOptions) *world {
+func newWorld(t testing.TB, opt worldOptions) *world {
 	t.Helper()
 	w := &world{t: t, cfg: &opt.cfg}
 	w.cfg.Auth = testAuth{}

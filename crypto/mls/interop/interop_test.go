@@ -31,8 +31,8 @@ func TestInterop(t *testing.T) {
 
 func play(t *testing.T, h *harness, s *stack, suite suiteID, wire string) {
 	for _, sc := range scenarios() {
-		t.Run(sc.name+"/ours first", func(t *testing.T) { sc.run(newRoom(t, h, suite, wire), ours, s) })
-		t.Run(sc.name+"/theirs first", func(t *testing.T) { sc.run(newRoom(t, h, suite, wire), s, ours) })
+		t.Run(sc.name+"/ours first", func(t *testing.T) { sc.run(newRoom(t, h, s, suite, wire), ours, s) })
+		t.Run(sc.name+"/theirs first", func(t *testing.T) { sc.run(newRoom(t, h, s, suite, wire), s, ours) })
 	}
 	t.Run("random operations", func(t *testing.T) {
 		number := *seed
@@ -44,7 +44,7 @@ func play(t *testing.T, h *harness, s *stack, suite suiteID, wire string) {
 				t.Logf("repeat with: go test ./crypto/mls/interop -run '%s' -seed %d", t.Name(), number)
 			}
 		})
-		x := &random{room: newRoom(t, h, suite, wire), rng: rand.New(rand.NewPCG(number, uint64(suite)))}
+		x := &random{room: newRoom(t, h, s, suite, wire), rng: rand.New(rand.NewPCG(number, uint64(suite)))}
 		x.run(ours, s)
 	})
 }
@@ -57,7 +57,7 @@ func TestForeignStackAgainstItself(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			for _, sc := range scenarios() {
-				t.Run(sc.name, func(t *testing.T) { sc.run(newRoom(t, h, s.suites[0], "private"), s, s) })
+				t.Run(sc.name, func(t *testing.T) { sc.run(newRoom(t, h, s, s.suites[0], "private"), s, s) })
 			}
 		})
 	}

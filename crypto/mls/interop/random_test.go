@@ -98,7 +98,7 @@ func (x *random) removing() bool {
 // replacing removes and adds in one commit, so that leaves are reused at once.
 func (x *random) replacing() bool {
 	by := x.member()
-	if len(x.outside) == 0 {
+	if len(x.outside) == 0 || by.stack.pathToOldLeaves {
 		return false
 	}
 	gone := x.removals(by)
@@ -122,10 +122,10 @@ func (x *random) talking() bool {
 
 // proposing lets two members update by proposal and a third commit.
 func (x *random) proposing() bool {
-	if len(x.members) < 3 {
+	by := x.member()
+	if len(x.members) < 3 || by.stack.pathToOldLeaves {
 		return false
 	}
-	by := x.member()
 	for _, p := range x.others(by, 2) {
 		x.propose(p, args{"kind": "update"})
 	}

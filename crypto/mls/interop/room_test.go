@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -13,6 +14,7 @@ import (
 type room struct {
 	t       *testing.T
 	h       *harness
+	foreign *stack // who ours is paired with
 	suite   suiteID
 	wire    string
 	members []*peer
@@ -20,8 +22,8 @@ type room struct {
 	people  int               // identities given out
 }
 
-func newRoom(t *testing.T, h *harness, suite suiteID, wire string) *room {
-	return &room{t: t, h: h, suite: suite, wire: wire, leaves: map[string]uint32{}}
+func newRoom(t *testing.T, h *harness, foreign *stack, suite suiteID, wire string) *room {
+	return &room{t: t, h: h, foreign: foreign, suite: suite, wire: wire, leaves: map[string]uint32{}}
 }
 
 // must asks and fails the test on any error.
@@ -34,11 +36,12 @@ func (r *room) must(p *peer, op string, a args) answer {
 	return out
 }
 
-// refuses asks and fails the test unless the peer answers with an error.
-func (r *room) refuses(p *peer, op string, a args) {
+// refuses asks and fails the test unless the peer answers with an error that contains why.
+func (r *room) refuses(p *peer, op string, a args, why string) {
 	r.t.Helper()
-	if _, err := p.ask(op, a); !errors.Is(err, errRefused) {
-		r.t.Fatalf("%v: %s: want a refusal, got %v", p, op, err)
+	out, err := p.ask(op, a)
+	if !errors.Is(err, errRefused) || !strings.Contains(out.Error, why) {
+		r.t.Fatalf("%v: %s: want a refusal with %q, got %v", p, op, why, err)
 	}
 }
 
@@ -55,7 +58,10 @@ func (r *room) fresh(p *peer) {
 	r.t.Helper()
 	p.identity = hex.EncodeToString(fmt.Appendf(nil, "client-%d", r.people))
 	r.people++
-	r.must(p, "init", args{"suite": r.suite, "identity": p.identity, "wire": r.wire, "credentials": []int{1, 2}})
+	r.must(p, "init", args{
+		"suite": r.suite, "identity": p.identity, "wire": r.wire, "credentials": []int{1, 2},
+		"ignoreLifetime": r.foreign.endlessLifetime,
+	})
 }
 
 // create opens the group.
@@ -110,8 +116,9 @@ func (r *room) commit(by *peer, a args, joining, leaving []*peer) {
 	}
 	delete(a, "byReference")
 	out := r.must(by, "commit", a)
-	r.deliver(by, out.Commit, "commit")
 	r.members = slices.DeleteFunc(r.members, func(p *peer) bool { return slices.Contains(leaving, p) })
+	r.deliver(by, out.Commit, "commit")
+	r.expel(by, out.Commit, leaving)
 	for _, p := range joining {
 		welcome := args{"welcome": out.Welcome}
 		if psk, ok := a["psk"]; ok {
@@ -124,8 +131,36 @@ func (r *room) commit(by *peer, a args, joining, leaving []*peer) {
 		r.members = append(r.members, p)
 	}
 	r.agree()
+	r.locksOut(by, leaving)
+}
+
+// expel shows those removed the commit that does it.
+func (r *room) expel(by *peer, commit string, leaving []*peer) {
+	r.t.Helper()
 	for _, p := range leaving {
-		r.refuses(p, "encrypt", args{"plaintext": "00"})
+		if p.stack.missesRemoval {
+			r.refuses(p, "process", args{"message": commit}, "")
+			continue
+		}
+		r.sees(p, by, r.must(p, "process", args{"message": commit}), "commit")
+		r.refuses(p, "encrypt", args{"plaintext": "00"}, "")
+	}
+}
+
+// locksOut checks that those removed cannot read what is said next.
+func (r *room) locksOut(by *peer, gone []*peer) {
+	r.t.Helper()
+	if len(gone) == 0 {
+		return
+	}
+	message := r.must(by, "encrypt", args{"plaintext": "5ec4e7"}).Message
+	for _, p := range gone {
+		r.refuses(p, "process", args{"message": message}, "")
+	}
+	for _, p := range r.members {
+		if p != by {
+			r.reads(p, by, message, "5ec4e7")
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func joinByWelcome(r *room, a, b *stack) {
 	r.talk()
 	message := r.must(first, "encrypt", args{"plaintext": "01"}).Message
 	r.must(second, "process", args{"message": message})
-	r.refuses(second, "process", args{"message": message}) // a replay
+	r.refuses(second, "process", args{"message": message}, "") // a replay
 	r.talk()
 }
 
@@ -89,8 +89,11 @@ func byReference(r *room, a, b *stack) {
 		newcomer := r.person(proposer.stack)
 		r.propose(proposer, args{"kind": "add", "keyPackage": r.must(newcomer, "keyPackage", nil).KeyPackage})
 		r.commit(committer, args{"byReference": true}, []*peer{newcomer}, nil)
+		r.talk()
+		if committer.stack.pathToOldLeaves {
+			continue
+		}
 		r.propose(proposer, args{"kind": "update"})
-		r.propose(third, args{"kind": "update"}) // two, because of pathNeedsTwo
 		r.commit(committer, args{"byReference": true}, nil, nil)
 		r.talk()
 	}

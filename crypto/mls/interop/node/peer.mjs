@@ -41,11 +41,14 @@ export class Peer {
     return this.settings.wire === "public"
   }
 
+  /** With asWritten, signature keys are what ts-mls makes: for NIST curves a defect. */
   async init(settings) {
     if (!["public", "private"].includes(settings.wire)) throw new Error("wire must be public or private")
     this.reset()
     this.suite = await this.stack.suite(settings.suite)
-    this.keys = await signatureKeys(settings.suite, this.suite)
+    this.keys = settings.asWritten
+      ? await this.suite.signature.keygen()
+      : await signatureKeys(settings.suite, this.suite)
     this.settings = settings
   }
 
@@ -82,17 +85,16 @@ export class Peer {
     this.pendingUpdate = undefined
   }
 
-  async commit({ add = [], remove = [], update = false, psk = [] }) {
+  async commit({ add = [], remove = [], update = false, psk = [], groupContextExtensions }) {
     const context = this.active()
-    if (update && add.length + remove.length + psk.length > 0) {
-      throw new Error("ts-mls cannot force a path: update stands alone")
-    }
     const { proposals } = this.stack
     const extra = [
       ...add.map((kp) => proposals.add(this.stack.decodeKeyPackage(bytes(kp, "add")))),
       ...remove.map((index) => proposals.remove(index)),
       ...this.know(psk),
     ]
+    if (groupContextExtensions) extra.push(this.extensions(groupContextExtensions))
+    if (update && extra.length > 0) throw new Error("ts-mls cannot force a path: update stands alone")
     const { group, commit, welcome } = await this.stack.commit(context, this.group, extra, this.public)
     this.advance(group)
     this.sent.add(hex(commit))
@@ -102,6 +104,12 @@ export class Peer {
       groupInfo: hex(await this.stack.groupInfo(context, group)),
       epoch: this.epoch,
     }
+  }
+
+  extensions(list) {
+    return this.stack.extensionsProposal(
+      list.map(({ type, data }) => ({ extensionType: type, extensionData: bytes(data, "data") })),
+    )
   }
 
   async join({ welcome, ratchetTree, psk }) {
@@ -140,6 +148,8 @@ export class Peer {
         return this.know([args])[0]
       case "update":
         return this.update()
+      case "groupContextExtensions":
+        return this.extensions(args.extensions ?? [])
       default:
         throw new Error(`unknown proposal kind ${JSON.stringify(args.kind)}`)
     }
@@ -192,7 +202,8 @@ export class Peer {
     return { secret: hex(await this.stack.export(suite, this.group, label, bytes(context, "context"), length)) }
   }
 
-  async state() {
+  /** With asWritten, the group info shows external_pub as ts-mls writes it: a defect. */
+  async state({ asWritten = false }) {
     const context = this.active()
     const members = this.group.ratchetTree.flatMap((node, i) =>
       i % 2 === 1 || node === undefined
@@ -202,7 +213,7 @@ export class Peer {
     return {
       epoch: this.epoch,
       epochAuthenticator: hex(this.group.keySchedule.epochAuthenticator),
-      groupInfo: hex(await this.stack.groupInfo(context, this.group)),
+      groupInfo: hex(await this.stack.groupInfo(context, this.group, asWritten)),
       members,
       self: this.group.privatePath.leafIndex,
     }

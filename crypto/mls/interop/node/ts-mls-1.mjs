@@ -83,6 +83,9 @@ const stack = {
       psk: { preSharedKeyId: { psktype: "external", pskId, pskNonce: suite.rng.randomBytes(suite.kdf.size) } },
     }),
   },
+  extensionsProposal: (extensions) => ({
+    proposalType: "group_context_extensions", groupContextExtensions: { extensions },
+  }),
   async updateProposal({ suite }, group, hpkePublicKey) {
     const { leafIndex } = group.privatePath
     const { signaturePublicKey, credential, capabilities, extensions } = group.ratchetTree[2 * leafIndex].leaf
@@ -101,8 +104,9 @@ const stack = {
       welcome: welcome && encode({ wireformat: "mls_welcome", welcome }),
     }
   },
-  async groupInfo({ suite }, group) {
+  async groupInfo({ suite }, group, asWritten) {
     const info = await mls.createGroupInfoWithExternalPubAndRatchetTree(group, [], suite)
+    if (asWritten) return encode({ wireformat: "mls_group_info", groupInfo: info })
     const fixed = withExternalPub(info, "external_pub", prefixed)
     return encode({
       wireformat: "mls_group_info",

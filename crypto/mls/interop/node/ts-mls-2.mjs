@@ -95,6 +95,9 @@ const stack = {
       return { proposalType: types.psk, psk: { preSharedKeyId: { psktype: mls.pskTypes.external, pskId, pskNonce } } }
     },
   },
+  extensionsProposal: (extensions) => ({
+    proposalType: types.group_context_extensions, groupContextExtensions: { extensions: extensions.map(mls.makeCustomExtension) },
+  }),
   async updateProposal({ suite }, group, hpkePublicKey) {
     const { leafIndex } = group.privatePath
     const { signaturePublicKey, credential, capabilities, extensions } = group.ratchetTree[2 * leafIndex].leaf
@@ -110,8 +113,9 @@ const stack = {
     })
     return { group: newState, commit: encode(commit), welcome: welcome && encode(welcome) }
   },
-  async groupInfo({ suite }, group) {
+  async groupInfo({ suite }, group, asWritten) {
     const info = await mls.createGroupInfoWithExternalPubAndRatchetTree(group, [], suite)
+    if (asWritten) return encode({ wireformat: wireformats.mls_group_info, groupInfo: info })
     const fixed = withExternalPub(info, externalPub, prefixed)
     return encode({
       wireformat: wireformats.mls_group_info,
@@ -138,7 +142,11 @@ const stack = {
     const message = decode(raw, "message")
     const isPublic = message.wireformat === wireformats.mls_public_message
     if (!isPublic && message.wireformat !== wireformats.mls_private_message) throw new Error("not a framed message")
-    const result = await mls.processMessage({ context: contextOf(context), state, message, callback })
+    // mls.processMessage would forget the external PSKs of private messages.
+    const call = { context: contextOf(context), state, callback }
+    const result = isPublic
+      ? await mls.processPublicMessage({ ...call, publicMessage: message.publicMessage })
+      : await mls.processPrivateMessage({ ...call, privateMessage: message.privateMessage })
     const content = isPublic ? message.publicMessage.content : message.privateMessage
     const event = {
       group: result.newState, kind: kinds[content.contentType], sender: await sender(message, state, context.suite),
