@@ -46,7 +46,8 @@ func (p *peer) create(args struct {
 	GroupID         hexString `json:"groupId"`
 	ExternalSenders []senderArg
 	Extensions      []extensionArg
-}) (reply, error) {
+},
+) (reply, error) {
 	ext := extensions(args.Extensions)
 	if len(args.ExternalSenders) > 0 {
 		var senders []tree.ExternalSender
@@ -87,7 +88,8 @@ func (p *peer) commit(args struct {
 	Update     bool             `json:"update"`
 	PSK        []pskArg         `json:"psk"`
 	Extensions *[]extensionArg  `json:"groupContextExtensions"`
-}) (reply, error) {
+},
+) (reply, error) {
 	opt := mls.CommitOptions{Remove: args.Remove, NoPath: !args.Update, PSKs: p.know(args.PSK)}
 	for _, raw := range args.Add {
 		kp, err := keyPackageArg(raw)
@@ -123,7 +125,8 @@ func (p *peer) join(args struct {
 	Welcome     hexString
 	RatchetTree hexString
 	PSK         []pskArg `json:"psk"`
-}) (reply, error) {
+},
+) (reply, error) {
 	p.know(args.PSK)
 	g, err := mls.Join(p.cfg, p.packages, args.Welcome, mls.JoinOptions{RatchetTree: args.RatchetTree, From: p.group}, now())
 	if err != nil {
@@ -138,7 +141,8 @@ func (p *peer) externalJoin(args struct {
 	RatchetTree hexString
 	Resync      bool
 	PSK         []pskArg `json:"psk"`
-}) (reply, error) {
+},
+) (reply, error) {
 	opt := mls.ExternalOptions{RatchetTree: args.RatchetTree, Resync: args.Resync, PSKs: p.know(args.PSK)}
 	pending, err := mls.ExternalJoin(p.cfg, p.id, args.GroupInfo, opt, now())
 	if r, _ := rule.Of(err); r == rule.LeafSignatureKeyUnique && !opt.Resync {
@@ -253,7 +257,8 @@ func (p *peer) process(args struct{ Message hexString }) (reply, error) {
 func (p *peer) encrypt(args struct {
 	Plaintext hexString
 	AAD       hexString `json:"aad"`
-}) (reply, error) {
+},
+) (reply, error) {
 	g, msg, err := p.group.Encrypt(args.Plaintext, args.AAD)
 	if err != nil {
 		return nil, err
@@ -266,7 +271,8 @@ func (p *peer) export(args struct {
 	Label   string
 	Context hexString
 	Length  int
-}) (reply, error) {
+},
+) (reply, error) {
 	secret, err := p.group.Export(args.Label, args.Context, args.Length)
 	if err != nil {
 		return nil, err

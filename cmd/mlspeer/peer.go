@@ -18,7 +18,7 @@ import (
 // hexString is a byte string as lower-case hex.
 type hexString []byte
 
-func (h hexString) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
+func (h hexString) MarshalJSON() ([]byte, error) { return json.Marshal(hex.EncodeToString(h)) }
 
 func (h *hexString) UnmarshalText(text []byte) error {
 	b, err := hex.DecodeString(string(text))

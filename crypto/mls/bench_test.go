@@ -142,6 +142,7 @@ func buildBenchGroup(b *testing.B, id suite.ID, n int) *benchGroup {
 // eachGroup runs a benchmark for every suite and size and prints the ratio to the floor
 // that f returns.
 func eachGroup(b *testing.B, sizes []int, delta int, f func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration) {
+	b.Helper()
 	for _, id := range benchSuites {
 		for _, n := range sizes {
 			g := newBenchGroup(b, id, n+delta)
@@ -175,7 +176,10 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func levels(n int) time.Duration { return time.Duration(bits.Len(uint(n - 1))) }
+// path is the cost of a full path of a group of n: the step times log2 n.
+func path(n int, step time.Duration) time.Duration {
+	return time.Duration(float64(step) * float64(bits.Len(uint(n-1))))
+}
 
 // The cryptographic floors: Ed25519 verify and sign, HPKE seal, open and derive.
 func BenchmarkFloor(b *testing.B) {
@@ -206,6 +210,7 @@ func BenchmarkKeyPackage(b *testing.B) {
 // Join enters a group of N: its floor is N signatures.
 func BenchmarkJoin(b *testing.B) {
 	eachGroup(b, benchSizes, -1, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+		b.Helper()
 		id := must(NewIdentity(g.s.ID(), []byte("joiner")))(b)
 		kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(b)
 		p := must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}}, worldTime))(b)
@@ -221,12 +226,13 @@ func BenchmarkJoin(b *testing.B) {
 // An update commit seals to log2 N nodes, derives as many keys and signs.
 func BenchmarkUpdateCommit(b *testing.B) {
 	eachGroup(b, benchSizes, 0, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+		b.Helper()
 		var p *Pending
 		for b.Loop() {
 			p = must(g.first.Commit(CommitOptions{}, worldTime))(b)
 		}
 		b.ReportMetric(float64(len(p.Commit)), "commit-bytes")
-		return levels(n)*(fl.seal+fl.derive) + fl.sign
+		return path(n, fl.seal+fl.derive) + fl.sign
 	})
 }
 
@@ -234,25 +240,27 @@ func BenchmarkUpdateCommit(b *testing.B) {
 // at the member next to the committer, who has the most to do.
 func BenchmarkProcessUpdate(b *testing.B) {
 	eachGroup(b, benchSizes, 0, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+		b.Helper()
 		p := must(g.first.Commit(CommitOptions{}, worldTime))(b)
 		for b.Loop() {
 			if _, _, err := g.second.Process(p.Commit, worldTime); err != nil {
 				b.Fatal(err)
 			}
 		}
-		return 2*fl.verify + fl.open + levels(n)*fl.derive
+		return 2*fl.verify + fl.open + path(n, fl.derive)
 	})
 }
 
 // Adding a member is an update commit, two signatures of a key package and one welcome.
 func BenchmarkAddOne(b *testing.B) {
 	eachGroup(b, benchSizes, -1, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+		b.Helper()
 		id := must(NewIdentity(g.s.ID(), []byte("joiner")))(b)
 		kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(b)
 		for b.Loop() {
 			must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}}, worldTime))(b)
 		}
-		return levels(n)*(fl.seal+fl.derive) + fl.seal + 2*fl.verify + fl.sign
+		return path(n, fl.seal+fl.derive) + fl.seal + 2*fl.verify + fl.sign
 	})
 }
 
@@ -260,17 +268,19 @@ func BenchmarkAddOne(b *testing.B) {
 // does.
 func BenchmarkAddOneNoTree(b *testing.B) {
 	eachGroup(b, benchSizes, -1, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+		b.Helper()
 		id := must(NewIdentity(g.s.ID(), []byte("joiner")))(b)
 		kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(b)
 		for b.Loop() {
 			must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}, NoTree: true}, worldTime))(b)
 		}
-		return levels(n)*(fl.seal+fl.derive) + fl.seal + 2*fl.verify + fl.sign
+		return path(n, fl.seal+fl.derive) + fl.seal + 2*fl.verify + fl.sign
 	})
 }
 
 func BenchmarkEncrypt(b *testing.B) {
 	eachGroup(b, []int{2, 256, 1024}, 0, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
+		b.Helper()
 		data := bytes.Repeat([]byte{1}, 1024)
 		from := g.first
 		for b.Loop() {
@@ -285,6 +295,7 @@ func BenchmarkEncrypt(b *testing.B) {
 
 func BenchmarkDecrypt(b *testing.B) {
 	eachGroup(b, []int{2, 256, 1024}, 0, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
+		b.Helper()
 		from, msg, err := g.first.Encrypt(bytes.Repeat([]byte{1}, 1024), nil)
 		must(from, err)(b)
 		to, _, err := g.second.Process(msg, worldTime) // the first message sets the ratchet up
@@ -303,6 +314,7 @@ func BenchmarkDecrypt(b *testing.B) {
 // The state that a message changes is small next to the whole.
 func BenchmarkSave(b *testing.B) {
 	eachGroup(b, []int{64, 1024}, 0, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
+		b.Helper()
 		from, _, err := g.first.Encrypt([]byte("x"), nil)
 		must(from, err)(b)
 		var epoch, moving []byte

@@ -43,7 +43,7 @@ func (c *change) addedLeaves() []tree.LeafIndex {
 // PSKs of a group's first commit.
 func (p *PublicGroup) change(cfg *Config, list []resolved, committer message.Sender, founding bool, now time.Time) (*change, error) {
 	c := &change{list: list, committer: committer, extensions: p.context.Extensions, pathRequired: len(list) == 0}
-	if err := c.collect(p, founding); err != nil {
+	if err := c.collect(founding); err != nil {
 		return nil, err
 	}
 	for _, r := range list {
@@ -75,7 +75,7 @@ func (p *PublicGroup) recheck(cfg *Config, r resolved, ext tree.Extensions, now 
 }
 
 // collect checks the list as a list (RFC 9420 §12.2) and takes what needs no tree.
-func (c *change) collect(p *PublicGroup, founding bool) error {
+func (c *change) collect(founding bool) error {
 	if c.external() {
 		if err := c.checkExternalList(); err != nil {
 			return err
@@ -187,11 +187,12 @@ func (c *change) checkTypesSupported(p *PublicGroup) error {
 	leaving := map[tree.LeafIndex]bool{}
 	var types []tree.ProposalType
 	for _, r := range c.list {
-		switch {
-		case r.Type == tree.ProposalRemove:
+		switch r.Type {
+		case tree.ProposalRemove:
 			leaving[r.Remove] = true
-		case r.Type == tree.ProposalSelfRemove:
+		case tree.ProposalSelfRemove:
 			leaving[tree.LeafIndex(r.sender.Index)] = true
+		default:
 		}
 		if !r.Type.Default() {
 			types = append(types, r.Type)

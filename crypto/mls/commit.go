@@ -152,6 +152,7 @@ func (p *PublicGroup) selectStored(self tree.LeafIndex, own []resolved) []resolv
 			if len(p.proposals) > 1 || len(own) > 0 {
 				continue
 			}
+		default:
 		}
 		out = append(out, r)
 	}

@@ -22,10 +22,10 @@ import (
 )
 
 // wantRule fails the test unless err carries r.
-func wantRule(t testing.TB, err error, r rule.Rule) {
-	t.Helper()
+func wantRule(tb testing.TB, err error, r rule.Rule) {
+	tb.Helper()
 	if got, ok := rule.Of(err); !ok || got != r {
-		t.Fatalf("got %v, want rule %s", err, r)
+		tb.Fatalf("got %v, want rule %s", err, r)
 	}
 }
 
@@ -240,12 +240,12 @@ func TestSafeExport(t *testing.T) {
 	}
 }
 
-func reloaded(t testing.TB, cfg *Config, g *Group) *Group {
-	t.Helper()
+func reloaded(tb testing.TB, cfg *Config, g *Group) *Group {
+	tb.Helper()
 	epoch, moving := g.MarshalParts()
-	loaded := must(UnmarshalParts(cfg, epoch, moving))(t)
+	loaded := must(UnmarshalParts(cfg, epoch, moving))(tb)
 	if !bytes.Equal(loaded.Marshal(), g.Marshal()) {
-		t.Fatal("the loaded state saves to other bytes")
+		tb.Fatal("the loaded state saves to other bytes")
 	}
 	return loaded
 }

@@ -17,20 +17,20 @@ import (
 )
 
 // seeds returns the values of string fields in an official vector file.
-func seeds(t testing.TB, file string, limit int) map[string][][]byte {
-	t.Helper()
-	f := must(os.Open("testdata/" + file + ".json.gz"))(t)
+func seeds(tb testing.TB, file string, limit int) map[string][][]byte {
+	tb.Helper()
+	f := must(os.Open("testdata/" + file + ".json.gz"))(tb)
 	defer f.Close()
-	zr := must(gzip.NewReader(f))(t)
+	zr := must(gzip.NewReader(f))(tb)
 	var all []map[string]any
 	if err := json.NewDecoder(zr).Decode(&all); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out := map[string][][]byte{}
 	for _, c := range all[:min(limit, len(all))] {
 		for field, v := range c {
 			if text, ok := v.(string); ok {
-				out[field] = append(out[field], must(hex.DecodeString(text))(t))
+				out[field] = append(out[field], must(hex.DecodeString(text))(tb))
 			}
 		}
 	}

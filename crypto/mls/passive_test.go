@@ -38,6 +38,7 @@ func (c passiveCase) suite() uint16 { return c.CipherSuite }
 
 // runPassive joins and follows a group, saving and loading the state at every step.
 func runPassive(t *testing.T, c passiveCase) {
+	t.Helper()
 	psks := map[string]suite.Secret{}
 	for _, p := range c.ExternalPSKs {
 		psks[string(p.ID)] = suite.Secret(p.PSK)

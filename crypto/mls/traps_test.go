@@ -137,9 +137,9 @@ func TestTrapTagsAndPrints(t *testing.T) {
 	}
 	g := w.members[0]
 	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", g.epoch.Init, "epoch", g.epoch)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", slog.Any("secret", g.epoch.Init), slog.Any("epoch", g.epoch))
 	for _, print := range []string{
-		fmt.Sprintf("%v %+v %x %s %q", g.epoch.Init, g.epoch, g.epoch.Init, g.epoch.Init, g.epoch.Init),
+		fmt.Sprintf("%v %+v %x %q", g.epoch.Init, g.epoch, g.epoch.Init, g.epoch.Init),
 		fmt.Sprintf("%v %+v %x", g.id.Signer, *g.id, g.priv.Key(0)), log.String(),
 	} {
 		for _, secret := range []suite.Secret{g.epoch.Init, g.epoch.SenderData, g.id.Signer.Bytes(), g.priv.Key(0).Bytes()} {

@@ -52,7 +52,9 @@ type treeMathCase struct {
 }
 
 func treeMathVectors(t *testing.T, total *tally) {
+	t.Helper()
 	cases(t, total, "tree-math", func(treeMathCase) uint16 { return 0 }, func(t *testing.T, c treeMathCase) {
+		t.Helper()
 		size := treemath.SizeFor(c.Leaves)
 		if size.Nodes() != c.Nodes || uint32(size.Root()) != c.Root {
 			t.Fatalf("got %d nodes, root %d", size.Nodes(), size.Root())
@@ -107,8 +109,10 @@ type cryptoBasicsCase struct {
 }
 
 func cryptoBasicsVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c cryptoBasicsCase) uint16 { return c.CipherSuite }
 	cases(t, total, "crypto-basics", of, func(t *testing.T, c cryptoBasicsCase) {
+		t.Helper()
 		s := c.lookup(t)
 		equal(t, "RefHash", s.RefHash(c.RefHash.Label, c.RefHash.Value), c.RefHash.Out)
 		equal(t, "ExpandWithLabel", s.ExpandWithLabel(suite.Secret(c.Expand.Secret), c.Expand.Label, c.Expand.Context, c.Expand.Length), c.Expand.Out)
@@ -148,8 +152,10 @@ type deserializationCase struct {
 }
 
 func deserializationVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(deserializationCase) uint16 { return 0 }
 	cases(t, total, "deserialization", of, func(t *testing.T, c deserializationCase) {
+		t.Helper()
 		r := codec.NewReader(c.Header)
 		got := r.Length()
 		noError(t, "read length", r.Finish())
@@ -191,8 +197,10 @@ type keyScheduleCase struct {
 }
 
 func keyScheduleVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c keyScheduleCase) uint16 { return c.CipherSuite }
 	cases(t, total, "key-schedule", of, func(t *testing.T, c keyScheduleCase) {
+		t.Helper()
 		s := c.lookup(t)
 		initSecret := suite.Secret(c.Init)
 		for i, e := range c.Epochs {
@@ -234,8 +242,10 @@ type pskCase struct {
 }
 
 func pskSecretVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c pskCase) uint16 { return c.CipherSuite }
 	cases(t, total, "psk_secret", of, func(t *testing.T, c pskCase) {
+		t.Helper()
 		var psks []schedule.PSK
 		for _, p := range c.PSKs {
 			id := schedule.PSKID{Type: schedule.PSKExternal, ID: p.ID, Nonce: p.Nonce}
@@ -263,8 +273,10 @@ type secretTreeCase struct {
 }
 
 func secretTreeVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c secretTreeCase) uint16 { return c.CipherSuite }
 	cases(t, total, "secret-tree", of, func(t *testing.T, c secretTreeCase) {
+		t.Helper()
 		s := c.lookup(t)
 		key, nonce := schedule.SenderDataKeys(s, suite.Secret(c.SenderData.Secret), c.SenderData.Ciphertext)
 		equal(t, "sender data key", key, c.SenderData.Key)
@@ -302,8 +314,10 @@ type transcriptCase struct {
 }
 
 func transcriptVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c transcriptCase) uint16 { return c.CipherSuite }
 	cases(t, total, "transcript-hashes", of, func(t *testing.T, c transcriptCase) {
+		t.Helper()
 		s := c.lookup(t)
 		signed, err := codec.Unmarshal(c.Content, message.ReadSigned)
 		noError(t, "decode content", err)

@@ -96,8 +96,10 @@ func (p *protector) protect(t *testing.T, wire message.WireFormat, c *message.Co
 }
 
 func messageProtectionVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c protectionCase) uint16 { return c.CipherSuite }
 	cases(t, total, "message-protection", of, func(t *testing.T, c protectionCase) {
+		t.Helper()
 		p := &protector{&c, c.lookup(t), &schedule.GroupContext{
 			Version: tree.MLS10, Suite: suite.ID(c.CipherSuite), GroupID: c.GroupID, Epoch: c.Epoch,
 			TreeHash: c.TreeHash, ConfirmedTranscriptHash: c.Transcript,
@@ -142,7 +144,9 @@ type messagesCase struct {
 
 // Every message decodes and encodes to the same bytes.
 func messagesVectors(t *testing.T, total *tally) {
+	t.Helper()
 	cases(t, total, "messages", func(messagesCase) uint16 { return 0 }, func(t *testing.T, c messagesCase) {
+		t.Helper()
 		for _, raw := range []hexBytes{c.Welcome, c.GroupInfo, c.KeyPackage, c.PublicApp, c.PublicProp, c.PublicCommit, c.Private} {
 			m, err := message.Parse(raw)
 			noError(t, "parse message", err)
@@ -182,8 +186,10 @@ type welcomeCase struct {
 }
 
 func welcomeVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c welcomeCase) uint16 { return c.CipherSuite }
 	cases(t, total, "welcome", of, func(t *testing.T, c welcomeCase) {
+		t.Helper()
 		s := c.lookup(t)
 		kp, err := message.Parse(c.KeyPackage)
 		noError(t, "parse key package", err)

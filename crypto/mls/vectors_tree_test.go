@@ -31,8 +31,10 @@ type treeValidationCase struct {
 }
 
 func treeValidationVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c treeValidationCase) uint16 { return c.CipherSuite }
 	cases(t, total, "tree-validation", of, func(t *testing.T, c treeValidationCase) {
+		t.Helper()
 		tr := readTree(t, c.lookup(t), c.Tree)
 		for i, want := range c.Resolutions {
 			var got []uint32
@@ -62,8 +64,10 @@ type treeOperationsCase struct {
 }
 
 func treeOperationsVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c treeOperationsCase) uint16 { return c.CipherSuite }
 	cases(t, total, "tree-operations", of, func(t *testing.T, c treeOperationsCase) {
+		t.Helper()
 		before := readTree(t, c.lookup(t), c.Before)
 		equal(t, "tree hash before", before.Hash(), c.HashBefore)
 		p, err := codec.Unmarshal(c.Proposal, message.ReadProposal)
@@ -118,8 +122,10 @@ func (c *treeKEMCase) context(s *suite.Suite, after *tree.Tree) []byte {
 }
 
 func treeKEMVectors(t *testing.T, total *tally) {
+	t.Helper()
 	of := func(c treeKEMCase) uint16 { return c.CipherSuite }
 	cases(t, total, "treekem", of, func(t *testing.T, c treeKEMCase) {
+		t.Helper()
 		s := c.lookup(t)
 		before := readTree(t, s, c.Tree)
 		private := map[uint32]*tree.Private{}

@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,18 +60,18 @@ type world struct {
 
 // must returns a function that fails the test on an error and else gives the value.
 func must[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
+	return func(tb testing.TB) T {
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return v
 	}
 }
 
-func identity(t testing.TB, name string) *Identity {
-	t.Helper()
-	signer := must(must(suite.Lookup(worldSuite))(t).GenerateSigner())(t)
+func identity(tb testing.TB, name string) *Identity {
+	tb.Helper()
+	signer := must(must(suite.Lookup(worldSuite))(tb).GenerateSigner())(tb)
 	return &Identity{
 		Signer: signer, Credential: tree.BasicCredential([]byte(name)), NoGREASE: true,
 		Extensions: []tree.ExtensionType{extKnown}, Credentials: []tree.CredentialType{credAll},
@@ -78,30 +79,30 @@ func identity(t testing.TB, name string) *Identity {
 	}
 }
 
-func newWorld(t testing.TB, opt worldOptions) *world {
-	t.Helper()
-	w := &world{t: t, cfg: &opt.cfg}
+func newWorld(tb testing.TB, opt worldOptions) *world {
+	tb.Helper()
+	w := &world{t: tb, cfg: &opt.cfg}
 	w.cfg.Auth = testAuth{}
-	w.external = identity(t, "server").Signer
+	w.external = identity(tb, "server").Signer
 	sender := tree.ExternalSender{SignatureKey: w.external.Public(), Credential: tree.BasicCredential([]byte("server"))}
-	ext := append(opt.extensions, tree.Extension{Type: tree.ExtExternalSenders, Data: codec.AppendList(nil, []tree.ExternalSender{sender})})
+	ext := slices.Concat(opt.extensions, tree.Extensions{{Type: tree.ExtExternalSenders, Data: codec.AppendList(nil, []tree.ExternalSender{sender})}})
 	for i := range 4 {
-		id := identity(t, string(rune('a'+i)))
+		id := identity(tb, string(rune('a'+i)))
 		if opt.proposals != nil {
 			id.Proposals = opt.proposals(i)
 		}
 		if i == 0 {
-			w.members = append(w.members, must(Create(w.cfg, id, []byte("world"), ext, worldTime))(t))
+			w.members = append(w.members, must(Create(w.cfg, id, []byte("world"), ext, worldTime))(tb))
 			continue
 		}
-		w.lastKP = must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(t)
-		p := must(w.members[0].Commit(CommitOptions{Add: []*message.KeyPackage{w.lastKP.Public}}, worldTime))(t)
+		w.lastKP = must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(tb)
+		p := must(w.members[0].Commit(CommitOptions{Add: []*message.KeyPackage{w.lastKP.Public}}, worldTime))(tb)
 		w.accept(0, p)
 		w.welcome = p.Welcome
-		w.members = append(w.members, must(Join(w.cfg, []*KeyPackage{w.lastKP}, p.Welcome, JoinOptions{}, worldTime))(t))
+		w.members = append(w.members, must(Join(w.cfg, []*KeyPackage{w.lastKP}, p.Welcome, JoinOptions{}, worldTime))(tb))
 	}
 	for i := range w.members {
-		w.accept(i, must(w.members[i].Commit(CommitOptions{}, worldTime))(t))
+		w.accept(i, must(w.members[i].Commit(CommitOptions{}, worldTime))(tb))
 	}
 	return w
 }

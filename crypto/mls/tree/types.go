@@ -21,11 +21,11 @@ import (
 	"quicproquo/crypto/mls/treemath"
 )
 
-// LeafIndex and NodeIndex number the nodes of a tree.
-type (
-	LeafIndex = treemath.LeafIndex
-	NodeIndex = treemath.NodeIndex
-)
+// LeafIndex numbers the leaves of a tree.
+type LeafIndex = treemath.LeafIndex
+
+// NodeIndex numbers all nodes of a tree.
+type NodeIndex = treemath.NodeIndex
 
 // Version is a protocol version (RFC 9420 §6).
 type Version uint16
@@ -251,20 +251,20 @@ func ReadRequiredCapabilities(r *codec.Reader) RequiredCapabilities {
 	}
 }
 
-// SatisfiedBy reports whether c supports everything required.
-func (q RequiredCapabilities) SatisfiedBy(c *Capabilities) bool {
-	for _, t := range q.Extensions {
-		if !c.SupportsExtension(t) {
+// SatisfiedBy reports whether by supports everything required.
+func (c RequiredCapabilities) SatisfiedBy(by *Capabilities) bool {
+	for _, t := range c.Extensions {
+		if !by.SupportsExtension(t) {
 			return false
 		}
 	}
-	for _, t := range q.Proposals {
-		if !c.SupportsProposal(t) {
+	for _, t := range c.Proposals {
+		if !by.SupportsProposal(t) {
 			return false
 		}
 	}
-	for _, t := range q.Credentials {
-		if !c.SupportsCredential(t) {
+	for _, t := range c.Credentials {
+		if !by.SupportsCredential(t) {
 			return false
 		}
 	}
