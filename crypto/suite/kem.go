@@ -149,7 +149,8 @@ type stdKEM struct {
 	kdf        hpke.KDF
 	aead       hpke.AEAD
 	derive     derive
-	secretSize int // bytes of an encoded private key
+	secretSize int  // bytes of an encoded private key
+	x25519     bool // the public key is, or ends in, an X25519 key
 }
 
 func (k stdKEM) unpack(priv hpke.PrivateKey, err error) (any, Secret, PublicKey, error) {
@@ -185,8 +186,50 @@ func (k stdKEM) parse(raw Secret) (any, PublicKey, error) {
 }
 
 func (k stdKEM) check(pub PublicKey) error {
-	_, err := k.kem.NewPublicKey(pub)
-	return err
+	if _, err := k.kem.NewPublicKey(pub); err != nil {
+		return err
+	}
+	if k.x25519 && lowOrder(pub[len(pub)-32:]) { // the last component of X-Wing
+		return errors.New("public key has low order")
+	}
+	return nil
+}
+
+// lowOrder reports whether an X25519 public key gives the all-zero secret with every
+// private key (RFC 7748 §6.1), so that sealing to it fails. A member who could publish
+// one would stop the others from committing.
+func lowOrder(pub []byte) bool {
+	point := [32]byte(pub)
+	point[31] &= 0x7f // ignored by RFC 7748
+	for _, bad := range lowOrderPoints() {
+		if point == bad {
+			return true
+		}
+	}
+	return false
+}
+
+// lowOrderPoints are the seven encodings of points of order 1, 2, 4 and 8 on Curve25519
+// and its twist, those not reduced modulo p = 2^255-19 included.
+func lowOrderPoints() [7][32]byte {
+	nearP := func(first byte) (p [32]byte) {
+		for i := range p {
+			p[i] = 0xff
+		}
+		p[0], p[31] = first, 0x7f
+		return p
+	}
+	return [7][32]byte{
+		{}, {1}, nearP(0xec), nearP(0xed), nearP(0xee),
+		{
+			0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+			0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+		},
+		{
+			0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+			0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+		},
+	}
 }
 
 func (k stdKEM) seal(pub PublicKey, info, plaintext []byte) (Ciphertext, error) {
@@ -276,8 +319,17 @@ func (k x448KEM) parse(raw Secret) (any, PublicKey, error) {
 }
 
 func (k x448KEM) check(pub PublicKey) error {
-	_, err := k.scheme.UnmarshalBinaryPublicKey(pub)
-	return err
+	if _, err := k.scheme.UnmarshalBinaryPublicKey(pub); err != nil {
+		return err
+	}
+	// A low-order key gives the all-zero secret with every private key.
+	var shared, secret, point x448.Key
+	copy(point[:], pub)
+	secret[0] = 4
+	if !x448.Shared(&shared, &secret, &point) {
+		return errors.New("public key has low order")
+	}
+	return nil
 }
 
 func (k x448KEM) sender(pub PublicKey, info []byte) (enc []byte, s chpke.Sealer, err error) {

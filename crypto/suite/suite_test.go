@@ -110,6 +110,43 @@ func sealAndExport(t *testing.T, s *suite.Suite) {
 	}
 }
 
+// Public keys of low order are refused before anybody tries to seal to them.
+func TestLowOrderKeysAreRefused(t *testing.T) {
+	order4 := []byte{0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+		0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00}
+	order8 := []byte{0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+		0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57}
+	high := bytes.Repeat([]byte{0xff}, 32)
+	high[0] = 0xec // p-1 with the ignored top bit set
+	for _, id := range []suite.ID{suite.X25519AES128SHA256Ed25519, suite.Default} {
+		s, err := suite.Lookup(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, pub, err := s.GenerateKeyPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range [][]byte{make([]byte, 32), order4, order8, high} {
+			spoiled := bytes.Clone(pub)
+			copy(spoiled[len(spoiled)-32:], bad)
+			if _, err := s.EncryptWithLabel(spoiled, "l", nil, nil); err == nil {
+				t.Errorf("%x: sealing works, so it is not of low order", bad)
+			}
+			if s.CheckPublicKey(spoiled) == nil {
+				t.Errorf("%x is accepted", bad)
+			}
+		}
+	}
+	s, err := suite.Lookup(suite.X448AES256SHA512Ed448)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.CheckPublicKey(make([]byte, 56)) == nil {
+		t.Error("the zero point of X448 is accepted")
+	}
+}
+
 // MAC and expand agree with the standard library's, for keys around the block size and
 // lengths around the hash size.
 func TestHMACAgreesWithStandard(t *testing.T) {

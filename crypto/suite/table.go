@@ -193,7 +193,7 @@ func buildKEM(r row, kdf hpke.KDF, aead hpke.AEAD) kem {
 	std := stdKEM{kdf: kdf, aead: aead, derive: r.derive}
 	switch r.kem {
 	case kemX25519:
-		std.kem, std.secretSize = hpke.DHKEM(ecdh.X25519()), 32
+		std.kem, std.secretSize, std.x25519 = hpke.DHKEM(ecdh.X25519()), 32, true
 	case kemP256:
 		std.kem, std.secretSize = hpke.DHKEM(ecdh.P256()), 32
 	case kemP384:
@@ -203,7 +203,7 @@ func buildKEM(r row, kdf hpke.KDF, aead hpke.AEAD) kem {
 	case kemX448:
 		return newX448KEM(chpke.KDF(kdf.ID()), chpke.AEAD(aead.ID()))
 	default:
-		std.kem, std.secretSize = hpke.MLKEM768X25519(), 32
+		std.kem, std.secretSize, std.x25519 = hpke.MLKEM768X25519(), 32, true
 	}
 	return std
 }
