@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"quicproquo/crypto/suite"
+)
+
+// client talks to one peer over the protocol and fails the test on unexpected answers.
+type client struct {
+	t *testing.T
+	p *peer
+}
+
+func newClient(t *testing.T) *client { return &client{t, newPeer()} }
+
+func (c *client) send(request map[string]any) map[string]any {
+	c.t.Helper()
+	line, err := json.Marshal(request)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := json.NewEncoder(&out).Encode(c.p.answer(line)); err != nil {
+		c.t.Fatal(err)
+	}
+	answer := map[string]any{}
+	if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
+		c.t.Fatal(err)
+	}
+	return answer
+}
+
+func (c *client) ok(op string, args map[string]any) map[string]any {
+	c.t.Helper()
+	request := map[string]any{"op": op}
+	for k, v := range args {
+		request[k] = v
+	}
+	answer := c.send(request)
+	if answer["ok"] != true {
+		c.t.Fatalf("%s: %v", op, answer["error"])
+	}
+	return answer
+}
+
+func (c *client) refused(op string, args map[string]any) {
+	c.t.Helper()
+	request := map[string]any{"op": op}
+	for k, v := range args {
+		request[k] = v
+	}
+	if answer := c.send(request); answer["ok"] != false || answer["error"] == "" {
+		c.t.Fatalf("%s: want an error, got %v", op, answer)
+	}
+}
+
+func agree(t *testing.T, clients ...*client) {
+	t.Helper()
+	want := clients[0].ok("state", nil)["epochAuthenticator"]
+	for i, c := range clients[1:] {
+		if got := c.ok("state", nil)["epochAuthenticator"]; got != want {
+			t.Fatalf("client %d: epoch authenticator %v, want %v", i+1, got, want)
+		}
+	}
+}
+
+// Every suite, over both wire formats: create, join, talk, update, save and load, join
+// from outside, remove.
+func TestPeerScript(t *testing.T) {
+	for _, id := range append(suite.All(), 0x0053, 0x0054) {
+		for _, wire := range []string{"public", "private"} {
+			t.Run(fmt.Sprintf("0x%04x/%s", uint16(id), wire), func(t *testing.T) { script(t, id, wire) })
+		}
+	}
+}
+
+func script(t *testing.T, id suite.ID, wire string) {
+	a, b, c := newClient(t), newClient(t), newClient(t)
+	for i, x := range []*client{a, b, c} {
+		x.ok("init", map[string]any{"suite": id, "identity": fmt.Sprintf("0%d", i), "wire": wire, "credentials": []int{1, 2}})
+	}
+	a.ok("create", map[string]any{"groupId": "aabb"})
+	kp := b.ok("keyPackage", nil)["keyPackage"]
+	added := a.ok("commit", map[string]any{"add": []any{kp}})
+	b.ok("join", map[string]any{"welcome": added["welcome"]})
+	agree(t, a, b)
+	if kind := a.ok("process", map[string]any{"message": added["commit"]})["kind"]; kind != "echo" {
+		t.Errorf("own commit: got %v, want echo", kind)
+	}
+
+	msg := b.ok("encrypt", map[string]any{"plaintext": "c0ffee", "aad": "01"})["message"]
+	saved := a.ok("save", nil)["state"]
+	a = newClient(t)
+	a.ok("load", map[string]any{"state": saved})
+	got := a.ok("process", map[string]any{"message": msg})
+	if got["kind"] != "application" || got["plaintext"] != "c0ffee" || got["sender"] != 1.0 {
+		t.Errorf("application message: got %v", got)
+	}
+	a.refused("process", map[string]any{"message": msg})
+
+	commit := b.ok("commit", map[string]any{"update": true})
+	a.ok("process", map[string]any{"message": commit["commit"]})
+	agree(t, a, b)
+	export := map[string]any{"label": "test", "context": "00", "length": 32}
+	if x, y := a.ok("export", export)["secret"], b.ok("export", export)["secret"]; x != y {
+		t.Errorf("exported: %v and %v", x, y)
+	}
+
+	join := c.ok("externalJoin", map[string]any{"groupInfo": commit["groupInfo"]})
+	a.ok("process", map[string]any{"message": join["commit"]})
+	b.ok("process", map[string]any{"message": join["commit"]})
+	agree(t, a, b, c)
+
+	proposal := b.ok("propose", map[string]any{"kind": "update"})["proposal"]
+	a.ok("process", map[string]any{"message": proposal})
+	c.ok("process", map[string]any{"message": proposal})
+	byRef := c.ok("commit", nil)["commit"]
+	a.ok("process", map[string]any{"message": byRef})
+	b.ok("process", map[string]any{"message": byRef})
+	agree(t, a, b, c)
+
+	psk := []any{map[string]any{"id": "0102", "secret": strings.Repeat("07", 32)}}
+	a.refused("process", map[string]any{"message": "00"})
+	removed := a.ok("commit", map[string]any{"remove": []int{1}})["commit"]
+	c.ok("process", map[string]any{"message": removed})
+	b.ok("process", map[string]any{"message": removed})
+	agree(t, a, c)
+	b.refused("encrypt", map[string]any{"plaintext": "00"})
+	b.refused("state", nil)
+	withPSK := a.ok("commit", map[string]any{"psk": psk})["commit"]
+	c.refused("process", map[string]any{"message": withPSK})
+}
+
+// The loop answers line by line and survives nonsense.
+func TestServeAnswersEachLine(t *testing.T) {
+	var out bytes.Buffer
+	in := strings.NewReader("nonsense\n{\"op\":\"state\"}\n\n{\"op\":\"init\",\"suite\":1,\"identity\":\"00\",\"wire\":\"public\"}\n{\"op\":\"nothing\"}\n")
+	if err := serve(in, &out); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 4 || !strings.Contains(lines[2], `"ok":true`) {
+		t.Errorf("got %d answers: %v", len(lines), lines)
+	}
+}

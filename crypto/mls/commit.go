@@ -1,0 +1,328 @@
+package mls
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"quicproquo/crypto/codec"
+	"quicproquo/crypto/mls/message"
+	"quicproquo/crypto/mls/rule"
+	"quicproquo/crypto/mls/schedule"
+	"quicproquo/crypto/mls/tree"
+	"quicproquo/crypto/suite"
+)
+
+// CommitOptions say what a commit does beyond the stored proposals.
+type CommitOptions struct {
+	Add        []*message.KeyPackage
+	Remove     []tree.LeafIndex
+	PSKs       []schedule.PSKID // nonces are made here
+	Extensions *tree.Extensions // replace the group context extensions
+	ReInit     *message.ReInit
+	NoStored   bool   // leave the stored proposals out
+	NoPath     bool   // omit the path where the proposals allow it
+	NoTree     bool   // send the welcome without the ratchet tree
+	AAD        []byte // authenticated data of the commit
+	// Identity replaces ours from the new epoch on, where set; a path is needed.
+	Identity *Identity
+}
+
+// Pending is a commit that is built but not accepted yet.
+type Pending struct {
+	// Next is our state if the commit is accepted.
+	Next *Group
+	// Current is our state in the present epoch, with the key that the commit used
+	// deleted: continue from it if another commit wins.
+	Current *Group
+	// Commit is the MLSMessage for the members, Welcome the one for those added (nil if
+	// there are none), to be delivered only when the commit was accepted.
+	Commit, Welcome []byte
+}
+
+// Commit builds a commit of the stored proposals and those in opt (RFC 9420 §12.4.1).
+// It changes nothing: adopt Next when the commit is accepted.
+func (g *Group) Commit(opt CommitOptions, now time.Time) (*Pending, error) {
+	return g.commit(opt, nil, g.psk, now)
+}
+
+// commit builds a commit. founding, where set, is the reinit or branch PSK of a new
+// group's first commit.
+func (g *Group) commit(opt CommitOptions, founding *schedule.PSKID, psk lookupKey, now time.Time) (*Pending, error) {
+	if err := g.checkActive(); err != nil {
+		return nil, err
+	}
+	list := g.ownProposals(opt)
+	if founding != nil {
+		list = append(list, resolved{Proposal: &message.Proposal{Type: tree.ProposalPSK, PSK: *founding}})
+	}
+	for i := range list {
+		list[i].sender = message.Member(g.priv.Self)
+	}
+	if !opt.NoStored {
+		list = append(g.pub.selectStored(g.priv.Self, list), list...)
+	}
+	c, err := g.pub.change(g.cfg, list, message.Member(g.priv.Self), founding != nil, now)
+	if err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+	b := &builder{g: g, change: c, opt: opt, id: g.id, wire: g.cfg.wire()}
+	if opt.Identity != nil {
+		b.id = opt.Identity
+	}
+	if err := b.build(psk, g.epoch.Init, !opt.NoPath || c.pathRequired || opt.Identity != nil); err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+	return b.pending()
+}
+
+// ownProposals are the proposals by value.
+func (g *Group) ownProposals(opt CommitOptions) []resolved {
+	var out []resolved
+	add := func(p *message.Proposal) { out = append(out, resolved{Proposal: p}) }
+	for _, l := range opt.Remove {
+		add(&message.Proposal{Type: tree.ProposalRemove, Remove: l})
+	}
+	for _, kp := range opt.Add {
+		add(&message.Proposal{Type: tree.ProposalAdd, Add: kp})
+	}
+	for _, id := range opt.PSKs {
+		id.Nonce = suite.Random(g.pub.s.HashSize())
+		add(&message.Proposal{Type: tree.ProposalPSK, PSK: id})
+	}
+	if opt.Extensions != nil {
+		add(&message.Proposal{Type: tree.ProposalGroupContextExtensions, Extensions: *opt.Extensions})
+	}
+	if opt.ReInit != nil {
+		add(&message.Proposal{Type: tree.ProposalReInit, ReInit: opt.ReInit})
+	}
+	return out
+}
+
+// selectStored picks the stored proposals that make a valid list together with our own:
+// no Update of ours, one change per leaf (a SelfRemove or Remove before the latest
+// Update), one of each PSK and client, and a ReInit only alone (RFC 9420 §12.2).
+func (p *PublicGroup) selectStored(self tree.LeafIndex, own []resolved) []resolved {
+	var out []resolved
+	chosen := map[tree.LeafIndex]int{} // rank of the change of a leaf
+	keys := map[string]bool{}
+	context := false
+	for _, r := range own {
+		switch r.Type {
+		case tree.ProposalRemove:
+			chosen[r.Remove] = 3
+		case tree.ProposalAdd:
+			keys[string(r.Add.Leaf.SignatureKey)] = true
+		case tree.ProposalGroupContextExtensions:
+			context = true
+		default:
+		}
+	}
+	for i := len(p.proposals) - 1; i >= 0; i-- { // the latest first
+		st := p.proposals[i]
+		r := resolved{st.msg.Content().Proposal, st.msg.Content().Sender, st.ref}
+		switch r.Type {
+		case tree.ProposalUpdate, tree.ProposalRemove, tree.ProposalSelfRemove:
+			leaf, rank := r.change()
+			if leaf == self || chosen[leaf] >= rank {
+				continue
+			}
+			if chosen[leaf] > 0 {
+				out = slices.DeleteFunc(out, func(o resolved) bool { l, k := o.change(); return k > 0 && l == leaf })
+			}
+			chosen[leaf] = rank
+		case tree.ProposalAdd:
+			if key := string(r.Add.Leaf.SignatureKey); keys[key] {
+				continue
+			} else {
+				keys[key] = true
+			}
+		case tree.ProposalPSK:
+			if slices.ContainsFunc(slices.Concat(out, own), func(o resolved) bool {
+				return o.Type == tree.ProposalPSK && o.PSK.SameKey(r.PSK)
+			}) {
+				continue
+			}
+		case tree.ProposalGroupContextExtensions:
+			if context {
+				continue
+			}
+			context = true
+		case tree.ProposalReInit:
+			if len(p.proposals) > 1 || len(own) > 0 {
+				continue
+			}
+		default:
+		}
+		out = append(out, r)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// change returns the leaf that a proposal changes and how it ranks against others for
+// the same leaf; rank 0 means that it changes none.
+func (r resolved) change() (leaf tree.LeafIndex, rank int) {
+	switch r.Type {
+	case tree.ProposalUpdate:
+		return tree.LeafIndex(r.sender.Index), 1
+	case tree.ProposalRemove:
+		return r.Remove, 2
+	case tree.ProposalSelfRemove:
+		return tree.LeafIndex(r.sender.Index), 3
+	default:
+		return 0, 0
+	}
+}
+
+// builder makes one commit.
+type builder struct {
+	g      *Group // for an external commit without epoch secrets
+	change *change
+	opt    CommitOptions
+	id     *Identity
+	wire   message.WireFormat
+
+	self   tree.LeafIndex
+	priv   *tree.Private
+	path   *tree.NewPath
+	joiner suite.Secret
+	psk    suite.Secret
+	next   *Group
+	auth   *message.Authenticated
+}
+
+// build fills next and auth.
+func (b *builder) build(lookup lookupKey, initSecret suite.Secret, withPath bool) error {
+	p := b.g.pub
+	b.self, b.priv = b.g.priv.Self, b.g.priv
+	commit := &message.Commit{}
+	for _, r := range b.change.list {
+		if r.ref != nil {
+			commit.Proposals = append(commit.Proposals, message.ProposalOrRef{Ref: r.ref})
+		} else {
+			commit.Proposals = append(commit.Proposals, message.ProposalOrRef{Proposal: r.Proposal})
+		}
+	}
+	commitSecret := p.s.Zero()
+	if withPath {
+		if err := b.createPath(); err != nil {
+			return err
+		}
+		commitSecret = b.path.Commit
+	}
+	t := b.change.edit.Freeze()
+	if t.Leaf(b.self) == nil {
+		panic("mls: committer has no leaf")
+	}
+	provisional := p.provisional(t, b.change.extensions)
+	if withPath {
+		var err error
+		if commit.Path, err = t.Encrypt(b.path, codec.Marshal(provisional), b.change.addedLeaves()); err != nil {
+			return err
+		}
+	}
+	var err error
+	if b.psk, err = pskSecret(p.s, b.change.psks, lookup, rule.PSKAvailable); err != nil {
+		return err
+	}
+	content := &message.Content{
+		GroupID: p.context.GroupID, Epoch: p.context.Epoch, Sender: b.change.committer,
+		AuthenticatedData: b.opt.AAD, Type: message.ContentCommit, Commit: commit,
+	}
+	// The signature is made with the key of the present epoch (RFC 9420 §6.1).
+	if b.auth, err = message.Sign(b.g.id.Signer, b.wire, content, p.context); err != nil {
+		return err
+	}
+	b.finish(provisional, t, initSecret, commitSecret)
+	commitSecret.Zero()
+	return nil
+}
+
+func (b *builder) createPath() error {
+	p := b.g.pub
+	var err error
+	b.path, b.priv, err = b.change.edit.Create(b.self, b.priv, func(key suite.PublicKey, parentHash []byte) (*tree.LeafNode, error) {
+		leaf := b.id.leaf(key, tree.SourceCommit)
+		leaf.ParentHash = parentHash
+		if err := leaf.Sign(b.id.Signer, p.context.GroupID, b.self); err != nil {
+			return nil, err
+		}
+		return leaf, p.checkOwnLeaf(b.change, b.self, leaf)
+	})
+	return err
+}
+
+// checkOwnLeaf keeps us from committing a leaf that the others would refuse.
+func (p *PublicGroup) checkOwnLeaf(c *change, at tree.LeafIndex, l *tree.LeafNode) error {
+	if err := l.CheckSelf(p.s); err != nil {
+		return err
+	}
+	if err := p.checkParameters(l, c.extensions); err != nil {
+		return err
+	}
+	return p.checkAmong(c.edit.Tree(), at, l)
+}
+
+// finish derives the next epoch and its confirmation tag.
+func (b *builder) finish(provisional *schedule.GroupContext, t *tree.Tree, initSecret, commitSecret suite.Secret) {
+	s := b.g.pub.s
+	context := *provisional
+	context.ConfirmedTranscriptHash = schedule.ConfirmedTranscript(s, b.g.pub.interim, b.auth.TranscriptInput())
+	encoded := codec.Marshal(&context)
+	b.joiner = schedule.Joiner(s, initSecret, commitSecret, encoded)
+	epoch, roots := schedule.FromJoiner(s, b.joiner, b.psk, encoded)
+	b.auth = b.auth.Confirm(epoch.ConfirmationTag(s, context.ConfirmedTranscriptHash))
+	pub := b.g.pub.advance(provisional, t, b.auth)
+	moved := *b.g
+	moved.priv, moved.id = b.priv.Prune(t), b.id
+	b.next = moved.enter(pub, epoch, roots)
+	if b.change.reinit != nil {
+		b.next.status, b.next.reinit = ReInited, b.change.reinit
+	}
+}
+
+// pending frames the commit and the welcome.
+func (b *builder) pending() (*Pending, error) {
+	current, msg, err := b.g.frame(b.auth)
+	if err != nil {
+		return nil, err
+	}
+	welcome, err := b.welcome()
+	if err != nil {
+		return nil, err
+	}
+	next := b.next
+	if len(next.past) > 0 { // the past epoch must not know the key that the commit used
+		next.past = slices.Clone(next.past)
+		next.past[len(next.past)-1].secrets = current.secrets
+	}
+	next.sent = current.sent
+	return &Pending{next, current, msg, welcome}, nil
+}
+
+func (b *builder) welcome() ([]byte, error) {
+	defer b.joiner.Zero()
+	if b.path != nil {
+		defer b.path.Zero()
+	}
+	if len(b.change.added) == 0 {
+		return nil, nil
+	}
+	info, err := b.next.groupInfo(GroupInfoOptions{NoTree: b.opt.NoTree})
+	if err != nil {
+		return nil, err
+	}
+	to := make([]message.Joiner, len(b.change.added))
+	for i, m := range b.change.added {
+		to[i].KeyPackage = b.change.packages[i]
+		if b.path != nil {
+			to[i].PathSecret = b.path.SecretFor(b.self, m.Index)
+		}
+	}
+	w, err := message.SealWelcome(b.g.pub.s, info, b.joiner, b.psk, b.change.psks, to)
+	if err != nil {
+		return nil, err
+	}
+	return codec.Marshal(&message.Message{Welcome: w}), nil
+}

@@ -1,0 +1,193 @@
+package tree
+
+import (
+	"bytes"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"quicproquo/crypto/mls/rule"
+	"quicproquo/crypto/suite"
+)
+
+// Validate checks a tree from outside: unmerged leaves, unique keys and parent hashes
+// (RFC 9420 §12.4.3.1). Leaves are checked by VerifyLeaves and by the group's rules.
+func (t *Tree) Validate() error {
+	for i := 1; i < len(t.nodes); i += 2 {
+		if err := t.checkUnmerged(NodeIndex(i)); err != nil {
+			return err
+		}
+	}
+	if err := t.checkKeysUnique(); err != nil {
+		return err
+	}
+	for i := 1; i < len(t.nodes); i += 2 {
+		if err := t.checkParentHash(NodeIndex(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Tree) checkUnmerged(x NodeIndex) error {
+	p := t.nodes[x].parent
+	if p == nil {
+		return nil
+	}
+	for i, l := range p.UnmergedLeaves {
+		if i > 0 && l <= p.UnmergedLeaves[i-1] {
+			return rule.Break(rule.TreeUnmergedSorted, "node %d", x)
+		}
+		if t.Leaf(l) == nil || !x.Contains(l.Node()) {
+			return rule.Break(rule.TreeUnmergedLeaf, "node %d, leaf %d", x, l)
+		}
+		for y := l.Node().Parent(); y != x; y = y.Parent() {
+			if q := t.nodes[y].parent; q != nil && !containsLeaf(q.UnmergedLeaves, l) {
+				return rule.Break(rule.TreeUnmergedBetween, "node %d, leaf %d, above node %d", x, l, y)
+			}
+		}
+	}
+	return nil
+}
+
+func (t *Tree) checkKeysUnique() error {
+	keys := make(map[string]struct{}, len(t.nodes))
+	signers := make(map[string]struct{}, t.size)
+	for i, n := range t.nodes {
+		if n.blank() {
+			continue
+		}
+		if _, dup := keys[string(n.key())]; dup && n.leaf != nil {
+			// The other holder may be a parent node to the left of this leaf.
+			return t.duplicateLeafKey(NodeIndex(i))
+		} else if dup {
+			return rule.Break(rule.TreeKeyUnique, "node %d", i)
+		}
+		keys[string(n.key())] = struct{}{}
+		if n.leaf == nil {
+			continue
+		}
+		if _, dup := signers[string(n.leaf.SignatureKey)]; dup {
+			return rule.Break(rule.LeafSignatureKeyUnique, "leaf %d", i/2)
+		}
+		signers[string(n.leaf.SignatureKey)] = struct{}{}
+	}
+	return nil
+}
+
+func (t *Tree) duplicateLeafKey(x NodeIndex) error {
+	for i := NodeIndex(0); i < x; i += 2 {
+		if l := t.nodes[i].leaf; l != nil && bytes.Equal(l.EncryptionKey, t.nodes[x].leaf.EncryptionKey) {
+			return rule.Break(rule.LeafEncryptionKeyUnique, "leaf %d", x/2)
+		}
+	}
+	return rule.Break(rule.TreeKeyUnique, "node %d", x)
+}
+
+// checkParentHash checks that exactly one descendant of x links to it (RFC 9420
+// §7.9.2, top down).
+func (t *Tree) checkParentHash(x NodeIndex) error {
+	p := t.nodes[x].parent
+	if p == nil {
+		return nil
+	}
+	links := 0
+	for _, c := range [2]NodeIndex{x.Left(), x.Right()} {
+		if t.linked(p, c) {
+			links++
+		}
+	}
+	if links != 1 {
+		return rule.Break(rule.TreeParentHash, "node %d has %d links", x, links)
+	}
+	return nil
+}
+
+// linked reports whether a descendant D of p through its child c is valid with respect
+// to p. D must be the one element of the resolution of c that is not an unmerged leaf
+// of p, and all unmerged leaves of p below c must be in that resolution.
+func (t *Tree) linked(p *ParentNode, c NodeIndex) bool {
+	unmerged := below(c, p.UnmergedLeaves)
+	resolution := t.Resolution(c, nil)
+	if len(resolution) != len(unmerged)+1 {
+		return false
+	}
+	d, found := NodeIndex(0), 0
+	for _, y := range resolution {
+		if !y.IsLeaf() || !containsLeaf(unmerged, y.Leaf()) {
+			d, found = y, found+1
+		}
+	}
+	if found != 1 {
+		return false
+	}
+	if l := t.nodes[d].leaf; l != nil && l.Source != SourceCommit {
+		return false // only a commit's leaf has a parent hash
+	}
+	want := t.parentHash(p, t.hasher().without(c.Sibling(), p.UnmergedLeaves))
+	return bytes.Equal(t.nodes[d].parentHash(), want)
+}
+
+// VerifyLeaves checks the signature of every leaf and what it says about itself, on all
+// processors. It returns the error of the leftmost bad leaf.
+func (t *Tree) VerifyLeaves(groupID []byte) error {
+	var members []LeafIndex
+	for i := range t.Members {
+		members = append(members, i)
+	}
+	errs := make([]error, len(members))
+	Parallel(len(members), func(i int) {
+		l := t.Leaf(members[i])
+		if errs[i] = l.CheckSelf(t.s); errs[i] == nil {
+			errs[i] = l.VerifySignature(t.s, groupID, members[i])
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Parallel calls f(0) … f(n-1) on at most GOMAXPROCS goroutines and waits for them.
+func Parallel(n int, f func(int)) {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers <= 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// CheckNewKeys checks that none of the given encryption keys is in the tree, the leaf
+// at skip aside.
+func (t *Tree) CheckNewKeys(keys []suite.PublicKey, skip LeafIndex) error {
+	fresh := make(map[string]struct{}, len(keys))
+	for _, k := range keys {
+		if _, dup := fresh[string(k)]; dup {
+			return rule.Break(rule.PathKeysFresh, "the path has a key twice")
+		}
+		fresh[string(k)] = struct{}{}
+	}
+	for i, n := range t.nodes {
+		if n.blank() || NodeIndex(i) == skip.Node() {
+			continue
+		}
+		if _, dup := fresh[string(n.key())]; dup {
+			return rule.Break(rule.PathKeysFresh, "node %d", i)
+		}
+	}
+	return nil
+}
