@@ -103,7 +103,7 @@ func (g *Guard) watch(ctx context.Context) {
 			return
 		case <-ticker.C:
 			if err := g.check(); err != nil {
-				g.opts.Logger.Error("disk guard", "error", err)
+				g.opts.Logger.Error("disk guard", slog.Any("error", err))
 			}
 		}
 	}
@@ -123,8 +123,8 @@ func (g *Guard) check() error {
 	now := free < g.opts.MinFree || (before && free < g.opts.MinFree+hysteresis)
 	g.readOnly.Store(now)
 	if now != before {
-		g.opts.Logger.Warn("disk guard", "readOnly", now, "freeShare", free, "dir", g.opts.Dir,
-			"advice", "free disk space; nothing acknowledged is lost")
+		g.opts.Logger.Warn("disk guard", slog.Bool("readOnly", now), slog.Float64("freeShare", free),
+			slog.String("dir", g.opts.Dir), slog.String("advice", "free disk space; nothing acknowledged is lost"))
 	}
 	if free < critical {
 		return g.dropBallast()
@@ -145,7 +145,7 @@ func (g *Guard) dropBallast() error {
 	if err != nil {
 		return fmt.Errorf("remove ballast: %w", err)
 	}
-	g.opts.Logger.Warn("ballast thrown out: the disk is full", "dir", g.opts.Dir)
+	g.opts.Logger.Warn("ballast thrown out: the disk is full", slog.String("dir", g.opts.Dir))
 	return nil
 }
 
