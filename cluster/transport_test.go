@@ -30,7 +30,7 @@ func beat(t *testing.T, from *raft.NetworkTransport, to raft.ServerAddress) erro
 	var resp raft.AppendEntriesResponse
 	return from.AppendEntries("to", to, &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: 3, Addr: []byte("leader")},
-		Term:      7,
+		Term:      7, Leader: []byte("leader"),
 	}, &resp)
 }
 
@@ -181,7 +181,7 @@ func TestRefusalEndsThePipeline(t *testing.T) {
 		}
 		// From here on nobody reads answers, as in raft.
 		select {
-		case _ = <-sent:
+		case <-sent:
 			if c.hangs {
 				t.Errorf("%s: the sender was woken: this test can't see the hang", c.name)
 			}
@@ -194,7 +194,7 @@ func TestRefusalEndsThePipeline(t *testing.T) {
 			t.Error(err)
 		}
 		if c.hangs {
-			_ = <-sent
+			<-sent
 		}
 	}
 }
