@@ -44,6 +44,9 @@ func openBolt(path string, logger *slog.Logger) (store *raftboltdb.BoltStore, er
 	_, statErr := os.Stat(path)
 	fresh := errors.Is(statErr, fs.ErrNotExist)
 	if !fresh {
+		if err := checkPages(path); err != nil {
+			return nil, err
+		}
 		if err := compactIfFree(path, logger); err != nil {
 			return nil, err
 		}

@@ -11,8 +11,6 @@ import (
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	raftwal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/metadb"
 )
 
 // Kind names a log store.
@@ -97,29 +95,6 @@ func Open(o Options) (*Stores, error) {
 }
 
 func bolt2path(dir string) string { return filepath.Join(dir, boltFile) }
-
-// walStore is a raft-wal whose Close also closes its meta store, which the
-// library leaves open and locked: a node could not open the log again before its
-// process ends.
-type walStore struct {
-	*raftwal.WAL
-	meta *metadb.BoltMetaDB
-}
-
-// Close closes log and meta store.
-func (w *walStore) Close() error { return errors.Join(w.WAL.Close(), w.meta.Close()) }
-
-func openWAL(dir string) (*walStore, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	meta := &metadb.BoltMetaDB{}
-	wal, err := raftwal.Open(dir, raftwal.WithMetaStore(meta))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open log %s: %w; if it is damaged, %s", dir, err, advice), meta.Close())
-	}
-	return &walStore{wal, meta}, nil
-}
 
 // advice is what an operator does about a damaged log.
 const advice = "empty this node's raft, store and snapshots directories and start it with --join: it fetches everything from the other nodes"
