@@ -149,7 +149,9 @@ func (n *Node) raftConfig() *raft.Config {
 	cfg.SnapshotInterval = n.cfg.Snapshot.Interval
 	cfg.SnapshotThreshold = n.cfg.Snapshot.Threshold
 	cfg.TrailingLogs = n.cfg.Snapshot.Trailing
-	cfg.BatchApplyCh = true
+	// Our own batcher has few raft entries in flight. raft's buffer would only
+	// hold some that raft, when it shuts down, never answers.
+	cfg.BatchApplyCh = false
 	cfg.NoSnapshotRestoreOnStart = true // the store is on disk already
 	cfg.ShutdownOnRemove = true
 	cfg.NotifyCh = n.notices
