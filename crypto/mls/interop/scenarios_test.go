@@ -31,11 +31,11 @@ func joinByWelcome(r *room, a, b *stack) {
 	first, second := r.person(a), r.person(b)
 	r.create(first)
 	r.add(first, second)
-	r.talk()
+	r.talkAll()
 	message := r.must(first, "encrypt", args{"plaintext": "01"}).Message
 	r.must(second, "process", args{"message": message})
 	r.refuses(second, "process", args{"message": message}, "") // a replay
-	r.talk()
+	r.talkAll()
 }
 
 func updates(r *room, a, b *stack) {
