@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/hpke"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,6 +150,38 @@ func TestLowOrderKeysAreRefused(t *testing.T) {
 	}
 	if s.CheckPublicKey(make([]byte, 56)) == nil {
 		t.Error("the zero point of X448 is accepted")
+	}
+}
+
+// The quick check of X-Wing keys accepts and refuses what the standard library does.
+func TestXWingKeyCheckAgreesWithStandard(t *testing.T) {
+	s, err := suite.Lookup(suite.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	std := hpke.MLKEM768X25519()
+	_, pub, err := s.GenerateKeyPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	agree := func(what string, key []byte) {
+		t.Helper()
+		_, stdErr := std.NewPublicKey(key)
+		if err := s.CheckPublicKey(key); (err == nil) != (stdErr == nil) {
+			t.Errorf("%s: got %v, the standard library says %v", what, err, stdErr)
+		}
+	}
+	agree("a good key", pub)
+	agree("a short key", pub[1:])
+	agree("a long key", append(bytes.Clone(pub), 0))
+	for i := 0; i+2 < 1152; i += 3 {
+		for _, c := range [][2]uint16{{3328, 0}, {3329, 0}, {0, 3328}, {0, 3329}, {4095, 4095}} {
+			key := bytes.Clone(pub)
+			key[i], key[i+1], key[i+2] = byte(c[0]), byte(c[0]>>8)|byte(c[1]<<4), byte(c[1]>>4)
+			if i%96 == 0 {
+				agree(fmt.Sprintf("coefficients %v at %d", c, i), key)
+			}
+		}
 	}
 }
 
