@@ -10,7 +10,7 @@ const (
 	randomMembers    = 6
 )
 
-// random runs operations drawn from a seed in a mixed group of up to six members.
+// random runs operations drawn from a seed in a mixed group that begins with six members.
 type random struct {
 	*room
 	rng     *rand.Rand
@@ -25,12 +25,12 @@ func (x *random) operations() []func() bool {
 
 func (x *random) run(a, b *stack) {
 	x.t.Helper()
+	var people []*peer
 	for range randomMembers / 2 {
-		x.outside = append(x.outside, x.person(a), x.person(b))
+		people = append(people, x.person(a), x.person(b))
 	}
 	x.mayMissJoin = true
-	x.group(x.outside[0], x.outside[1])
-	x.outside = x.outside[2:]
+	x.group(people...)
 	for done := 0; done < randomOperations; {
 		all := x.operations()
 		if all[x.rng.IntN(len(all))]() {
