@@ -16,7 +16,10 @@ type client struct {
 	p *peer
 }
 
-func newClient(t *testing.T) *client { return &client{t, newPeer()} }
+func newClient(t *testing.T) *client {
+	t.Helper()
+	return &client{t, newPeer()}
+}
 
 func (c *client) send(request map[string]any) map[string]any {
 	c.t.Helper()
@@ -80,6 +83,7 @@ func TestPeerScript(t *testing.T) {
 }
 
 func script(t *testing.T, id suite.ID, wire string) {
+	t.Helper()
 	a, b, c := newClient(t), newClient(t), newClient(t)
 	for i, x := range []*client{a, b, c} {
 		x.ok("init", map[string]any{"suite": id, "identity": fmt.Sprintf("0%d", i), "wire": wire, "credentials": []int{1, 2}})

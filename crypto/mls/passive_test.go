@@ -73,13 +73,13 @@ func runPassive(t *testing.T, c passiveCase) {
 }
 
 // reload saves and loads a group and checks that the encoding is canonical.
-func reload(t testing.TB, cfg *mls.Config, g *mls.Group) *mls.Group {
-	t.Helper()
+func reload(tb testing.TB, cfg *mls.Config, g *mls.Group) *mls.Group {
+	tb.Helper()
 	state := g.Marshal()
 	loaded, err := mls.Unmarshal(cfg, state)
-	noError(t, "load state", err)
+	noError(tb, "load state", err)
 	if !bytes.Equal(loaded.Marshal(), state) {
-		t.Fatal("the loaded group saves to other bytes")
+		tb.Fatal("the loaded group saves to other bytes")
 	}
 	return loaded
 }

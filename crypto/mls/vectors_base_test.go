@@ -17,27 +17,27 @@ type withSuite struct {
 	CipherSuite uint16 `json:"cipher_suite"`
 }
 
-func (w withSuite) lookup(t testing.TB) *suite.Suite {
-	t.Helper()
+func (w withSuite) lookup(tb testing.TB) *suite.Suite {
+	tb.Helper()
 	s, err := suite.Lookup(suite.ID(w.CipherSuite))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // equal fails the test if got is not want.
-func equal(t testing.TB, what string, got, want []byte) {
-	t.Helper()
+func equal(tb testing.TB, what string, got, want []byte) {
+	tb.Helper()
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s: got %x, want %x", what, got, want)
+		tb.Errorf("%s: got %x, want %x", what, got, want)
 	}
 }
 
-func noError(t testing.TB, what string, err error) {
-	t.Helper()
+func noError(tb testing.TB, what string, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatalf("%s: %v", what, err)
+		tb.Fatalf("%s: %v", what, err)
 	}
 }
 

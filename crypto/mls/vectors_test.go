@@ -24,23 +24,23 @@ func (h *hexBytes) UnmarshalText(text []byte) error {
 }
 
 // readVectors decodes a JSON file, gzipped or not.
-func readVectors(t testing.TB, path string, into any) {
-	t.Helper()
+func readVectors(tb testing.TB, path string, into any) {
+	tb.Helper()
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatalf("read vectors: %v", err)
+		tb.Fatalf("read vectors: %v", err)
 	}
 	if strings.HasSuffix(path, ".gz") {
 		zr, err := gzip.NewReader(bytes.NewReader(raw))
 		if err != nil {
-			t.Fatalf("unpack %s: %v", path, err)
+			tb.Fatalf("unpack %s: %v", path, err)
 		}
 		if raw, err = io.ReadAll(zr); err != nil {
-			t.Fatalf("unpack %s: %v", path, err)
+			tb.Fatalf("unpack %s: %v", path, err)
 		}
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		t.Fatalf("decode %s: %v", path, err)
+		tb.Fatalf("decode %s: %v", path, err)
 	}
 }
 

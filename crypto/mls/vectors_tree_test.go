@@ -12,13 +12,13 @@ import (
 	"quicproquo/crypto/suite"
 )
 
-func readTree(t testing.TB, s *suite.Suite, raw []byte) *tree.Tree {
-	t.Helper()
+func readTree(tb testing.TB, s *suite.Suite, raw []byte) *tree.Tree {
+	tb.Helper()
 	r := codec.NewReader(raw)
 	tr, err := tree.Read(s, r)
-	noError(t, "decode tree", err)
-	noError(t, "decode tree", r.Finish())
-	equal(t, "re-encoded tree", codec.Marshal(tr), raw)
+	noError(tb, "decode tree", err)
+	noError(tb, "decode tree", r.Finish())
+	equal(tb, "re-encoded tree", codec.Marshal(tr), raw)
 	return tr
 }
 

@@ -151,6 +151,7 @@ type stdKEM struct {
 	derive     derive
 	secretSize int  // bytes of an encoded private key
 	x25519     bool // the public key is, or ends in, an X25519 key
+	hybrid     bool // X-Wing
 }
 
 func (k stdKEM) unpack(priv hpke.PrivateKey, err error) (any, Secret, PublicKey, error) {
@@ -186,13 +187,41 @@ func (k stdKEM) parse(raw Secret) (any, PublicKey, error) {
 }
 
 func (k stdKEM) check(pub PublicKey) error {
-	if _, err := k.kem.NewPublicKey(pub); err != nil {
+	if k.hybrid {
+		if !wellFormedXWing(pub) {
+			return errors.New("public key is malformed")
+		}
+	} else if _, err := k.kem.NewPublicKey(pub); err != nil {
 		return err
 	}
 	if k.x25519 && lowOrder(pub[len(pub)-32:]) { // the last component of X-Wing
 		return errors.New("public key has low order")
 	}
 	return nil
+}
+
+// Sizes of an X-Wing public key, in bytes (draft-connolly-cfrg-xwing-kem §5.4).
+const (
+	xwingSize = 1216
+	ringSize  = 1152 // of the ML-KEM part: 768 coefficients of 12 bits
+	modulus   = 3329
+)
+
+// wellFormedXWing makes the checks of FIPS 203 §7.2: length, and coefficients below the
+// modulus. The standard library makes the same, but also expands the matrix, which takes
+// as long as verifying a signature; a joiner checks the keys of every member.
+func wellFormedXWing(pub []byte) bool {
+	if len(pub) != xwingSize {
+		return false
+	}
+	for i := 0; i < ringSize; i += 3 {
+		a := uint16(pub[i]) | uint16(pub[i+1]&0x0f)<<8
+		b := uint16(pub[i+1])>>4 | uint16(pub[i+2])<<4
+		if a >= modulus || b >= modulus {
+			return false
+		}
+	}
+	return true
 }
 
 // lowOrder reports whether an X25519 public key gives the all-zero secret with every
@@ -220,7 +249,9 @@ func lowOrderPoints() [7][32]byte {
 		return p
 	}
 	return [7][32]byte{
-		{}, {1}, nearP(0xec), nearP(0xed), nearP(0xee),
+		{},
+		{1},
+		nearP(0xec), nearP(0xed), nearP(0xee),
 		{
 			0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
 			0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/hpke"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ func TestTable(t *testing.T) {
 // Signing, sealing and exporting work in every suite, and their failures say one thing.
 func TestRoundTrips(t *testing.T) {
 	each(t, func(t *testing.T, s *suite.Suite) {
+		t.Helper()
 		signer, err := s.GenerateSigner()
 		if err != nil {
 			t.Fatal(err)
@@ -112,10 +114,14 @@ func sealAndExport(t *testing.T, s *suite.Suite) {
 
 // Public keys of low order are refused before anybody tries to seal to them.
 func TestLowOrderKeysAreRefused(t *testing.T) {
-	order4 := []byte{0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
-		0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00}
-	order8 := []byte{0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
-		0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57}
+	order4 := []byte{
+		0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+		0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+	}
+	order8 := []byte{
+		0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+		0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+	}
 	high := bytes.Repeat([]byte{0xff}, 32)
 	high[0] = 0xec // p-1 with the ignored top bit set
 	for _, id := range []suite.ID{suite.X25519AES128SHA256Ed25519, suite.Default} {
@@ -147,10 +153,43 @@ func TestLowOrderKeysAreRefused(t *testing.T) {
 	}
 }
 
+// The quick check of X-Wing keys accepts and refuses what the standard library does.
+func TestXWingKeyCheckAgreesWithStandard(t *testing.T) {
+	s, err := suite.Lookup(suite.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	std := hpke.MLKEM768X25519()
+	_, pub, err := s.GenerateKeyPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	agree := func(what string, key []byte) {
+		t.Helper()
+		_, stdErr := std.NewPublicKey(key)
+		if err := s.CheckPublicKey(key); (err == nil) != (stdErr == nil) {
+			t.Errorf("%s: got %v, the standard library says %v", what, err, stdErr)
+		}
+	}
+	agree("a good key", pub)
+	agree("a short key", pub[1:])
+	agree("a long key", append(bytes.Clone(pub), 0))
+	for i := 0; i+2 < 1152; i += 3 {
+		for _, c := range [][2]uint16{{3328, 0}, {3329, 0}, {0, 3328}, {0, 3329}, {4095, 4095}} {
+			key := bytes.Clone(pub)
+			key[i], key[i+1], key[i+2] = byte(c[0]), byte(c[0]>>8)|byte(c[1]<<4), byte(c[1]>>4)
+			if i%96 == 0 {
+				agree(fmt.Sprintf("coefficients %v at %d", c, i), key)
+			}
+		}
+	}
+}
+
 // MAC and expand agree with the standard library's, for keys around the block size and
 // lengths around the hash size.
 func TestHMACAgreesWithStandard(t *testing.T) {
 	each(t, func(t *testing.T, s *suite.Suite) {
+		t.Helper()
 		for _, n := range []int{0, 1, 63, 64, 65, 127, 128, 129, 200} {
 			key := suite.Random(n)
 			want := hmac.New(s.NewHash, key)

@@ -203,7 +203,7 @@ func buildKEM(r row, kdf hpke.KDF, aead hpke.AEAD) kem {
 	case kemX448:
 		return newX448KEM(chpke.KDF(kdf.ID()), chpke.AEAD(aead.ID()))
 	default:
-		std.kem, std.secretSize, std.x25519 = hpke.MLKEM768X25519(), 32, true
+		std.kem, std.secretSize, std.x25519, std.hybrid = hpke.MLKEM768X25519(), 32, true, true
 	}
 	return std
 }

@@ -6,13 +6,13 @@ import (
 )
 
 // defect is something a stack does that RFC 9420 forbids and ours must refuse, without
-// harm to the group. A stack that mends it makes its case fail: then drop the case and
+// harm to the group, or that RFC 9420 allows and the stack refuses. A stack that mends it makes its case fail: then drop the case and
 // the flag in stacks_test.go.
 type defect struct {
 	name  string
 	stack *stack
 	suite suiteID
-	rule  string // that ours names in its refusal
+	rule  string // that ours, or where ours is right theirs, names in its refusal
 	run   func(r *room, theirs *stack, rule string)
 }
 
@@ -23,6 +23,9 @@ func defects() []defect {
 		{"path is encrypted to replaced leaf keys", tsmls2, 0x004F, "PathSecret", pathToReplacedLeaves},
 		{"commit with new extensions lacks a path", tsmls1, 1, "PathRequired", extensionsWithoutPath},
 		{"commit with new extensions lacks a path", tsmls2, 0x004F, "PathRequired", extensionsWithoutPath},
+		{"commit secret is taken too far below the root", tsmls1, 1, "ConfirmationTag", wrongBelowRoot},
+		{"newcomer refuses leaves merged further up", tsmls1, 1, unmergedRefused, strictUnmerged},
+		{"newcomer refuses leaves merged further up", tsmls2, 0x004F, unmergedRefused, strictUnmerged},
 		{"external_pub has no length", tsmls1, 2, "GroupInfoExternalPub", externalPubWithoutLength},
 		{"external_pub has no length", tsmls2, 0x004F, "GroupInfoExternalPub", externalPubWithoutLength},
 		{"leaf lives for ever", tsmls1, 1, "LeafLifetimeTotal", endlessLifetime},
@@ -121,4 +124,27 @@ func endlessLifetime(r *room, theirs *stack, rule string) {
 	r.create(first)
 	kp := r.must(second, "keyPackage", nil).KeyPackage
 	r.refuses(first, "commit", args{"add": []string{kp}}, rule)
+}
+
+func wrongBelowRoot(r *room, theirs *stack, rule string) {
+	first, second, third, fourth := r.person(ours), r.person(ours), r.person(theirs), r.person(ours)
+	r.group(first, second, third, fourth)
+	r.refusesCommit(fourth, third, args{"remove": []uint32{r.leaf(first), r.leaf(second)}}, rule)
+	r.goOn(first, third)
+}
+
+func strictUnmerged(r *room, theirs *stack, rule string) {
+	var people []*peer
+	for range 5 {
+		people = append(people, r.person(ours))
+	}
+	r.group(people...)
+	r.remove(people[0], people[3]) // blanks the nodes above leaf 3 and fills those above leaf 0
+	r.fresh(people[3])
+	r.add(people[0], people[3]) // unmerged where the two paths meet and at the root
+	r.update(people[4])         // merged at the root
+	newcomer := r.person(theirs)
+	kp := r.must(newcomer, "keyPackage", nil).KeyPackage
+	added := r.must(people[0], "commit", args{"add": []string{kp}})
+	r.refuses(newcomer, "join", args{"welcome": added.Welcome}, rule)
 }

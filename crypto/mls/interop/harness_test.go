@@ -103,11 +103,14 @@ func installedModules(t *testing.T, source string) string {
 	}
 	// Fill a folder of our own and move it, so that a broken or parallel run never
 	// leaves half an installation.
-	fresh, err := os.MkdirTemp(filepath.Dir(target), "install-")
-	if err != nil {
+	fresh := fmt.Sprintf("%s.installing-%d", target, os.Getpid())
+	if err := os.RemoveAll(fresh); err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(fresh) //nolint:errcheck // only left over if the move failed
+	if err := os.Mkdir(fresh, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(fresh) // only there still if the move failed
 	for _, name := range []string{"package.json", "package-lock.json", ".npmrc"} {
 		data, err := os.ReadFile(filepath.Join(source, name))
 		if err != nil {

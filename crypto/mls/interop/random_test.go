@@ -10,7 +10,7 @@ const (
 	randomMembers    = 6
 )
 
-// random runs operations drawn from a seed in a mixed group of up to six members.
+// random runs operations drawn from a seed in a mixed group that begins with six members.
 type random struct {
 	*room
 	rng     *rand.Rand
@@ -25,18 +25,19 @@ func (x *random) operations() []func() bool {
 
 func (x *random) run(a, b *stack) {
 	x.t.Helper()
+	var people []*peer
 	for range randomMembers / 2 {
-		x.outside = append(x.outside, x.person(a), x.person(b))
+		people = append(people, x.person(a), x.person(b))
 	}
-	first, second := x.outsider(), x.outsider()
-	x.group(first, second)
+	x.mayMissJoin = true
+	x.group(people...)
 	for done := 0; done < randomOperations; {
 		all := x.operations()
 		if all[x.rng.IntN(len(all))]() {
 			done++
 		}
 	}
-	x.talk()
+	x.talkAll()
 }
 
 func (x *random) member() *peer { return x.members[x.rng.IntN(len(x.members))] }
@@ -65,7 +66,26 @@ func (x *random) removals(by *peer) []*peer {
 	if len(x.members) < n+2 {
 		return nil
 	}
-	return x.others(by, n)
+	gone := x.others(by, n)
+	rest := slices.DeleteFunc(slices.Clone(x.members), func(p *peer) bool { return slices.Contains(gone, p) })
+	oneOfOurs := slices.ContainsFunc(rest, func(p *peer) bool { return p.stack == ours })
+	if !oneOfOurs || x.foreign.wrongBelowRoot && x.leftHalfEmpty(rest) {
+		return nil
+	}
+	return gone
+}
+
+// leftHalfEmpty reports whether none of the given members is left of their tree's root.
+func (x *random) leftHalfEmpty(members []*peer) bool {
+	var rest []uint32
+	for _, p := range members {
+		rest = append(rest, x.leaf(p))
+	}
+	width := uint32(1)
+	for width <= slices.Max(rest) {
+		width *= 2
+	}
+	return slices.Min(rest) >= width/2
 }
 
 // left makes removed peers into new clients that may come back.
@@ -80,8 +100,17 @@ func (x *random) adding() bool {
 	if len(x.outside) == 0 {
 		return false
 	}
-	x.add(x.member(), x.outsider())
+	x.bring(x.member(), nil)
 	return true
+}
+
+// bring lets by add an outsider and remove gone in one commit.
+func (x *random) bring(by *peer, gone []*peer) {
+	newcomer := x.outsider()
+	x.commit(by, args{}, []*peer{newcomer}, gone)
+	if !slices.Contains(x.members, newcomer) {
+		x.left([]*peer{newcomer})
+	}
 }
 
 func (x *random) removing() bool {
@@ -105,7 +134,7 @@ func (x *random) replacing() bool {
 	if gone == nil {
 		return false
 	}
-	x.commit(by, args{}, []*peer{x.outsider()}, gone)
+	x.bring(by, gone)
 	x.left(gone)
 	return true
 }
@@ -116,7 +145,7 @@ func (x *random) updating() bool {
 }
 
 func (x *random) talking() bool {
-	x.talk()
+	x.talkAll()
 	return true
 }
 
@@ -137,7 +166,10 @@ func (x *random) entering() bool {
 	if len(x.outside) == 0 {
 		return false
 	}
-	x.externalJoin(x.outsider(), x.member())
+	newcomer := x.outsider()
+	if !x.externalJoin(newcomer, x.member()) {
+		x.left([]*peer{newcomer})
+	}
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,9 @@ type room struct {
 	members []*peer
 	leaves  map[string]uint32 // leaf index by identity, as of the last agreement
 	people  int               // identities given out
+
+	mayMissJoin bool    // whether newcomers may be strictUnmerged
+	absent      []*peer // in the tree, but strictUnmerged
 }
 
 func newRoom(t *testing.T, h *harness, foreign *stack, suite suiteID, wire string) *room {
@@ -114,32 +118,71 @@ func (r *room) commit(by *peer, a args, joining, leaving []*peer) {
 		}
 		a["remove"] = indexes
 	}
+	r.t.Logf("%v commits %v, adds %v, removes %v", by, slices.Sorted(maps.Keys(a)), joining, leaving)
 	delete(a, "byReference")
+	a["brief"] = true
 	out := r.must(by, "commit", a)
 	r.members = slices.DeleteFunc(r.members, func(p *peer) bool { return slices.Contains(leaving, p) })
 	r.deliver(by, out.Commit, "commit")
-	r.expel(by, out.Commit, leaving)
+	r.expel(by, out.Commit, joining, leaving)
 	for _, p := range joining {
-		welcome := args{"welcome": out.Welcome}
-		if psk, ok := a["psk"]; ok {
-			welcome["psk"] = psk
-		}
-		joined := r.must(p, "join", welcome)
-		if joined.Epoch != out.Epoch {
-			r.t.Fatalf("%v joined epoch %d, want %d", p, joined.Epoch, out.Epoch)
-		}
-		r.members = append(r.members, p)
+		r.welcome(p, out, a["psk"])
 	}
 	r.agree()
 	r.locksOut(by, leaving)
+	r.dropAbsent()
+}
+
+// welcome lets p join by the welcome of a commit.
+func (r *room) welcome(p *peer, commit answer, psk any) {
+	r.t.Helper()
+	a := args{"welcome": commit.Welcome}
+	if psk != nil {
+		a["psk"] = psk
+	}
+	joined, err := p.ask("join", a)
+	if r.refusesUnmerged(p, err) {
+		r.absent = append(r.absent, p)
+		return
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if joined.Epoch != commit.Epoch {
+		r.t.Fatalf("%v joined epoch %d, want %d", p, joined.Epoch, commit.Epoch)
+	}
+	r.members = append(r.members, p)
+}
+
+// unmergedRefused is how both versions of ts-mls say that they are strictUnmerged.
+const unmergedRefused = "non-blank intermediate node must list leaf node in its unmerged_leaves"
+
+func (r *room) refusesUnmerged(p *peer, err error) bool {
+	return r.mayMissJoin && p.stack.strictUnmerged && err != nil && strings.Contains(err.Error(), unmergedRefused)
+}
+
+// dropAbsent lets one of ours remove those who were added but would not join.
+func (r *room) dropAbsent() {
+	r.t.Helper()
+	if len(r.absent) == 0 {
+		return
+	}
+	by := r.members[slices.IndexFunc(r.members, func(p *peer) bool { return p.stack == ours })]
+	var indexes []uint32
+	for _, p := range r.absent {
+		indexes = append(indexes, r.leaf(p))
+	}
+	r.t.Logf("%v drops %v, who would not join", by, r.absent)
+	r.deliver(by, r.must(by, "commit", args{"remove": indexes}).Commit, "commit")
+	r.absent = nil
+	r.agree()
 }
 
 // expel shows those removed the commit that does it.
-func (r *room) expel(by *peer, commit string, leaving []*peer) {
+func (r *room) expel(by *peer, commit string, joining, leaving []*peer) {
 	r.t.Helper()
 	for _, p := range leaving {
-		if p.stack.missesRemoval {
-			r.refuses(p, "process", args{"message": commit}, "")
+		if p.stack.missesRemoval || p.stack.missesReplacement && len(joining) > 0 {
 			continue
 		}
 		r.sees(p, by, r.must(p, "process", args{"message": commit}), "commit")
@@ -199,33 +242,44 @@ func (r *room) sees(p, by *peer, event answer, kind string) {
 // propose sends a proposal and lets everybody store it.
 func (r *room) propose(by *peer, a args) {
 	r.t.Helper()
+	r.t.Logf("%v proposes %v", by, a["kind"])
 	r.deliver(by, r.must(by, "propose", a).Proposal, "proposal")
 }
 
-// externalJoin brings p into the group with a commit of its own, from through's group info.
-func (r *room) externalJoin(p, through *peer) {
+// externalJoin brings p into the group with a commit of its own, from through's group
+// info. It reports false if p is strictUnmerged and the tree not for it.
+func (r *room) externalJoin(p, through *peer) bool {
 	r.t.Helper()
+	r.t.Logf("%v joins from outside through %v", p, through)
 	info := r.must(through, "state", nil).GroupInfo
-	out := r.must(p, "externalJoin", args{"groupInfo": info})
+	out, err := p.ask("externalJoin", args{"groupInfo": info})
+	if r.refusesUnmerged(p, err) {
+		return false
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	delete(r.leaves, p.identity)
 	r.deliver(p, out.Commit, "commit")
 	r.members = append(r.members, p)
 	r.agree()
+	return true
 }
 
 // agree checks that all members have the same epoch, epoch authenticator, roster and
 // exported secret, and remembers the roster.
 func (r *room) agree() {
 	r.t.Helper()
+	brief := args{"brief": true}
 	exporter := args{"label": "interop", "context": "c0ffee", "length": 42}
 	first := r.members[0]
-	want := r.must(first, "state", nil)
+	want := r.must(first, "state", brief)
 	secret := r.must(first, "export", exporter).Secret
 	if len(want.EpochAuthenticator) < 64 || len(secret) != 84 {
 		r.t.Fatalf("%v: authenticator %q or exported secret %q is too short", first, want.EpochAuthenticator, secret)
 	}
 	for _, p := range r.members[1:] {
-		got := r.must(p, "state", nil)
+		got := r.must(p, "state", brief)
 		if got.Epoch != want.Epoch || got.EpochAuthenticator != want.EpochAuthenticator {
 			r.t.Fatalf("%v is at epoch %d with authenticator %s, want %d with %s as %v",
 				p, got.Epoch, got.EpochAuthenticator, want.Epoch, want.EpochAuthenticator, first)
@@ -237,8 +291,8 @@ func (r *room) agree() {
 			r.t.Fatalf("%v exported %s, want %s as %v", p, exported, secret, first)
 		}
 	}
-	if len(want.Members) != len(r.members) {
-		r.t.Fatalf("the group has %d members, want %d", len(want.Members), len(r.members))
+	if people := len(r.members) + len(r.absent); len(want.Members) != people {
+		r.t.Fatalf("the group has %d members, want %d", len(want.Members), people)
 	}
 	clear(r.leaves)
 	for _, m := range want.Members {
@@ -246,8 +300,20 @@ func (r *room) agree() {
 	}
 }
 
-// talk lets every member send a message that all others read.
+// talk lets one member of each stack send a message that all others read.
 func (r *room) talk() {
+	r.t.Helper()
+	heard := map[*stack]bool{}
+	for _, p := range r.members {
+		if !heard[p.stack] {
+			heard[p.stack] = true
+			r.say(p)
+		}
+	}
+}
+
+// talkAll lets every member speak.
+func (r *room) talkAll() {
 	r.t.Helper()
 	for _, p := range r.members {
 		r.say(p)
@@ -274,17 +340,19 @@ func (r *room) reads(p, by *peer, message, text string) {
 	}
 }
 
-// reload moves a peer over ours into a fresh process by save and load.
+// reload saves a peer and loads it: ours in a fresh process, a foreign one in its own.
 func (r *room) reload(p *peer) {
 	r.t.Helper()
+	r.t.Logf("%v is saved and loaded", p)
 	state := r.must(p, "save", nil).State
-	old := *p
-	next, err := r.h.start(p.stack)
-	if err != nil {
-		r.t.Fatal(err)
+	if p.stack == ours {
+		next, err := r.h.start(ours)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		p.stop()
+		next.identity = p.identity
+		*p = *next
 	}
-	next.identity = old.identity
-	*p = *next
-	old.stop()
 	r.must(p, "load", args{"state": state})
 }

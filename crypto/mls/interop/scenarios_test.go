@@ -24,6 +24,7 @@ func scenarios() []scenario {
 		{"save and load in mid-conversation", saveAndLoad},
 		{"external joins both ways", externalJoins},
 		{"join with an external psk", joinWithPSK},
+		{"join by bare structs", joinByBareStructs},
 	}
 }
 
@@ -31,11 +32,12 @@ func joinByWelcome(r *room, a, b *stack) {
 	first, second := r.person(a), r.person(b)
 	r.create(first)
 	r.add(first, second)
-	r.talk()
+	r.talkAll()
 	message := r.must(first, "encrypt", args{"plaintext": "01"}).Message
 	r.must(second, "process", args{"message": message})
 	r.refuses(second, "process", args{"message": message}, "") // a replay
-	r.talk()
+	r.sees(first, first, r.must(first, "process", args{"message": message}), "echo")
+	r.talkAll()
 }
 
 func updates(r *room, a, b *stack) {
@@ -164,5 +166,20 @@ func joinWithPSK(r *room, a, b *stack) {
 	r.talk()
 	// Both know it now: it can enter a commit among members.
 	r.commit(second, args{"psk": psk}, nil, nil)
+	r.talk()
+}
+
+// messageHeader is the hex length of an MLSMessage's version and wire format.
+const messageHeader = 8
+
+// Key packages and welcomes are also taken without the MLSMessage around them.
+func joinByBareStructs(r *room, a, b *stack) {
+	first, second := r.person(a), r.person(b)
+	r.create(first)
+	kp := r.must(second, "keyPackage", nil).KeyPackage
+	out := r.must(first, "commit", args{"add": []string{kp[messageHeader:]}})
+	r.must(second, "join", args{"welcome": out.Welcome[messageHeader:]})
+	r.members = append(r.members, second)
+	r.agree()
 	r.talk()
 }

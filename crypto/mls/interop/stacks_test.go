@@ -24,8 +24,17 @@ type stack struct {
 	// Leaves live from 0 to 2^63-1 unless the caller says otherwise, which ours takes only
 	// with ignoreLifetime (§7.2).
 	endlessLifetime bool
-	// A member cannot process the commit that removes it.
+	// A member cannot process the commit that removes it: an error at best, an endless
+	// loop at worst.
 	missesRemoval bool
+	// The same, only if the commit also fills its leaf with a new member.
+	missesReplacement bool
+	// With nobody in the left half of the tree, so that the root is not in the path, the
+	// commit secret is taken one step too far (§12.4.1, §12.4.2).
+	wrongBelowRoot bool
+	// A newcomer refuses a tree in which a leaf is unmerged at a node and merged above
+	// it, which §7.9.2 allows: it wants the lists to be equal.
+	strictUnmerged bool
 }
 
 var (
@@ -35,12 +44,12 @@ var (
 	tsmls1 = &stack{
 		name: "ts-mls-1.6.4", script: "ts-mls-1.mjs",
 		suites:          []suiteID{1, 2, 3, 4, 5, 6, 7, 0x0053, 0x0054},
-		endlessLifetime: true,
+		endlessLifetime: true, missesReplacement: true, wrongBelowRoot: true, strictUnmerged: true,
 	}
 	tsmls2 = &stack{
 		name: "ts-mls-2.0.0-rc.10", script: "ts-mls-2.mjs",
 		suites:       []suiteID{0x004F, 0x004E, 0x004D, 0xF00D, 0xF00E},
-		pathNeedsTwo: true, pathToOldLeaves: true, missesRemoval: true,
+		pathNeedsTwo: true, pathToOldLeaves: true, missesRemoval: true, wrongBelowRoot: true, strictUnmerged: true,
 	}
 )
 

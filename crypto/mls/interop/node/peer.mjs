@@ -85,7 +85,7 @@ export class Peer {
     this.pendingUpdate = undefined
   }
 
-  async commit({ add = [], remove = [], update = false, psk = [], groupContextExtensions }) {
+  async commit({ add = [], remove = [], update = false, psk = [], groupContextExtensions, brief = false }) {
     const context = this.active()
     const { proposals } = this.stack
     const extra = [
@@ -101,7 +101,7 @@ export class Peer {
     return {
       commit: hex(commit),
       ...(welcome && { welcome: hex(welcome) }),
-      groupInfo: hex(await this.stack.groupInfo(context, group)),
+      ...(!brief && { groupInfo: hex(await this.stack.groupInfo(context, group)) }),
       epoch: this.epoch,
     }
   }
@@ -203,7 +203,7 @@ export class Peer {
   }
 
   /** With asWritten, the group info shows external_pub as ts-mls writes it: a defect. */
-  async state({ asWritten = false }) {
+  async state({ asWritten = false, brief = false }) {
     const context = this.active()
     const members = this.group.ratchetTree.flatMap((node, i) =>
       i % 2 === 1 || node === undefined
@@ -213,7 +213,7 @@ export class Peer {
     return {
       epoch: this.epoch,
       epochAuthenticator: hex(this.group.keySchedule.epochAuthenticator),
-      groupInfo: hex(await this.stack.groupInfo(context, this.group, asWritten)),
+      ...(!brief && { groupInfo: hex(await this.stack.groupInfo(context, this.group, asWritten)) }),
       members,
       self: this.group.privatePath.leafIndex,
     }

@@ -33,17 +33,25 @@ const contextOf = ({ suite, psks }) => ({
 const encode = (body) => mls.encode(mls.mlsMessageEncoder, { version: protocolVersions.mls10, ...body })
 
 function decode(raw, what) {
-  const [message, length] = mls.mlsMessageDecoder(raw, 0) ?? []
-  if (message === undefined || length !== raw.length) throw new Error(`decode ${what}: not one MLSMessage`)
+  const message = whole(mls.mlsMessageDecoder, raw)
+  if (message === undefined) throw new Error(`decode ${what}: not one MLSMessage`)
   return message
 }
 
-/** A field of an MLSMessage, or the bare struct. */
+/** The result of a decoder if it takes all of raw, else undefined. */
+function whole(decoder, raw) {
+  try {
+    const [value, length] = decoder(raw, 0) ?? []
+    return length === raw.length ? value : undefined
+  } catch {
+    return undefined // the decoders throw on some input and return nothing on other
+  }
+}
+
+/** A field of an MLSMessage, or the bare struct, which may look like another MLSMessage. */
 function decodeEither(raw, what, field, bare) {
-  const [message, length] = mls.mlsMessageDecoder(raw, 0) ?? []
-  if (message?.[field] !== undefined && length === raw.length) return message[field]
-  const [value, n] = bare(raw, 0) ?? []
-  if (value === undefined || n !== raw.length) throw new Error(`decode ${what}`)
+  const value = whole(mls.mlsMessageDecoder, raw)?.[field] ?? whole(bare, raw)
+  if (value === undefined) throw new Error(`decode ${what}: neither an MLSMessage nor the bare struct`)
   return value
 }
 
