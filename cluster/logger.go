@@ -82,7 +82,9 @@ func slogLevel(level hclog.Level) slog.Level {
 }
 
 // newStandardLogger is for libraries that want a *log.Logger.
-func newStandardLogger(to *slog.Logger) *log.Logger { return log.New(lineWriter{to}, "", 0) }
+func newStandardLogger(to *slog.Logger) *log.Logger {
+	return log.New(lineWriter{to}, "", 0) //nolint:forbidigo // memberlist wants one
+}
 
 // lineWriter takes lines such as "[WARN] memberlist: …".
 type lineWriter struct{ to *slog.Logger }

@@ -30,7 +30,7 @@ func beat(t *testing.T, from *raft.NetworkTransport, to raft.ServerAddress) erro
 	var resp raft.AppendEntriesResponse
 	return from.AppendEntries("to", to, &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: 3, Addr: []byte("leader")},
-		Term:      7, Leader: []byte("leader"),
+		Term:      7,
 	}, &resp)
 }
 
@@ -181,9 +181,9 @@ func TestRefusalEndsThePipeline(t *testing.T) {
 		}
 		// From here on nobody reads answers, as in raft.
 		select {
-		case <-sent:
+		case err := <-sent:
 			if c.hangs {
-				t.Errorf("%s: the sender was woken: this test can't see the hang", c.name)
+				t.Errorf("%s: the sender was woken (%v): this test can't see the hang", c.name, err)
 			}
 		case <-time.After(300 * time.Millisecond):
 			if !c.hangs {
@@ -194,7 +194,9 @@ func TestRefusalEndsThePipeline(t *testing.T) {
 			t.Error(err)
 		}
 		if c.hangs {
-			<-sent
+			if err := <-sent; err == nil {
+				t.Errorf("%s: a send on a closed pipeline succeeded", c.name)
+			}
 		}
 	}
 }

@@ -31,8 +31,14 @@ func TestGuardFollowsTheDisk(t *testing.T) {
 			percent           uint64
 			readOnly, ballast bool
 		}{
-			{50, false, true}, {11, false, true}, {9, true, true}, {11, true, true},
-			{13, false, true}, {1, true, false}, {11, true, false}, {40, false, true},
+			{50, false, true},
+			{11, false, true},
+			{9, true, true},
+			{11, true, true},
+			{13, false, true},
+			{1, true, false},
+			{11, true, false},
+			{40, false, true},
 		} {
 			percent.Store(step.percent)
 			time.Sleep(2 * Interval)

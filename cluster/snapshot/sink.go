@@ -123,7 +123,9 @@ func (s *Sink) Cancel() error {
 	s.closed = true
 	if s.pipe != nil {
 		_ = s.pipe.CloseWithError(errors.New("cancelled")) // never fails (io.Pipe)
-		_ = <-s.parsed                                     // cancelled: its error is ours
+		if err := <-s.parsed; err != nil {
+			s.store.log.Debug("snapshot stream cancelled", "error", err)
+		}
 		s.pipe = nil
 	}
 	if err := s.store.fs.RemoveAll(s.temp); err != nil {
