@@ -169,6 +169,7 @@ func (n *Node) startTasks() {
 	n.tasks.Go(n.runLeadership)
 	n.tasks.Go(n.watchMembers)
 	n.tasks.Go(n.watchRemoval)
+	n.tasks.Go(n.watchStore)
 	n.tasks.Go(n.renewCertificate)
 	n.tasks.Go(func() { n.gossip.join(n.ctx, n.others) })
 }
@@ -207,5 +208,15 @@ func (n *Node) watchRemoval() {
 				return
 			}
 		}
+	}
+}
+
+// watchStore stops the node when its store has failed, be it in the background
+// where no call met it.
+func (n *Node) watchStore() {
+	select {
+	case <-n.ctx.Done():
+	case <-n.store.Stopped():
+		n.fail(n.store.Err())
 	}
 }
