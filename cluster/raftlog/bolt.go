@@ -3,7 +3,6 @@ package raftlog
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,19 +10,20 @@ import (
 
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-const (
-	// boltLockWait bounds the wait for a second process; without it Open waits
-	// for ever.
-	boltLockWait = time.Second
-	// compactAbove and compactShare: a bolt file never shrinks by itself, so one
-	// that is large and mostly free is rewritten when the node starts.
-	compactAbove = 256 << 20
-	compactShare = 0.5
-	// compactTxBytes bounds one transaction of the rewriting.
-	compactTxBytes = 64 << 20
-)
+// boltLockWait bounds the wait for a second process; without it Open waits for
+// ever.
+const boltLockWait = time.Second
+
+// compaction says when a bolt file is rewritten at the start of a node: it never
+// shrinks by itself.
+type compaction struct {
+	above   int64   // bytes; smaller files are left alone
+	share   float64 // of the file that must be free
+	txBytes int64   // of one transaction of the rewriting
+}
 
 func boltOptions() *bbolt.Options {
 	return &bbolt.Options{
@@ -33,63 +33,91 @@ func boltOptions() *bbolt.Options {
 	}
 }
 
-// openBolt opens or makes a bolt file; it never sets NoSync.
-func openBolt(path string, logger *slog.Logger) (store *raftboltdb.BoltStore, err error) {
-	defer func() {
-		// bbolt panics on files whose pages make no sense.
-		if p := recover(); p != nil {
-			store, err = nil, fmt.Errorf("open %s: %v: the file is damaged; %s", path, p, advice)
-		}
-	}()
-	_, statErr := os.Stat(path)
-	fresh := errors.Is(statErr, fs.ErrNotExist)
-	if !fresh {
-		if err := checkPages(path); err != nil {
-			return nil, err
-		}
-		if err := compactIfFree(path, logger); err != nil {
-			return nil, err
-		}
+// makeBolt makes a bolt file with an empty stable record; it never sets NoSync.
+// The file appears whole or not at all, so one that does not check is damage.
+func makeBolt(file string) error {
+	temp := file + tempTail
+	if err := removeFile(temp); err != nil { // left by a crash
+		return fmt.Errorf("make log: %w", err)
 	}
-	store, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions(), MsgpackUseNewTimeFormat: true})
+	bolt, err := newBolt(temp)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w; if it is damaged, %s", path, err, advice)
+		return err
 	}
-	if fresh {
-		// bbolt syncs the file, not its name.
-		if err := syncDir(filepath.Dir(path)); err != nil {
-			return nil, errors.Join(err, store.Close())
-		}
+	err = bolt.Set([]byte(stableKey), encodeStable(nil))
+	if err := errors.Join(err, bolt.Close()); err != nil {
+		return fmt.Errorf("make log %s: %w", file, err)
+	}
+	if err := os.Rename(temp, file); err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+// openBolt checks a bolt file's structure and opens it.
+func openBolt(file string, when compaction, logger *slog.Logger) (*raftboltdb.BoltStore, error) {
+	if err := removeFile(file + tempTail); err != nil { // left by a crash
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	if err := checkBoltFile(file); err != nil {
+		return nil, err
+	}
+	if err := compactIfFree(file, when, logger); err != nil {
+		return nil, err
+	}
+	return newBolt(file)
+}
+
+func newBolt(file string) (*raftboltdb.BoltStore, error) {
+	store, err := raftboltdb.New(raftboltdb.Options{Path: file, BoltOptions: boltOptions(), MsgpackUseNewTimeFormat: true})
+	if err != nil {
+		return nil, openError(file, err)
 	}
 	return store, nil
 }
 
-// compactIfFree rewrites a large file that is mostly free.
-func compactIfFree(path string, logger *slog.Logger) error {
-	info, err := os.Stat(path)
-	if err != nil || info.Size() < compactAbove {
+func openError(file string, err error) error {
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return fmt.Errorf("open log %s: another process has it open; stop that one", file)
+	}
+	return fmt.Errorf("open log %s: %w", file, err)
+}
+
+// compactIfFree rewrites a large file that is mostly free. Where that does not
+// succeed, on a full disk for instance, the node starts with the file as it is.
+func compactIfFree(file string, when compaction, logger *slog.Logger) error {
+	info, err := os.Stat(file)
+	if err != nil || info.Size() < when.above {
 		return err
 	}
-	db, err := bbolt.Open(path, 0o600, boltOptions())
+	db, err := bbolt.Open(file, 0o600, boltOptions())
 	if err != nil {
-		return fmt.Errorf("open %s: %w; if it is damaged, %s", path, err, advice)
+		return openError(file, err)
 	}
 	free := int64(db.Stats().FreePageN) * int64(db.Info().PageSize)
-	if float64(free) < compactShare*float64(info.Size()) {
+	if float64(free) < when.share*float64(info.Size()) {
 		return db.Close()
 	}
-	temp := path + tempTail
-	_ = os.Remove(temp) // left by a crash
+	temp := file + tempTail
+	if err := errors.Join(rewriteBolt(db, temp, when.txBytes), db.Close()); err != nil {
+		logger.Warn("log file not compacted", "file", file, "error", err)
+		return removeFile(temp)
+	}
+	if err := os.Rename(temp, file); err != nil {
+		return fmt.Errorf("compact %s: %w", file, err)
+	}
+	logger.Info("log file compacted", "file", file, "before", info.Size(), "free", free)
+	return syncDir(filepath.Dir(file))
+}
+
+func rewriteBolt(db *bbolt.DB, temp string, txBytes int64) error {
 	to, err := bbolt.Open(temp, 0o600, boltOptions())
 	if err != nil {
-		return errors.Join(fmt.Errorf("compact %s: %w", path, err), db.Close())
+		return err
 	}
-	if err := errors.Join(bbolt.Compact(to, db, compactTxBytes), to.Sync(), to.Close(), db.Close()); err != nil {
-		return fmt.Errorf("compact %s: %w", path, err)
+	err = bbolt.Compact(to, db, txBytes)
+	if err == nil {
+		err = to.Sync()
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return fmt.Errorf("compact %s: %w", path, err)
-	}
-	logger.Info("log file compacted", "file", path, "before", info.Size(), "free", free)
-	return syncDir(filepath.Dir(path))
+	return errors.Join(err, to.Close())
 }

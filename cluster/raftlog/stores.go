@@ -3,32 +3,13 @@ package raftlog
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
-
-// Kind names a log store.
-type Kind string
-
-// The kinds.
-const (
-	BoltDB Kind = "boltdb"
-	WAL    Kind = "wal"
-)
-
-// Check returns why a kind is none.
-func (k Kind) Check() error {
-	if k != BoltDB && k != WAL {
-		return fmt.Errorf("log store %q: use %s or %s", string(k), BoltDB, WAL)
-	}
-	return nil
-}
 
 // Names in the raft directory.
 const (
@@ -38,14 +19,12 @@ const (
 	tempTail = ".tmp"
 )
 
-// ErrKind means that a directory's log is in the other kind of store.
-var ErrKind = errors.New("the log is in another store")
-
 // Options are what stores are opened from.
 type Options struct {
 	Dir  string
 	Kind Kind
-	// OnFault is told of a damaged entry, once; the node must stop.
+	// OnFault is told of a damaged entry or a failing disk, once; the node must
+	// stop. It is called from within reads and writes and must not wait for them.
 	OnFault func(error)
 	Logger  *slog.Logger
 }
@@ -53,54 +32,198 @@ type Options struct {
 // Stores are a node's open log and stable store.
 type Stores struct {
 	// Log verifies every entry it reads.
-	Log    raft.LogStore
+	Log raft.LogStore
+	// Stable holds raft's term and vote.
 	Stable raft.StableStore
 
-	bolt *raftboltdb.BoltStore
-	wal  *walStore // nil for boltdb
+	dir    string
+	kind   Kind
+	log    *checked
+	stable *stable
+	bolt   *raftboltdb.BoltStore
+	wal    *walStore // nil for boltdb
+}
+
+// Info is what a status shows of a log.
+type Info struct {
+	Kind Kind
+	// First and Last are the log's ends, 0 for an empty one.
+	First, Last uint64
+	// Bytes is the size of the files; Free is how much of it bolt would use again.
+	Bytes, Free int64
+}
+
+// tuning is what tests set smaller.
+type tuning struct {
+	compact     compaction
+	segmentSize int // of a wal, bytes; 0 for the library's 64 MiB
+}
+
+func standard() tuning {
+	return tuning{compact: compaction{above: 256 << 20, share: 0.5, txBytes: 64 << 20}}
 }
 
 // Open opens a directory's stores, which are made if there are none, and
-// verifies the newest entries.
+// verifies the newest entries. Its errors name the file and say what to do.
 func Open(o Options) (*Stores, error) {
+	return open(o, standard())
+}
+
+func open(o Options, t tuning) (*Stores, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if err := o.Kind.Check(); err != nil {
 		return nil, err
 	}
-	if err := settleKind(o.Dir, o.Kind); err != nil {
-		return nil, err
-	}
-	bolt, err := openBolt(filepath.Join(o.Dir, boltFile), o.Logger)
+	fresh, err := checkKind(o.Dir, o.Kind)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stores{Stable: bolt, bolt: bolt}
-	file := bolt2path(o.Dir)
-	var log raft.LogStore = bolt
+	if fresh {
+		if err := makeStores(o.Dir, o.Kind); err != nil {
+			return nil, err
+		}
+	}
+	s, err := openStores(o, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.log.verifyTail(); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	info, err := s.Info()
+	if err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	o.Logger.Info("log opened", "dir", o.Dir, "store", string(info.Kind), "first", info.First, "last", info.Last,
+		"bytes", info.Bytes, "free", info.Free)
+	return s, nil
+}
+
+// makeStores makes what a fresh directory needs; the kind is written last, so a
+// crash before that leaves a directory that is still fresh.
+func makeStores(dir string, kind Kind) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
+	file := filepath.Join(dir, boltFile)
+	left, err := exists(file)
+	if err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
+	if left {
+		if err := checkUnused(dir); err != nil {
+			return err
+		}
+	} else if err := makeBolt(file); err != nil {
+		return err
+	}
+	if kind == WAL {
+		if err := makeWAL(filepath.Join(dir, walDir)); err != nil {
+			return err
+		}
+	}
+	return writeKind(dir, kind)
+}
+
+// checkUnused makes sure that a bolt file without a kind beside it was left by an
+// interrupted start, and is not a log whose kind was lost.
+func checkUnused(dir string) error {
+	file := filepath.Join(dir, boltFile)
+	bolt, err := openBolt(file, standard().compact, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	stable, err := openStable(bolt, file)
+	if err != nil {
+		return errors.Join(err, bolt.Close())
+	}
+	last, err := bolt.LastIndex()
+	if err == nil && (last != 0 || len(stable.values) != 0) {
+		err = fmt.Errorf("%w: %s is missing, but %s is in use; %s", ErrDamaged, filepath.Join(dir, kindFile), file, advice)
+	}
+	return errors.Join(err, bolt.Close())
+}
+
+// openStores opens what is there and compares it with what was closed.
+func openStores(o Options, t tuning) (_ *Stores, err error) {
+	file := filepath.Join(o.Dir, boltFile)
+	there, err := exists(file)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	if !there {
+		return nil, fmt.Errorf("%w: %s is missing; %s", ErrDamaged, file, advice)
+	}
+	s := &Stores{dir: o.Dir, kind: o.Kind}
+	if s.bolt, err = openBolt(file, t.compact, o.Logger); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.closeFiles())
+		}
+	}()
+	if s.stable, err = openStable(s.bolt, file); err != nil {
+		return nil, err
+	}
+	var log raft.LogStore = s.bolt
 	if o.Kind == WAL {
 		file = filepath.Join(o.Dir, walDir)
-		if s.wal, err = openWAL(file); err != nil {
-			return nil, errors.Join(err, s.Close())
+		if s.wal, err = openWAL(file, t.segmentSize); err != nil {
+			return nil, err
 		}
 		log = s.wal
 	}
-	checked := newChecked(log, file, o.Kind == WAL, o.OnFault)
-	s.Log = checked
-	if err := checked.verifyTail(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	s.log = newChecked(log, file, o.Kind, o.OnFault)
+	s.Log, s.Stable = s.log, s.stable
+	if err := s.checkClosed(); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func bolt2path(dir string) string { return filepath.Join(dir, boltFile) }
+// Verify reads every entry after an index, which is what raft reads when it
+// starts from a snapshot of that index, and panics without. A boltdb log may have
+// a gap below that, where a snapshot was installed; none may be above.
+func (s *Stores) Verify(after uint64) error { return s.log.verifyAfter(after) }
 
-// advice is what an operator does about a damaged log.
-const advice = "empty this node's raft, store and snapshots directories and start it with --join: it fetches everything from the other nodes"
+// Info returns the log's extent and size.
+func (s *Stores) Info() (info Info, err error) {
+	info.Kind = s.kind
+	if info.First, info.Last, err = s.log.bounds(); err != nil {
+		return info, err
+	}
+	stat, err := os.Stat(filepath.Join(s.dir, boltFile))
+	if err != nil {
+		return info, fmt.Errorf("measure log: %w", err)
+	}
+	info.Bytes, info.Free = stat.Size(), int64(s.bolt.Stats().FreeAlloc)
+	if s.wal == nil {
+		return info, nil
+	}
+	entries, err := os.ReadDir(s.wal.dir)
+	if err != nil {
+		return info, fmt.Errorf("measure log: %w", err)
+	}
+	for _, entry := range entries {
+		if stat, err := entry.Info(); err == nil { // else it was deleted meanwhile
+			info.Bytes += stat.Size()
+		}
+	}
+	return info, nil
+}
 
-// Close closes both stores.
+// Close notes what the log is and closes both stores.
 func (s *Stores) Close() error {
+	if err := errors.Join(s.noteClosed(), s.closeFiles()); err != nil {
+		return fmt.Errorf("close log: %w", err)
+	}
+	return nil
+}
+
+func (s *Stores) closeFiles() error {
 	var errs []error
 	if s.wal != nil {
 		errs = append(errs, s.wal.Close())
@@ -108,73 +231,5 @@ func (s *Stores) Close() error {
 	if s.bolt != nil {
 		errs = append(errs, s.bolt.Close())
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("close log: %w", err)
-	}
-	return nil
-}
-
-// settleKind compares a directory's kind with the wanted one; a fresh directory
-// takes it.
-func settleKind(dir string, want Kind) error {
-	have, err := readKind(dir)
-	if err != nil {
-		return err
-	}
-	if have == "" {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("open log: %w", err)
-		}
-		return writeKind(dir, want)
-	}
-	if have != want {
-		return fmt.Errorf("%w: %s holds a %s log and log-store is %s. Set log-store = %q, or move the log with `qpqd migrate-log --to %s`",
-			ErrKind, dir, have, want, have, want)
-	}
-	return nil
-}
-
-// readKind returns "" for a fresh directory.
-func readKind(dir string) (Kind, error) {
-	file := filepath.Join(dir, kindFile)
-	raw, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read kind of log: %w", err)
-	}
-	kind := Kind(strings.TrimSpace(string(raw)))
-	if err := kind.Check(); err != nil {
-		return "", fmt.Errorf("read %s: %w", file, err)
-	}
-	return kind, nil
-}
-
-// writeKind replaces the file whole.
-func writeKind(dir string, kind Kind) error {
-	file := filepath.Join(dir, kindFile)
-	f, err := os.OpenFile(file+tempTail, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write kind of log: %w", err)
-	}
-	_, err = fmt.Fprintln(f, kind)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write kind of log: %w", err)
-	}
-	if err := os.Rename(file+tempTail, file); err != nil {
-		return fmt.Errorf("write kind of log: %w", err)
-	}
-	return syncDir(dir)
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return fmt.Errorf("sync directory %s: %w", path, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
