@@ -85,14 +85,15 @@ const (
 	gossipRetry = 500 * time.Millisecond
 )
 
-// DefaultBatching follows what was measured (docs/performance.md): several
-// middle-sized entries in flight overlap the leader's flush with the
-// followers'.
+// DefaultBatching follows what was measured (docs/performance.md): with two
+// entries in flight the next batch fills while the last one is written; more
+// lanes only cut the same writers into smaller batches, each with its own
+// flushes.
 func DefaultBatching() Batching {
 	return Batching{
 		Entries:      256,
 		Bytes:        schemas.MaxBatchBytes,
-		InFlight:     4,
-		ForwardLanes: 4,
+		InFlight:     2,
+		ForwardLanes: 2,
 	}
 }
