@@ -95,7 +95,7 @@ func (s *Stores) toWAL(step func(string) error) error {
 	if err := makeWAL(temp); err != nil {
 		return err
 	}
-	wal, err := openWAL(temp, 0)
+	wal, err := openWAL(temp, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -171,7 +171,7 @@ func openStores(o Options, t tuning) (_ *Stores, err error) {
 	var log raft.LogStore = s.bolt
 	if o.Kind == WAL {
 		file = filepath.Join(o.Dir, walDir)
-		if s.wal, err = openWAL(file, t.segmentSize); err != nil {
+		if s.wal, err = openWAL(file, t.segmentSize, o.Logger); err != nil {
 			return nil, err
 		}
 		log = s.wal

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	raftwal "github.com/hashicorp/raft-wal"
 	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
@@ -41,7 +43,7 @@ func makeWAL(dir string) error {
 
 // openWAL opens what makeWAL made; segments hold segmentSize bytes, 0 for the
 // library's 64 MiB.
-func openWAL(dir string, segmentSize int) (store *walStore, err error) {
+func openWAL(dir string, segmentSize int, logger *slog.Logger) (store *walStore, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			store, err = nil, fmt.Errorf("%w: open %s: %v; %s", ErrDamaged, dir, p, advice)
@@ -49,7 +51,7 @@ func openWAL(dir string, segmentSize int) (store *walStore, err error) {
 	}()
 	files := segmentFiles{segment.NewFiler(dir, walfs.New())}
 	wal, err := raftwal.Open(dir, raftwal.WithMetaStore(&segmentList{dir, files}),
-		raftwal.WithSegmentFiler(files), raftwal.WithSegmentSize(segmentSize))
+		raftwal.WithSegmentFiler(files), raftwal.WithSegmentSize(segmentSize), raftwal.WithLogger(libraryLogger(logger)))
 	switch {
 	case errors.Is(err, ErrDamaged):
 		return nil, err
@@ -59,6 +61,12 @@ func openWAL(dir string, segmentSize int) (store *walStore, err error) {
 		return nil, fmt.Errorf("open log %s: %w; if it is damaged, %s", dir, err, advice)
 	}
 	return &walStore{wal, dir}, nil
+}
+
+// libraryLogger takes the library's few messages; they are all about failures.
+func libraryLogger(logger *slog.Logger) hclog.Logger {
+	to := slog.NewLogLogger(logger.With("part", "raft-wal").Handler(), slog.LevelError)
+	return hclog.FromStandardLogger(to, &hclog.LoggerOptions{Level: hclog.Warn, DisableTime: true})
 }
 
 // segmentFiles are the library's, but for segments that were sealed without an
