@@ -64,6 +64,26 @@ enum Code {
   memberUnknown @50;
   memberExists @51;
   duplicateRecipient @52;
+  accountNotFound @53;
+  identityTaken @54;
+  signatureInvalid @55;
+  bindingRequired @56;
+  bindingConflict @57;
+  deviceExists @58;
+  keyPackageNone @59;
+  keyPackageInvalid @60;
+  keyPackageUsed @61;
+  keyPackageLimit @62;
+  epochConflict @63;
+  groupProofInvalid @64;
+  groupNotFound @65;
+  groupIdLength @66;
+  accountQueueFull @67;
+  channelWithSelf @68;
+  secretVersion @69;
+  notServed @70;
+  listTooLong @71;
+  textTooLong @72;
 }
 
 enum Retry {
@@ -142,4 +162,24 @@ const codeTable :List(CodeInfo) = [
   (code = memberUnknown, name = "MEMBER_UNKNOWN", retry = never, meaning = "The cluster has no node with this id.", hint = "`qpqd status` lists the members."),
   (code = memberExists, name = "MEMBER_EXISTS", retry = never, meaning = "The cluster already has a node with this id at another address.", hint = "Remove the old node first; node ids are never used again."),
   (code = duplicateRecipient, name = "DUPLICATE_RECIPIENT", retry = never, meaning = "The call names one queue twice.", hint = "Name each recipient once."),
+  (code = accountNotFound, name = "ACCOUNT_NOT_FOUND", retry = never, meaning = "There is no account with this name or identity key.", hint = "Check the name or the key; the account may have been deleted."),
+  (code = identityTaken, name = "IDENTITY_TAKEN", retry = never, meaning = "Another account has this identity key.", hint = "Register with a new key pair, or log in to the account that has this one."),
+  (code = signatureInvalid, name = "SIGNATURE_INVALID", retry = never, meaning = "A signature in the call does not verify.", hint = "Sign exactly the bytes that docs/protocol.md gives, with the key that it names."),
+  (code = bindingRequired, name = "BINDING_REQUIRED", retry = never, meaning = "The session may not be used by its token alone.", hint = "Bind it to the connection with bindSession; the cluster setting bearer_tokens says which sessions need that."),
+  (code = bindingConflict, name = "BINDING_CONFLICT", retry = never, meaning = "The connection is bound to another session.", hint = "Open a connection of its own for each session."),
+  (code = deviceExists, name = "DEVICE_EXISTS", retry = never, meaning = "The account has a device with this id and another key.", hint = "Draw a new device id: ids are never used again."),
+  (code = keyPackageNone, name = "KEY_PACKAGE_NONE", retry = later, meaning = "The device has no key package left, and no last-resort one.", hint = "Its owner uploads more when the device is online: try again later."),
+  (code = keyPackageInvalid, name = "KEY_PACKAGE_INVALID", retry = never, meaning = "The key package is not acceptable.", hint = "The message says why: format, suite, signature, lifetime or signature key."),
+  (code = keyPackageUsed, name = "KEY_PACKAGE_USED", retry = never, meaning = "The key package was uploaded before.", hint = "Generate new ones: each is used once."),
+  (code = keyPackageLimit, name = "KEY_PACKAGE_LIMIT", retry = never, meaning = "The device has as many key packages as are kept.", hint = "Upload more when some have been taken; keyPackageCount tells."),
+  (code = epochConflict, name = "EPOCH_CONFLICT", retry = never, meaning = "The group is in another epoch.", hint = "value is the group's epoch: process the commit that won, then build a new one."),
+  (code = groupProofInvalid, name = "GROUP_PROOF_INVALID", retry = never, meaning = "The proof does not fit the group's epoch.", hint = "Export it from the epoch that the commit ends (docs/protocol.md)."),
+  (code = groupNotFound, name = "GROUP_NOT_FOUND", retry = never, meaning = "There is no record of this group.", hint = "It was never published, or was idle for too long: publish it anew."),
+  (code = groupIdLength, name = "GROUP_ID_LENGTH", retry = never, meaning = "A group id has fewer than 16 or more than 64 bytes.", hint = "Use the MLS group id, 16 to 64 random bytes."),
+  (code = accountQueueFull, name = "ACCOUNT_QUEUE_FULL", retry = later, meaning = "All queues of the recipient's account together have reached their limit of bytes.", hint = "Nothing was dropped: send again when the recipient has fetched."),
+  (code = channelWithSelf, name = "CHANNEL_WITH_SELF", retry = never, meaning = "A channel needs two accounts.", hint = "Send to your own devices through the inbox."),
+  (code = secretVersion, name = "SECRET_VERSION", retry = never, meaning = "The secret has another version by now.", hint = "Read it again."),
+  (code = notServed, name = "NOT_SERVED", retry = never, meaning = "The method is declared and this version does not serve it yet.", hint = "Update the server when a version serves it."),
+  (code = listTooLong, name = "LIST_TOO_LONG", retry = never, meaning = "A list in the call has more members than are allowed.", hint = "value is the limit: send the rest in further calls."),
+  (code = textTooLong, name = "TEXT_TOO_LONG", retry = never, meaning = "A name or other small field in the call is too long.", hint = "value is the limit in bytes."),
 ];

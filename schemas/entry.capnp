@@ -10,6 +10,10 @@ $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 
 using Code = import "codes.capnp".Code;
+using Account = import "account.capnp";
+using Channel = import "channel.capnp";
+using Group = import "group.capnp";
+using Keys = import "keys.capnp";
 using Queue = import "queue.capnp";
 using Settings = import "settings.capnp";
 
@@ -44,6 +48,23 @@ struct Entry {
     ack @6 :Queue.AckParams;
     expire @7 :Queue.ExpireParams;
     changeSettings @8 :Settings.ChangeSettingsParams;
+    putSecret @9 :Account.PutSecret;
+    createAccount @10 :Account.CreateAccount;
+    deleteAccount @11 :Account.DeleteAccountParams;
+    replaceRecord @12 :Account.ReplaceRecord;
+    beginLogin @13 :Account.BeginLogin;
+    openSession @14 :Account.OpenSession;
+    renewSessions @15 :Account.RenewSessions;
+    closeSessions @16 :Account.CloseSessions;
+    registerDevice @17 :Account.RegisterDeviceParams;
+    revokeDevice @18 :Account.RevokeDeviceParams;
+    publishEndpoint @19 :Account.PublishEndpointParams;
+    uploadKeyPackages @20 :Keys.UploadKeyPackagesParams;
+    claimKeyPackages @21 :Keys.FetchKeyPackagesParams;
+    uploadHybridKey @22 :Keys.UploadHybridKeyParams;
+    createChannel @23 :Channel.CreateChannelParams;
+    drain @24 :Queue.DrainParams;
+    publishCommit @25 :Group.PublishCommitParams;
   }
 }
 

@@ -160,16 +160,33 @@ type Entry_command Entry
 type Entry_command_Which uint16
 
 const (
-	Entry_command_Which_none           Entry_command_Which = 0
-	Entry_command_Which_enqueue        Entry_command_Which = 1
-	Entry_command_Which_batchEnqueue   Entry_command_Which = 2
-	Entry_command_Which_ack            Entry_command_Which = 3
-	Entry_command_Which_expire         Entry_command_Which = 4
-	Entry_command_Which_changeSettings Entry_command_Which = 5
+	Entry_command_Which_none              Entry_command_Which = 0
+	Entry_command_Which_enqueue           Entry_command_Which = 1
+	Entry_command_Which_batchEnqueue      Entry_command_Which = 2
+	Entry_command_Which_ack               Entry_command_Which = 3
+	Entry_command_Which_expire            Entry_command_Which = 4
+	Entry_command_Which_changeSettings    Entry_command_Which = 5
+	Entry_command_Which_putSecret         Entry_command_Which = 6
+	Entry_command_Which_createAccount     Entry_command_Which = 7
+	Entry_command_Which_deleteAccount     Entry_command_Which = 8
+	Entry_command_Which_replaceRecord     Entry_command_Which = 9
+	Entry_command_Which_beginLogin        Entry_command_Which = 10
+	Entry_command_Which_openSession       Entry_command_Which = 11
+	Entry_command_Which_renewSessions     Entry_command_Which = 12
+	Entry_command_Which_closeSessions     Entry_command_Which = 13
+	Entry_command_Which_registerDevice    Entry_command_Which = 14
+	Entry_command_Which_revokeDevice      Entry_command_Which = 15
+	Entry_command_Which_publishEndpoint   Entry_command_Which = 16
+	Entry_command_Which_uploadKeyPackages Entry_command_Which = 17
+	Entry_command_Which_claimKeyPackages  Entry_command_Which = 18
+	Entry_command_Which_uploadHybridKey   Entry_command_Which = 19
+	Entry_command_Which_createChannel     Entry_command_Which = 20
+	Entry_command_Which_drain             Entry_command_Which = 21
+	Entry_command_Which_publishCommit     Entry_command_Which = 22
 )
 
 func (w Entry_command_Which) String() string {
-	const s = "noneenqueuebatchEnqueueackexpirechangeSettings"
+	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommit"
 	switch w {
 	case Entry_command_Which_none:
 		return s[0:4]
@@ -183,6 +200,40 @@ func (w Entry_command_Which) String() string {
 		return s[26:32]
 	case Entry_command_Which_changeSettings:
 		return s[32:46]
+	case Entry_command_Which_putSecret:
+		return s[46:55]
+	case Entry_command_Which_createAccount:
+		return s[55:68]
+	case Entry_command_Which_deleteAccount:
+		return s[68:81]
+	case Entry_command_Which_replaceRecord:
+		return s[81:94]
+	case Entry_command_Which_beginLogin:
+		return s[94:104]
+	case Entry_command_Which_openSession:
+		return s[104:115]
+	case Entry_command_Which_renewSessions:
+		return s[115:128]
+	case Entry_command_Which_closeSessions:
+		return s[128:141]
+	case Entry_command_Which_registerDevice:
+		return s[141:155]
+	case Entry_command_Which_revokeDevice:
+		return s[155:167]
+	case Entry_command_Which_publishEndpoint:
+		return s[167:182]
+	case Entry_command_Which_uploadKeyPackages:
+		return s[182:199]
+	case Entry_command_Which_claimKeyPackages:
+		return s[199:215]
+	case Entry_command_Which_uploadHybridKey:
+		return s[215:230]
+	case Entry_command_Which_createChannel:
+		return s[230:243]
+	case Entry_command_Which_drain:
+		return s[243:248]
+	case Entry_command_Which_publishCommit:
+		return s[248:261]
 
 	}
 	return "Entry_command_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -459,6 +510,550 @@ func (s Entry_command) NewChangeSettings() (ChangeSettingsParams, error) {
 	return ss, err
 }
 
+func (s Entry_command) PutSecret() (PutSecret, error) {
+	if capnp.Struct(s).Uint16(2) != 6 {
+		panic("Which() != putSecret")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return PutSecret(p.Struct()), err
+}
+
+func (s Entry_command) HasPutSecret() bool {
+	if capnp.Struct(s).Uint16(2) != 6 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetPutSecret(v PutSecret) error {
+	capnp.Struct(s).SetUint16(2, 6)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewPutSecret sets the putSecret field to a newly
+// allocated PutSecret struct, preferring placement in s's segment.
+func (s Entry_command) NewPutSecret() (PutSecret, error) {
+	capnp.Struct(s).SetUint16(2, 6)
+	ss, err := NewPutSecret(capnp.Struct(s).Segment())
+	if err != nil {
+		return PutSecret{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) CreateAccount() (CreateAccount, error) {
+	if capnp.Struct(s).Uint16(2) != 7 {
+		panic("Which() != createAccount")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return CreateAccount(p.Struct()), err
+}
+
+func (s Entry_command) HasCreateAccount() bool {
+	if capnp.Struct(s).Uint16(2) != 7 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetCreateAccount(v CreateAccount) error {
+	capnp.Struct(s).SetUint16(2, 7)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewCreateAccount sets the createAccount field to a newly
+// allocated CreateAccount struct, preferring placement in s's segment.
+func (s Entry_command) NewCreateAccount() (CreateAccount, error) {
+	capnp.Struct(s).SetUint16(2, 7)
+	ss, err := NewCreateAccount(capnp.Struct(s).Segment())
+	if err != nil {
+		return CreateAccount{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) DeleteAccount() (DeleteAccountParams, error) {
+	if capnp.Struct(s).Uint16(2) != 8 {
+		panic("Which() != deleteAccount")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return DeleteAccountParams(p.Struct()), err
+}
+
+func (s Entry_command) HasDeleteAccount() bool {
+	if capnp.Struct(s).Uint16(2) != 8 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetDeleteAccount(v DeleteAccountParams) error {
+	capnp.Struct(s).SetUint16(2, 8)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewDeleteAccount sets the deleteAccount field to a newly
+// allocated DeleteAccountParams struct, preferring placement in s's segment.
+func (s Entry_command) NewDeleteAccount() (DeleteAccountParams, error) {
+	capnp.Struct(s).SetUint16(2, 8)
+	ss, err := NewDeleteAccountParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return DeleteAccountParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) ReplaceRecord() (ReplaceRecord, error) {
+	if capnp.Struct(s).Uint16(2) != 9 {
+		panic("Which() != replaceRecord")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return ReplaceRecord(p.Struct()), err
+}
+
+func (s Entry_command) HasReplaceRecord() bool {
+	if capnp.Struct(s).Uint16(2) != 9 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetReplaceRecord(v ReplaceRecord) error {
+	capnp.Struct(s).SetUint16(2, 9)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewReplaceRecord sets the replaceRecord field to a newly
+// allocated ReplaceRecord struct, preferring placement in s's segment.
+func (s Entry_command) NewReplaceRecord() (ReplaceRecord, error) {
+	capnp.Struct(s).SetUint16(2, 9)
+	ss, err := NewReplaceRecord(capnp.Struct(s).Segment())
+	if err != nil {
+		return ReplaceRecord{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) BeginLogin() (BeginLogin, error) {
+	if capnp.Struct(s).Uint16(2) != 10 {
+		panic("Which() != beginLogin")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return BeginLogin(p.Struct()), err
+}
+
+func (s Entry_command) HasBeginLogin() bool {
+	if capnp.Struct(s).Uint16(2) != 10 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetBeginLogin(v BeginLogin) error {
+	capnp.Struct(s).SetUint16(2, 10)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewBeginLogin sets the beginLogin field to a newly
+// allocated BeginLogin struct, preferring placement in s's segment.
+func (s Entry_command) NewBeginLogin() (BeginLogin, error) {
+	capnp.Struct(s).SetUint16(2, 10)
+	ss, err := NewBeginLogin(capnp.Struct(s).Segment())
+	if err != nil {
+		return BeginLogin{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) OpenSession() (OpenSession, error) {
+	if capnp.Struct(s).Uint16(2) != 11 {
+		panic("Which() != openSession")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return OpenSession(p.Struct()), err
+}
+
+func (s Entry_command) HasOpenSession() bool {
+	if capnp.Struct(s).Uint16(2) != 11 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetOpenSession(v OpenSession) error {
+	capnp.Struct(s).SetUint16(2, 11)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewOpenSession sets the openSession field to a newly
+// allocated OpenSession struct, preferring placement in s's segment.
+func (s Entry_command) NewOpenSession() (OpenSession, error) {
+	capnp.Struct(s).SetUint16(2, 11)
+	ss, err := NewOpenSession(capnp.Struct(s).Segment())
+	if err != nil {
+		return OpenSession{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) RenewSessions() (RenewSessions, error) {
+	if capnp.Struct(s).Uint16(2) != 12 {
+		panic("Which() != renewSessions")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return RenewSessions(p.Struct()), err
+}
+
+func (s Entry_command) HasRenewSessions() bool {
+	if capnp.Struct(s).Uint16(2) != 12 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetRenewSessions(v RenewSessions) error {
+	capnp.Struct(s).SetUint16(2, 12)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewRenewSessions sets the renewSessions field to a newly
+// allocated RenewSessions struct, preferring placement in s's segment.
+func (s Entry_command) NewRenewSessions() (RenewSessions, error) {
+	capnp.Struct(s).SetUint16(2, 12)
+	ss, err := NewRenewSessions(capnp.Struct(s).Segment())
+	if err != nil {
+		return RenewSessions{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) CloseSessions() (CloseSessions, error) {
+	if capnp.Struct(s).Uint16(2) != 13 {
+		panic("Which() != closeSessions")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return CloseSessions(p.Struct()), err
+}
+
+func (s Entry_command) HasCloseSessions() bool {
+	if capnp.Struct(s).Uint16(2) != 13 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetCloseSessions(v CloseSessions) error {
+	capnp.Struct(s).SetUint16(2, 13)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewCloseSessions sets the closeSessions field to a newly
+// allocated CloseSessions struct, preferring placement in s's segment.
+func (s Entry_command) NewCloseSessions() (CloseSessions, error) {
+	capnp.Struct(s).SetUint16(2, 13)
+	ss, err := NewCloseSessions(capnp.Struct(s).Segment())
+	if err != nil {
+		return CloseSessions{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) RegisterDevice() (RegisterDeviceParams, error) {
+	if capnp.Struct(s).Uint16(2) != 14 {
+		panic("Which() != registerDevice")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return RegisterDeviceParams(p.Struct()), err
+}
+
+func (s Entry_command) HasRegisterDevice() bool {
+	if capnp.Struct(s).Uint16(2) != 14 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetRegisterDevice(v RegisterDeviceParams) error {
+	capnp.Struct(s).SetUint16(2, 14)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewRegisterDevice sets the registerDevice field to a newly
+// allocated RegisterDeviceParams struct, preferring placement in s's segment.
+func (s Entry_command) NewRegisterDevice() (RegisterDeviceParams, error) {
+	capnp.Struct(s).SetUint16(2, 14)
+	ss, err := NewRegisterDeviceParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return RegisterDeviceParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) RevokeDevice() (RevokeDeviceParams, error) {
+	if capnp.Struct(s).Uint16(2) != 15 {
+		panic("Which() != revokeDevice")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return RevokeDeviceParams(p.Struct()), err
+}
+
+func (s Entry_command) HasRevokeDevice() bool {
+	if capnp.Struct(s).Uint16(2) != 15 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetRevokeDevice(v RevokeDeviceParams) error {
+	capnp.Struct(s).SetUint16(2, 15)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewRevokeDevice sets the revokeDevice field to a newly
+// allocated RevokeDeviceParams struct, preferring placement in s's segment.
+func (s Entry_command) NewRevokeDevice() (RevokeDeviceParams, error) {
+	capnp.Struct(s).SetUint16(2, 15)
+	ss, err := NewRevokeDeviceParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return RevokeDeviceParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) PublishEndpoint() (PublishEndpointParams, error) {
+	if capnp.Struct(s).Uint16(2) != 16 {
+		panic("Which() != publishEndpoint")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return PublishEndpointParams(p.Struct()), err
+}
+
+func (s Entry_command) HasPublishEndpoint() bool {
+	if capnp.Struct(s).Uint16(2) != 16 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetPublishEndpoint(v PublishEndpointParams) error {
+	capnp.Struct(s).SetUint16(2, 16)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewPublishEndpoint sets the publishEndpoint field to a newly
+// allocated PublishEndpointParams struct, preferring placement in s's segment.
+func (s Entry_command) NewPublishEndpoint() (PublishEndpointParams, error) {
+	capnp.Struct(s).SetUint16(2, 16)
+	ss, err := NewPublishEndpointParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return PublishEndpointParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) UploadKeyPackages() (UploadKeyPackagesParams, error) {
+	if capnp.Struct(s).Uint16(2) != 17 {
+		panic("Which() != uploadKeyPackages")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return UploadKeyPackagesParams(p.Struct()), err
+}
+
+func (s Entry_command) HasUploadKeyPackages() bool {
+	if capnp.Struct(s).Uint16(2) != 17 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetUploadKeyPackages(v UploadKeyPackagesParams) error {
+	capnp.Struct(s).SetUint16(2, 17)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewUploadKeyPackages sets the uploadKeyPackages field to a newly
+// allocated UploadKeyPackagesParams struct, preferring placement in s's segment.
+func (s Entry_command) NewUploadKeyPackages() (UploadKeyPackagesParams, error) {
+	capnp.Struct(s).SetUint16(2, 17)
+	ss, err := NewUploadKeyPackagesParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return UploadKeyPackagesParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) ClaimKeyPackages() (FetchKeyPackagesParams, error) {
+	if capnp.Struct(s).Uint16(2) != 18 {
+		panic("Which() != claimKeyPackages")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return FetchKeyPackagesParams(p.Struct()), err
+}
+
+func (s Entry_command) HasClaimKeyPackages() bool {
+	if capnp.Struct(s).Uint16(2) != 18 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetClaimKeyPackages(v FetchKeyPackagesParams) error {
+	capnp.Struct(s).SetUint16(2, 18)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewClaimKeyPackages sets the claimKeyPackages field to a newly
+// allocated FetchKeyPackagesParams struct, preferring placement in s's segment.
+func (s Entry_command) NewClaimKeyPackages() (FetchKeyPackagesParams, error) {
+	capnp.Struct(s).SetUint16(2, 18)
+	ss, err := NewFetchKeyPackagesParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return FetchKeyPackagesParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) UploadHybridKey() (UploadHybridKeyParams, error) {
+	if capnp.Struct(s).Uint16(2) != 19 {
+		panic("Which() != uploadHybridKey")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return UploadHybridKeyParams(p.Struct()), err
+}
+
+func (s Entry_command) HasUploadHybridKey() bool {
+	if capnp.Struct(s).Uint16(2) != 19 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetUploadHybridKey(v UploadHybridKeyParams) error {
+	capnp.Struct(s).SetUint16(2, 19)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewUploadHybridKey sets the uploadHybridKey field to a newly
+// allocated UploadHybridKeyParams struct, preferring placement in s's segment.
+func (s Entry_command) NewUploadHybridKey() (UploadHybridKeyParams, error) {
+	capnp.Struct(s).SetUint16(2, 19)
+	ss, err := NewUploadHybridKeyParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return UploadHybridKeyParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) CreateChannel() (CreateChannelParams, error) {
+	if capnp.Struct(s).Uint16(2) != 20 {
+		panic("Which() != createChannel")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return CreateChannelParams(p.Struct()), err
+}
+
+func (s Entry_command) HasCreateChannel() bool {
+	if capnp.Struct(s).Uint16(2) != 20 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetCreateChannel(v CreateChannelParams) error {
+	capnp.Struct(s).SetUint16(2, 20)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewCreateChannel sets the createChannel field to a newly
+// allocated CreateChannelParams struct, preferring placement in s's segment.
+func (s Entry_command) NewCreateChannel() (CreateChannelParams, error) {
+	capnp.Struct(s).SetUint16(2, 20)
+	ss, err := NewCreateChannelParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return CreateChannelParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) Drain() (DrainParams, error) {
+	if capnp.Struct(s).Uint16(2) != 21 {
+		panic("Which() != drain")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return DrainParams(p.Struct()), err
+}
+
+func (s Entry_command) HasDrain() bool {
+	if capnp.Struct(s).Uint16(2) != 21 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetDrain(v DrainParams) error {
+	capnp.Struct(s).SetUint16(2, 21)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewDrain sets the drain field to a newly
+// allocated DrainParams struct, preferring placement in s's segment.
+func (s Entry_command) NewDrain() (DrainParams, error) {
+	capnp.Struct(s).SetUint16(2, 21)
+	ss, err := NewDrainParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return DrainParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) PublishCommit() (PublishCommitParams, error) {
+	if capnp.Struct(s).Uint16(2) != 22 {
+		panic("Which() != publishCommit")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return PublishCommitParams(p.Struct()), err
+}
+
+func (s Entry_command) HasPublishCommit() bool {
+	if capnp.Struct(s).Uint16(2) != 22 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetPublishCommit(v PublishCommitParams) error {
+	capnp.Struct(s).SetUint16(2, 22)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewPublishCommit sets the publishCommit field to a newly
+// allocated PublishCommitParams struct, preferring placement in s's segment.
+func (s Entry_command) NewPublishCommit() (PublishCommitParams, error) {
+	capnp.Struct(s).SetUint16(2, 22)
+	ss, err := NewPublishCommitParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return PublishCommitParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
 // Entry_List is a list of Entry.
 type Entry_List = capnp.StructList[Entry]
 
@@ -501,6 +1096,57 @@ func (p Entry_command_Future) Expire() ExpireParams_Future {
 }
 func (p Entry_command_Future) ChangeSettings() ChangeSettingsParams_Future {
 	return ChangeSettingsParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) PutSecret() PutSecret_Future {
+	return PutSecret_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) CreateAccount() CreateAccount_Future {
+	return CreateAccount_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) DeleteAccount() DeleteAccountParams_Future {
+	return DeleteAccountParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) ReplaceRecord() ReplaceRecord_Future {
+	return ReplaceRecord_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) BeginLogin() BeginLogin_Future {
+	return BeginLogin_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) OpenSession() OpenSession_Future {
+	return OpenSession_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) RenewSessions() RenewSessions_Future {
+	return RenewSessions_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) CloseSessions() CloseSessions_Future {
+	return CloseSessions_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) RegisterDevice() RegisterDeviceParams_Future {
+	return RegisterDeviceParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) RevokeDevice() RevokeDeviceParams_Future {
+	return RevokeDeviceParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) PublishEndpoint() PublishEndpointParams_Future {
+	return PublishEndpointParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) UploadKeyPackages() UploadKeyPackagesParams_Future {
+	return UploadKeyPackagesParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) ClaimKeyPackages() FetchKeyPackagesParams_Future {
+	return FetchKeyPackagesParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) UploadHybridKey() UploadHybridKeyParams_Future {
+	return UploadHybridKeyParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) CreateChannel() CreateChannelParams_Future {
+	return CreateChannelParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) Drain() DrainParams_Future {
+	return DrainParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) PublishCommit() PublishCommitParams_Future {
+	return PublishCommitParams_Future{Future: p.Future.Field(2, nil)}
 }
 
 type Batch capnp.Struct

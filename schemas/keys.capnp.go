@@ -130,12 +130,12 @@ type UploadKeyPackageResults capnp.Struct
 const UploadKeyPackageResults_TypeID = 0xa4b54a8ea32c82e8
 
 func NewUploadKeyPackageResults(s *capnp.Segment) (UploadKeyPackageResults, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
 	return UploadKeyPackageResults(st), err
 }
 
 func NewRootUploadKeyPackageResults(s *capnp.Segment) (UploadKeyPackageResults, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
 	return UploadKeyPackageResults(st), err
 }
 
@@ -184,12 +184,28 @@ func (s UploadKeyPackageResults) SetFingerprint(v []byte) error {
 	return capnp.Struct(s).SetData(0, v)
 }
 
+func (s UploadKeyPackageResults) Remaining() uint32 {
+	return capnp.Struct(s).Uint32(0)
+}
+
+func (s UploadKeyPackageResults) SetRemaining(v uint32) {
+	capnp.Struct(s).SetUint32(0, v)
+}
+
+func (s UploadKeyPackageResults) Low() bool {
+	return capnp.Struct(s).Bit(32)
+}
+
+func (s UploadKeyPackageResults) SetLow(v bool) {
+	capnp.Struct(s).SetBit(32, v)
+}
+
 // UploadKeyPackageResults_List is a list of UploadKeyPackageResults.
 type UploadKeyPackageResults_List = capnp.StructList[UploadKeyPackageResults]
 
 // NewUploadKeyPackageResults creates a new list of UploadKeyPackageResults.
 func NewUploadKeyPackageResults_List(s *capnp.Segment, sz int32) (UploadKeyPackageResults_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1}, sz)
 	return capnp.StructList[UploadKeyPackageResults](l), err
 }
 
@@ -207,12 +223,12 @@ type FetchKeyPackageParams capnp.Struct
 const FetchKeyPackageParams_TypeID = 0x8b424f407e9e86a8
 
 func NewFetchKeyPackageParams(s *capnp.Segment) (FetchKeyPackageParams, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
 	return FetchKeyPackageParams(st), err
 }
 
 func NewRootFetchKeyPackageParams(s *capnp.Segment) (FetchKeyPackageParams, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
 	return FetchKeyPackageParams(st), err
 }
 
@@ -285,12 +301,25 @@ func (s FetchKeyPackageParams) NewAuth() (Auth, error) {
 	return ss, err
 }
 
+func (s FetchKeyPackageParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return []byte(p.Data()), err
+}
+
+func (s FetchKeyPackageParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s FetchKeyPackageParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(2, v)
+}
+
 // FetchKeyPackageParams_List is a list of FetchKeyPackageParams.
 type FetchKeyPackageParams_List = capnp.StructList[FetchKeyPackageParams]
 
 // NewFetchKeyPackageParams creates a new list of FetchKeyPackageParams.
 func NewFetchKeyPackageParams_List(s *capnp.Segment, sz int32) (FetchKeyPackageParams_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3}, sz)
 	return capnp.StructList[FetchKeyPackageParams](l), err
 }
 
@@ -311,12 +340,12 @@ type FetchKeyPackageResults capnp.Struct
 const FetchKeyPackageResults_TypeID = 0xd0780f714da8cdd1
 
 func NewFetchKeyPackageResults(s *capnp.Segment) (FetchKeyPackageResults, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2})
 	return FetchKeyPackageResults(st), err
 }
 
 func NewRootFetchKeyPackageResults(s *capnp.Segment) (FetchKeyPackageResults, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2})
 	return FetchKeyPackageResults(st), err
 }
 
@@ -365,12 +394,33 @@ func (s FetchKeyPackageResults) SetPackage(v []byte) error {
 	return capnp.Struct(s).SetData(0, v)
 }
 
+func (s FetchKeyPackageResults) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s FetchKeyPackageResults) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s FetchKeyPackageResults) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+func (s FetchKeyPackageResults) LastResort() bool {
+	return capnp.Struct(s).Bit(0)
+}
+
+func (s FetchKeyPackageResults) SetLastResort(v bool) {
+	capnp.Struct(s).SetBit(0, v)
+}
+
 // FetchKeyPackageResults_List is a list of FetchKeyPackageResults.
 type FetchKeyPackageResults_List = capnp.StructList[FetchKeyPackageResults]
 
 // NewFetchKeyPackageResults creates a new list of FetchKeyPackageResults.
 func NewFetchKeyPackageResults_List(s *capnp.Segment, sz int32) (FetchKeyPackageResults_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2}, sz)
 	return capnp.StructList[FetchKeyPackageResults](l), err
 }
 
@@ -382,18 +432,803 @@ func (f FetchKeyPackageResults_Future) Struct() (FetchKeyPackageResults, error) 
 	return FetchKeyPackageResults(p.Struct()), err
 }
 
+type UploadKeyPackagesParams capnp.Struct
+
+// UploadKeyPackagesParams_TypeID is the unique identifier for the type UploadKeyPackagesParams.
+const UploadKeyPackagesParams_TypeID = 0xaa8b884d21d60b87
+
+func NewUploadKeyPackagesParams(s *capnp.Segment) (UploadKeyPackagesParams, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 6})
+	return UploadKeyPackagesParams(st), err
+}
+
+func NewRootUploadKeyPackagesParams(s *capnp.Segment) (UploadKeyPackagesParams, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 6})
+	return UploadKeyPackagesParams(st), err
+}
+
+func ReadRootUploadKeyPackagesParams(msg *capnp.Message) (UploadKeyPackagesParams, error) {
+	root, err := msg.Root()
+	return UploadKeyPackagesParams(root.Struct()), err
+}
+
+func (s UploadKeyPackagesParams) String() string {
+	str, _ := text.Marshal(0xaa8b884d21d60b87, capnp.Struct(s))
+	return str
+}
+
+func (s UploadKeyPackagesParams) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (UploadKeyPackagesParams) DecodeFromPtr(p capnp.Ptr) UploadKeyPackagesParams {
+	return UploadKeyPackagesParams(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s UploadKeyPackagesParams) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s UploadKeyPackagesParams) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s UploadKeyPackagesParams) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s UploadKeyPackagesParams) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s UploadKeyPackagesParams) IdentityKey() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s UploadKeyPackagesParams) HasIdentityKey() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s UploadKeyPackagesParams) SetIdentityKey(v []byte) error {
+	return capnp.Struct(s).SetData(0, v)
+}
+
+func (s UploadKeyPackagesParams) Packages() (capnp.DataList, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return capnp.DataList(p.List()), err
+}
+
+func (s UploadKeyPackagesParams) HasPackages() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s UploadKeyPackagesParams) SetPackages(v capnp.DataList) error {
+	return capnp.Struct(s).SetPtr(1, v.ToPtr())
+}
+
+// NewPackages sets the packages field to a newly
+// allocated capnp.DataList, preferring placement in s's segment.
+func (s UploadKeyPackagesParams) NewPackages(n int32) (capnp.DataList, error) {
+	l, err := capnp.NewDataList(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return capnp.DataList{}, err
+	}
+	err = capnp.Struct(s).SetPtr(1, l.ToPtr())
+	return l, err
+}
+func (s UploadKeyPackagesParams) LastResort() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return []byte(p.Data()), err
+}
+
+func (s UploadKeyPackagesParams) HasLastResort() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s UploadKeyPackagesParams) SetLastResort(v []byte) error {
+	return capnp.Struct(s).SetData(2, v)
+}
+
+func (s UploadKeyPackagesParams) Auth() (Auth, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return Auth(p.Struct()), err
+}
+
+func (s UploadKeyPackagesParams) HasAuth() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s UploadKeyPackagesParams) SetAuth(v Auth) error {
+	return capnp.Struct(s).SetPtr(3, capnp.Struct(v).ToPtr())
+}
+
+// NewAuth sets the auth field to a newly
+// allocated Auth struct, preferring placement in s's segment.
+func (s UploadKeyPackagesParams) NewAuth() (Auth, error) {
+	ss, err := NewAuth(capnp.Struct(s).Segment())
+	if err != nil {
+		return Auth{}, err
+	}
+	err = capnp.Struct(s).SetPtr(3, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s UploadKeyPackagesParams) ExpiresMs() (capnp.UInt64List, error) {
+	p, err := capnp.Struct(s).Ptr(4)
+	return capnp.UInt64List(p.List()), err
+}
+
+func (s UploadKeyPackagesParams) HasExpiresMs() bool {
+	return capnp.Struct(s).HasPtr(4)
+}
+
+func (s UploadKeyPackagesParams) SetExpiresMs(v capnp.UInt64List) error {
+	return capnp.Struct(s).SetPtr(4, v.ToPtr())
+}
+
+// NewExpiresMs sets the expiresMs field to a newly
+// allocated capnp.UInt64List, preferring placement in s's segment.
+func (s UploadKeyPackagesParams) NewExpiresMs(n int32) (capnp.UInt64List, error) {
+	l, err := capnp.NewUInt64List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return capnp.UInt64List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(4, l.ToPtr())
+	return l, err
+}
+func (s UploadKeyPackagesParams) SignatureKey() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(5)
+	return []byte(p.Data()), err
+}
+
+func (s UploadKeyPackagesParams) HasSignatureKey() bool {
+	return capnp.Struct(s).HasPtr(5)
+}
+
+func (s UploadKeyPackagesParams) SetSignatureKey(v []byte) error {
+	return capnp.Struct(s).SetData(5, v)
+}
+
+// UploadKeyPackagesParams_List is a list of UploadKeyPackagesParams.
+type UploadKeyPackagesParams_List = capnp.StructList[UploadKeyPackagesParams]
+
+// NewUploadKeyPackagesParams creates a new list of UploadKeyPackagesParams.
+func NewUploadKeyPackagesParams_List(s *capnp.Segment, sz int32) (UploadKeyPackagesParams_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 6}, sz)
+	return capnp.StructList[UploadKeyPackagesParams](l), err
+}
+
+// UploadKeyPackagesParams_Future is a wrapper for a UploadKeyPackagesParams promised by a client call.
+type UploadKeyPackagesParams_Future struct{ *capnp.Future }
+
+func (f UploadKeyPackagesParams_Future) Struct() (UploadKeyPackagesParams, error) {
+	p, err := f.Future.Ptr()
+	return UploadKeyPackagesParams(p.Struct()), err
+}
+func (p UploadKeyPackagesParams_Future) Auth() Auth_Future {
+	return Auth_Future{Future: p.Future.Field(3, nil)}
+}
+
+type UploadKeyPackagesResults capnp.Struct
+
+// UploadKeyPackagesResults_TypeID is the unique identifier for the type UploadKeyPackagesResults.
+const UploadKeyPackagesResults_TypeID = 0x8f366c3db9173bec
+
+func NewUploadKeyPackagesResults(s *capnp.Segment) (UploadKeyPackagesResults, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return UploadKeyPackagesResults(st), err
+}
+
+func NewRootUploadKeyPackagesResults(s *capnp.Segment) (UploadKeyPackagesResults, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return UploadKeyPackagesResults(st), err
+}
+
+func ReadRootUploadKeyPackagesResults(msg *capnp.Message) (UploadKeyPackagesResults, error) {
+	root, err := msg.Root()
+	return UploadKeyPackagesResults(root.Struct()), err
+}
+
+func (s UploadKeyPackagesResults) String() string {
+	str, _ := text.Marshal(0x8f366c3db9173bec, capnp.Struct(s))
+	return str
+}
+
+func (s UploadKeyPackagesResults) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (UploadKeyPackagesResults) DecodeFromPtr(p capnp.Ptr) UploadKeyPackagesResults {
+	return UploadKeyPackagesResults(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s UploadKeyPackagesResults) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s UploadKeyPackagesResults) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s UploadKeyPackagesResults) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s UploadKeyPackagesResults) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s UploadKeyPackagesResults) Remaining() uint32 {
+	return capnp.Struct(s).Uint32(0)
+}
+
+func (s UploadKeyPackagesResults) SetRemaining(v uint32) {
+	capnp.Struct(s).SetUint32(0, v)
+}
+
+func (s UploadKeyPackagesResults) Fingerprints() (capnp.DataList, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return capnp.DataList(p.List()), err
+}
+
+func (s UploadKeyPackagesResults) HasFingerprints() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s UploadKeyPackagesResults) SetFingerprints(v capnp.DataList) error {
+	return capnp.Struct(s).SetPtr(0, v.ToPtr())
+}
+
+// NewFingerprints sets the fingerprints field to a newly
+// allocated capnp.DataList, preferring placement in s's segment.
+func (s UploadKeyPackagesResults) NewFingerprints(n int32) (capnp.DataList, error) {
+	l, err := capnp.NewDataList(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return capnp.DataList{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
+	return l, err
+}
+func (s UploadKeyPackagesResults) Low() bool {
+	return capnp.Struct(s).Bit(32)
+}
+
+func (s UploadKeyPackagesResults) SetLow(v bool) {
+	capnp.Struct(s).SetBit(32, v)
+}
+
+// UploadKeyPackagesResults_List is a list of UploadKeyPackagesResults.
+type UploadKeyPackagesResults_List = capnp.StructList[UploadKeyPackagesResults]
+
+// NewUploadKeyPackagesResults creates a new list of UploadKeyPackagesResults.
+func NewUploadKeyPackagesResults_List(s *capnp.Segment, sz int32) (UploadKeyPackagesResults_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1}, sz)
+	return capnp.StructList[UploadKeyPackagesResults](l), err
+}
+
+// UploadKeyPackagesResults_Future is a wrapper for a UploadKeyPackagesResults promised by a client call.
+type UploadKeyPackagesResults_Future struct{ *capnp.Future }
+
+func (f UploadKeyPackagesResults_Future) Struct() (UploadKeyPackagesResults, error) {
+	p, err := f.Future.Ptr()
+	return UploadKeyPackagesResults(p.Struct()), err
+}
+
+type FetchKeyPackagesParams capnp.Struct
+
+// FetchKeyPackagesParams_TypeID is the unique identifier for the type FetchKeyPackagesParams.
+const FetchKeyPackagesParams_TypeID = 0xf37839c100eaa2a9
+
+func NewFetchKeyPackagesParams(s *capnp.Segment) (FetchKeyPackagesParams, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
+	return FetchKeyPackagesParams(st), err
+}
+
+func NewRootFetchKeyPackagesParams(s *capnp.Segment) (FetchKeyPackagesParams, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
+	return FetchKeyPackagesParams(st), err
+}
+
+func ReadRootFetchKeyPackagesParams(msg *capnp.Message) (FetchKeyPackagesParams, error) {
+	root, err := msg.Root()
+	return FetchKeyPackagesParams(root.Struct()), err
+}
+
+func (s FetchKeyPackagesParams) String() string {
+	str, _ := text.Marshal(0xf37839c100eaa2a9, capnp.Struct(s))
+	return str
+}
+
+func (s FetchKeyPackagesParams) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (FetchKeyPackagesParams) DecodeFromPtr(p capnp.Ptr) FetchKeyPackagesParams {
+	return FetchKeyPackagesParams(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s FetchKeyPackagesParams) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s FetchKeyPackagesParams) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s FetchKeyPackagesParams) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s FetchKeyPackagesParams) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s FetchKeyPackagesParams) IdentityKey() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s FetchKeyPackagesParams) HasIdentityKey() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s FetchKeyPackagesParams) SetIdentityKey(v []byte) error {
+	return capnp.Struct(s).SetData(0, v)
+}
+
+func (s FetchKeyPackagesParams) Auth() (Auth, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return Auth(p.Struct()), err
+}
+
+func (s FetchKeyPackagesParams) HasAuth() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s FetchKeyPackagesParams) SetAuth(v Auth) error {
+	return capnp.Struct(s).SetPtr(1, capnp.Struct(v).ToPtr())
+}
+
+// NewAuth sets the auth field to a newly
+// allocated Auth struct, preferring placement in s's segment.
+func (s FetchKeyPackagesParams) NewAuth() (Auth, error) {
+	ss, err := NewAuth(capnp.Struct(s).Segment())
+	if err != nil {
+		return Auth{}, err
+	}
+	err = capnp.Struct(s).SetPtr(1, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s FetchKeyPackagesParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return []byte(p.Data()), err
+}
+
+func (s FetchKeyPackagesParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s FetchKeyPackagesParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(2, v)
+}
+
+func (s FetchKeyPackagesParams) OldestOnly() bool {
+	return capnp.Struct(s).Bit(0)
+}
+
+func (s FetchKeyPackagesParams) SetOldestOnly(v bool) {
+	capnp.Struct(s).SetBit(0, v)
+}
+
+// FetchKeyPackagesParams_List is a list of FetchKeyPackagesParams.
+type FetchKeyPackagesParams_List = capnp.StructList[FetchKeyPackagesParams]
+
+// NewFetchKeyPackagesParams creates a new list of FetchKeyPackagesParams.
+func NewFetchKeyPackagesParams_List(s *capnp.Segment, sz int32) (FetchKeyPackagesParams_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3}, sz)
+	return capnp.StructList[FetchKeyPackagesParams](l), err
+}
+
+// FetchKeyPackagesParams_Future is a wrapper for a FetchKeyPackagesParams promised by a client call.
+type FetchKeyPackagesParams_Future struct{ *capnp.Future }
+
+func (f FetchKeyPackagesParams_Future) Struct() (FetchKeyPackagesParams, error) {
+	p, err := f.Future.Ptr()
+	return FetchKeyPackagesParams(p.Struct()), err
+}
+func (p FetchKeyPackagesParams_Future) Auth() Auth_Future {
+	return Auth_Future{Future: p.Future.Field(1, nil)}
+}
+
+type ClaimedKeyPackage capnp.Struct
+
+// ClaimedKeyPackage_TypeID is the unique identifier for the type ClaimedKeyPackage.
+const ClaimedKeyPackage_TypeID = 0xcc92be5a0a303de7
+
+func NewClaimedKeyPackage(s *capnp.Segment) (ClaimedKeyPackage, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2})
+	return ClaimedKeyPackage(st), err
+}
+
+func NewRootClaimedKeyPackage(s *capnp.Segment) (ClaimedKeyPackage, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2})
+	return ClaimedKeyPackage(st), err
+}
+
+func ReadRootClaimedKeyPackage(msg *capnp.Message) (ClaimedKeyPackage, error) {
+	root, err := msg.Root()
+	return ClaimedKeyPackage(root.Struct()), err
+}
+
+func (s ClaimedKeyPackage) String() string {
+	str, _ := text.Marshal(0xcc92be5a0a303de7, capnp.Struct(s))
+	return str
+}
+
+func (s ClaimedKeyPackage) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (ClaimedKeyPackage) DecodeFromPtr(p capnp.Ptr) ClaimedKeyPackage {
+	return ClaimedKeyPackage(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s ClaimedKeyPackage) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s ClaimedKeyPackage) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s ClaimedKeyPackage) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s ClaimedKeyPackage) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s ClaimedKeyPackage) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s ClaimedKeyPackage) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s ClaimedKeyPackage) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(0, v)
+}
+
+func (s ClaimedKeyPackage) Package() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s ClaimedKeyPackage) HasPackage() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s ClaimedKeyPackage) SetPackage(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+func (s ClaimedKeyPackage) LastResort() bool {
+	return capnp.Struct(s).Bit(0)
+}
+
+func (s ClaimedKeyPackage) SetLastResort(v bool) {
+	capnp.Struct(s).SetBit(0, v)
+}
+
+func (s ClaimedKeyPackage) Code() Code {
+	return Code(capnp.Struct(s).Uint16(2))
+}
+
+func (s ClaimedKeyPackage) SetCode(v Code) {
+	capnp.Struct(s).SetUint16(2, uint16(v))
+}
+
+// ClaimedKeyPackage_List is a list of ClaimedKeyPackage.
+type ClaimedKeyPackage_List = capnp.StructList[ClaimedKeyPackage]
+
+// NewClaimedKeyPackage creates a new list of ClaimedKeyPackage.
+func NewClaimedKeyPackage_List(s *capnp.Segment, sz int32) (ClaimedKeyPackage_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2}, sz)
+	return capnp.StructList[ClaimedKeyPackage](l), err
+}
+
+// ClaimedKeyPackage_Future is a wrapper for a ClaimedKeyPackage promised by a client call.
+type ClaimedKeyPackage_Future struct{ *capnp.Future }
+
+func (f ClaimedKeyPackage_Future) Struct() (ClaimedKeyPackage, error) {
+	p, err := f.Future.Ptr()
+	return ClaimedKeyPackage(p.Struct()), err
+}
+
+type FetchKeyPackagesResults capnp.Struct
+
+// FetchKeyPackagesResults_TypeID is the unique identifier for the type FetchKeyPackagesResults.
+const FetchKeyPackagesResults_TypeID = 0xfa7ad4d12a3ebf1b
+
+func NewFetchKeyPackagesResults(s *capnp.Segment) (FetchKeyPackagesResults, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return FetchKeyPackagesResults(st), err
+}
+
+func NewRootFetchKeyPackagesResults(s *capnp.Segment) (FetchKeyPackagesResults, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return FetchKeyPackagesResults(st), err
+}
+
+func ReadRootFetchKeyPackagesResults(msg *capnp.Message) (FetchKeyPackagesResults, error) {
+	root, err := msg.Root()
+	return FetchKeyPackagesResults(root.Struct()), err
+}
+
+func (s FetchKeyPackagesResults) String() string {
+	str, _ := text.Marshal(0xfa7ad4d12a3ebf1b, capnp.Struct(s))
+	return str
+}
+
+func (s FetchKeyPackagesResults) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (FetchKeyPackagesResults) DecodeFromPtr(p capnp.Ptr) FetchKeyPackagesResults {
+	return FetchKeyPackagesResults(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s FetchKeyPackagesResults) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s FetchKeyPackagesResults) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s FetchKeyPackagesResults) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s FetchKeyPackagesResults) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s FetchKeyPackagesResults) Packages() (ClaimedKeyPackage_List, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return ClaimedKeyPackage_List(p.List()), err
+}
+
+func (s FetchKeyPackagesResults) HasPackages() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s FetchKeyPackagesResults) SetPackages(v ClaimedKeyPackage_List) error {
+	return capnp.Struct(s).SetPtr(0, v.ToPtr())
+}
+
+// NewPackages sets the packages field to a newly
+// allocated ClaimedKeyPackage_List, preferring placement in s's segment.
+func (s FetchKeyPackagesResults) NewPackages(n int32) (ClaimedKeyPackage_List, error) {
+	l, err := NewClaimedKeyPackage_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return ClaimedKeyPackage_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
+	return l, err
+}
+
+// FetchKeyPackagesResults_List is a list of FetchKeyPackagesResults.
+type FetchKeyPackagesResults_List = capnp.StructList[FetchKeyPackagesResults]
+
+// NewFetchKeyPackagesResults creates a new list of FetchKeyPackagesResults.
+func NewFetchKeyPackagesResults_List(s *capnp.Segment, sz int32) (FetchKeyPackagesResults_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	return capnp.StructList[FetchKeyPackagesResults](l), err
+}
+
+// FetchKeyPackagesResults_Future is a wrapper for a FetchKeyPackagesResults promised by a client call.
+type FetchKeyPackagesResults_Future struct{ *capnp.Future }
+
+func (f FetchKeyPackagesResults_Future) Struct() (FetchKeyPackagesResults, error) {
+	p, err := f.Future.Ptr()
+	return FetchKeyPackagesResults(p.Struct()), err
+}
+
+type KeyPackageCountParams capnp.Struct
+
+// KeyPackageCountParams_TypeID is the unique identifier for the type KeyPackageCountParams.
+const KeyPackageCountParams_TypeID = 0xca821ce927237a0d
+
+func NewKeyPackageCountParams(s *capnp.Segment) (KeyPackageCountParams, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return KeyPackageCountParams(st), err
+}
+
+func NewRootKeyPackageCountParams(s *capnp.Segment) (KeyPackageCountParams, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return KeyPackageCountParams(st), err
+}
+
+func ReadRootKeyPackageCountParams(msg *capnp.Message) (KeyPackageCountParams, error) {
+	root, err := msg.Root()
+	return KeyPackageCountParams(root.Struct()), err
+}
+
+func (s KeyPackageCountParams) String() string {
+	str, _ := text.Marshal(0xca821ce927237a0d, capnp.Struct(s))
+	return str
+}
+
+func (s KeyPackageCountParams) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (KeyPackageCountParams) DecodeFromPtr(p capnp.Ptr) KeyPackageCountParams {
+	return KeyPackageCountParams(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s KeyPackageCountParams) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s KeyPackageCountParams) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s KeyPackageCountParams) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s KeyPackageCountParams) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s KeyPackageCountParams) Auth() (Auth, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return Auth(p.Struct()), err
+}
+
+func (s KeyPackageCountParams) HasAuth() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s KeyPackageCountParams) SetAuth(v Auth) error {
+	return capnp.Struct(s).SetPtr(0, capnp.Struct(v).ToPtr())
+}
+
+// NewAuth sets the auth field to a newly
+// allocated Auth struct, preferring placement in s's segment.
+func (s KeyPackageCountParams) NewAuth() (Auth, error) {
+	ss, err := NewAuth(capnp.Struct(s).Segment())
+	if err != nil {
+		return Auth{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+// KeyPackageCountParams_List is a list of KeyPackageCountParams.
+type KeyPackageCountParams_List = capnp.StructList[KeyPackageCountParams]
+
+// NewKeyPackageCountParams creates a new list of KeyPackageCountParams.
+func NewKeyPackageCountParams_List(s *capnp.Segment, sz int32) (KeyPackageCountParams_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	return capnp.StructList[KeyPackageCountParams](l), err
+}
+
+// KeyPackageCountParams_Future is a wrapper for a KeyPackageCountParams promised by a client call.
+type KeyPackageCountParams_Future struct{ *capnp.Future }
+
+func (f KeyPackageCountParams_Future) Struct() (KeyPackageCountParams, error) {
+	p, err := f.Future.Ptr()
+	return KeyPackageCountParams(p.Struct()), err
+}
+func (p KeyPackageCountParams_Future) Auth() Auth_Future {
+	return Auth_Future{Future: p.Future.Field(0, nil)}
+}
+
+type KeyPackageCountResults capnp.Struct
+
+// KeyPackageCountResults_TypeID is the unique identifier for the type KeyPackageCountResults.
+const KeyPackageCountResults_TypeID = 0xfee57401f6a34e35
+
+func NewKeyPackageCountResults(s *capnp.Segment) (KeyPackageCountResults, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 0})
+	return KeyPackageCountResults(st), err
+}
+
+func NewRootKeyPackageCountResults(s *capnp.Segment) (KeyPackageCountResults, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 0})
+	return KeyPackageCountResults(st), err
+}
+
+func ReadRootKeyPackageCountResults(msg *capnp.Message) (KeyPackageCountResults, error) {
+	root, err := msg.Root()
+	return KeyPackageCountResults(root.Struct()), err
+}
+
+func (s KeyPackageCountResults) String() string {
+	str, _ := text.Marshal(0xfee57401f6a34e35, capnp.Struct(s))
+	return str
+}
+
+func (s KeyPackageCountResults) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (KeyPackageCountResults) DecodeFromPtr(p capnp.Ptr) KeyPackageCountResults {
+	return KeyPackageCountResults(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s KeyPackageCountResults) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s KeyPackageCountResults) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s KeyPackageCountResults) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s KeyPackageCountResults) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s KeyPackageCountResults) Remaining() uint32 {
+	return capnp.Struct(s).Uint32(0)
+}
+
+func (s KeyPackageCountResults) SetRemaining(v uint32) {
+	capnp.Struct(s).SetUint32(0, v)
+}
+
+func (s KeyPackageCountResults) HasLastResort() bool {
+	return capnp.Struct(s).Bit(32)
+}
+
+func (s KeyPackageCountResults) SetHasLastResort(v bool) {
+	capnp.Struct(s).SetBit(32, v)
+}
+
+func (s KeyPackageCountResults) Low() bool {
+	return capnp.Struct(s).Bit(33)
+}
+
+func (s KeyPackageCountResults) SetLow(v bool) {
+	capnp.Struct(s).SetBit(33, v)
+}
+
+func (s KeyPackageCountResults) Incarnation() uint64 {
+	return capnp.Struct(s).Uint64(8)
+}
+
+func (s KeyPackageCountResults) SetIncarnation(v uint64) {
+	capnp.Struct(s).SetUint64(8, v)
+}
+
+// KeyPackageCountResults_List is a list of KeyPackageCountResults.
+type KeyPackageCountResults_List = capnp.StructList[KeyPackageCountResults]
+
+// NewKeyPackageCountResults creates a new list of KeyPackageCountResults.
+func NewKeyPackageCountResults_List(s *capnp.Segment, sz int32) (KeyPackageCountResults_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 16, PointerCount: 0}, sz)
+	return capnp.StructList[KeyPackageCountResults](l), err
+}
+
+// KeyPackageCountResults_Future is a wrapper for a KeyPackageCountResults promised by a client call.
+type KeyPackageCountResults_Future struct{ *capnp.Future }
+
+func (f KeyPackageCountResults_Future) Struct() (KeyPackageCountResults, error) {
+	p, err := f.Future.Ptr()
+	return KeyPackageCountResults(p.Struct()), err
+}
+
 type UploadHybridKeyParams capnp.Struct
 
 // UploadHybridKeyParams_TypeID is the unique identifier for the type UploadHybridKeyParams.
 const UploadHybridKeyParams_TypeID = 0xf7922806ff1f6d25
 
 func NewUploadHybridKeyParams(s *capnp.Segment) (UploadHybridKeyParams, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4})
 	return UploadHybridKeyParams(st), err
 }
 
 func NewRootUploadHybridKeyParams(s *capnp.Segment) (UploadHybridKeyParams, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4})
 	return UploadHybridKeyParams(st), err
 }
 
@@ -479,12 +1314,25 @@ func (s UploadHybridKeyParams) NewAuth() (Auth, error) {
 	return ss, err
 }
 
+func (s UploadHybridKeyParams) Signature() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return []byte(p.Data()), err
+}
+
+func (s UploadHybridKeyParams) HasSignature() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s UploadHybridKeyParams) SetSignature(v []byte) error {
+	return capnp.Struct(s).SetData(3, v)
+}
+
 // UploadHybridKeyParams_List is a list of UploadHybridKeyParams.
 type UploadHybridKeyParams_List = capnp.StructList[UploadHybridKeyParams]
 
 // NewUploadHybridKeyParams creates a new list of UploadHybridKeyParams.
 func NewUploadHybridKeyParams_List(s *capnp.Segment, sz int32) (UploadHybridKeyParams_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4}, sz)
 	return capnp.StructList[UploadHybridKeyParams](l), err
 }
 
@@ -570,12 +1418,12 @@ type FetchHybridKeyParams capnp.Struct
 const FetchHybridKeyParams_TypeID = 0xdcdce119506dd026
 
 func NewFetchHybridKeyParams(s *capnp.Segment) (FetchHybridKeyParams, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
 	return FetchHybridKeyParams(st), err
 }
 
 func NewRootFetchHybridKeyParams(s *capnp.Segment) (FetchHybridKeyParams, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
 	return FetchHybridKeyParams(st), err
 }
 
@@ -648,12 +1496,25 @@ func (s FetchHybridKeyParams) NewAuth() (Auth, error) {
 	return ss, err
 }
 
+func (s FetchHybridKeyParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return []byte(p.Data()), err
+}
+
+func (s FetchHybridKeyParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s FetchHybridKeyParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(2, v)
+}
+
 // FetchHybridKeyParams_List is a list of FetchHybridKeyParams.
 type FetchHybridKeyParams_List = capnp.StructList[FetchHybridKeyParams]
 
 // NewFetchHybridKeyParams creates a new list of FetchHybridKeyParams.
 func NewFetchHybridKeyParams_List(s *capnp.Segment, sz int32) (FetchHybridKeyParams_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3}, sz)
 	return capnp.StructList[FetchHybridKeyParams](l), err
 }
 
@@ -674,12 +1535,12 @@ type FetchHybridKeyResults capnp.Struct
 const FetchHybridKeyResults_TypeID = 0xebb5df8a7d891fa1
 
 func NewFetchHybridKeyResults(s *capnp.Segment) (FetchHybridKeyResults, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
 	return FetchHybridKeyResults(st), err
 }
 
 func NewRootFetchHybridKeyResults(s *capnp.Segment) (FetchHybridKeyResults, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
 	return FetchHybridKeyResults(st), err
 }
 
@@ -728,12 +1589,38 @@ func (s FetchHybridKeyResults) SetHybridPublicKey(v []byte) error {
 	return capnp.Struct(s).SetData(0, v)
 }
 
+func (s FetchHybridKeyResults) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s FetchHybridKeyResults) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s FetchHybridKeyResults) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+func (s FetchHybridKeyResults) Signature() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return []byte(p.Data()), err
+}
+
+func (s FetchHybridKeyResults) HasSignature() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s FetchHybridKeyResults) SetSignature(v []byte) error {
+	return capnp.Struct(s).SetData(2, v)
+}
+
 // FetchHybridKeyResults_List is a list of FetchHybridKeyResults.
 type FetchHybridKeyResults_List = capnp.StructList[FetchHybridKeyResults]
 
 // NewFetchHybridKeyResults creates a new list of FetchHybridKeyResults.
 func NewFetchHybridKeyResults_List(s *capnp.Segment, sz int32) (FetchHybridKeyResults_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3}, sz)
 	return capnp.StructList[FetchHybridKeyResults](l), err
 }
 
@@ -743,4 +1630,348 @@ type FetchHybridKeyResults_Future struct{ *capnp.Future }
 func (f FetchHybridKeyResults_Future) Struct() (FetchHybridKeyResults, error) {
 	p, err := f.Future.Ptr()
 	return FetchHybridKeyResults(p.Struct()), err
+}
+
+type FetchHybridKeysParams capnp.Struct
+
+// FetchHybridKeysParams_TypeID is the unique identifier for the type FetchHybridKeysParams.
+const FetchHybridKeysParams_TypeID = 0xb787569a3d5b3875
+
+func NewFetchHybridKeysParams(s *capnp.Segment) (FetchHybridKeysParams, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return FetchHybridKeysParams(st), err
+}
+
+func NewRootFetchHybridKeysParams(s *capnp.Segment) (FetchHybridKeysParams, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return FetchHybridKeysParams(st), err
+}
+
+func ReadRootFetchHybridKeysParams(msg *capnp.Message) (FetchHybridKeysParams, error) {
+	root, err := msg.Root()
+	return FetchHybridKeysParams(root.Struct()), err
+}
+
+func (s FetchHybridKeysParams) String() string {
+	str, _ := text.Marshal(0xb787569a3d5b3875, capnp.Struct(s))
+	return str
+}
+
+func (s FetchHybridKeysParams) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (FetchHybridKeysParams) DecodeFromPtr(p capnp.Ptr) FetchHybridKeysParams {
+	return FetchHybridKeysParams(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s FetchHybridKeysParams) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s FetchHybridKeysParams) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s FetchHybridKeysParams) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s FetchHybridKeysParams) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s FetchHybridKeysParams) IdentityKeys() (capnp.DataList, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return capnp.DataList(p.List()), err
+}
+
+func (s FetchHybridKeysParams) HasIdentityKeys() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s FetchHybridKeysParams) SetIdentityKeys(v capnp.DataList) error {
+	return capnp.Struct(s).SetPtr(0, v.ToPtr())
+}
+
+// NewIdentityKeys sets the identityKeys field to a newly
+// allocated capnp.DataList, preferring placement in s's segment.
+func (s FetchHybridKeysParams) NewIdentityKeys(n int32) (capnp.DataList, error) {
+	l, err := capnp.NewDataList(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return capnp.DataList{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
+	return l, err
+}
+func (s FetchHybridKeysParams) Auth() (Auth, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return Auth(p.Struct()), err
+}
+
+func (s FetchHybridKeysParams) HasAuth() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s FetchHybridKeysParams) SetAuth(v Auth) error {
+	return capnp.Struct(s).SetPtr(1, capnp.Struct(v).ToPtr())
+}
+
+// NewAuth sets the auth field to a newly
+// allocated Auth struct, preferring placement in s's segment.
+func (s FetchHybridKeysParams) NewAuth() (Auth, error) {
+	ss, err := NewAuth(capnp.Struct(s).Segment())
+	if err != nil {
+		return Auth{}, err
+	}
+	err = capnp.Struct(s).SetPtr(1, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+// FetchHybridKeysParams_List is a list of FetchHybridKeysParams.
+type FetchHybridKeysParams_List = capnp.StructList[FetchHybridKeysParams]
+
+// NewFetchHybridKeysParams creates a new list of FetchHybridKeysParams.
+func NewFetchHybridKeysParams_List(s *capnp.Segment, sz int32) (FetchHybridKeysParams_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2}, sz)
+	return capnp.StructList[FetchHybridKeysParams](l), err
+}
+
+// FetchHybridKeysParams_Future is a wrapper for a FetchHybridKeysParams promised by a client call.
+type FetchHybridKeysParams_Future struct{ *capnp.Future }
+
+func (f FetchHybridKeysParams_Future) Struct() (FetchHybridKeysParams, error) {
+	p, err := f.Future.Ptr()
+	return FetchHybridKeysParams(p.Struct()), err
+}
+func (p FetchHybridKeysParams_Future) Auth() Auth_Future {
+	return Auth_Future{Future: p.Future.Field(1, nil)}
+}
+
+type HybridKey capnp.Struct
+
+// HybridKey_TypeID is the unique identifier for the type HybridKey.
+const HybridKey_TypeID = 0xf8cc942bafbbb271
+
+func NewHybridKey(s *capnp.Segment) (HybridKey, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 6})
+	return HybridKey(st), err
+}
+
+func NewRootHybridKey(s *capnp.Segment) (HybridKey, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 6})
+	return HybridKey(st), err
+}
+
+func ReadRootHybridKey(msg *capnp.Message) (HybridKey, error) {
+	root, err := msg.Root()
+	return HybridKey(root.Struct()), err
+}
+
+func (s HybridKey) String() string {
+	str, _ := text.Marshal(0xf8cc942bafbbb271, capnp.Struct(s))
+	return str
+}
+
+func (s HybridKey) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (HybridKey) DecodeFromPtr(p capnp.Ptr) HybridKey {
+	return HybridKey(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s HybridKey) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s HybridKey) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s HybridKey) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s HybridKey) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s HybridKey) IdentityKey() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s HybridKey) HasIdentityKey() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s HybridKey) SetIdentityKey(v []byte) error {
+	return capnp.Struct(s).SetData(0, v)
+}
+
+func (s HybridKey) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s HybridKey) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s HybridKey) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+func (s HybridKey) HybridPublicKey() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return []byte(p.Data()), err
+}
+
+func (s HybridKey) HasHybridPublicKey() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s HybridKey) SetHybridPublicKey(v []byte) error {
+	return capnp.Struct(s).SetData(2, v)
+}
+
+func (s HybridKey) Signature() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return []byte(p.Data()), err
+}
+
+func (s HybridKey) HasSignature() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s HybridKey) SetSignature(v []byte) error {
+	return capnp.Struct(s).SetData(3, v)
+}
+
+func (s HybridKey) DeviceKey() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(4)
+	return []byte(p.Data()), err
+}
+
+func (s HybridKey) HasDeviceKey() bool {
+	return capnp.Struct(s).HasPtr(4)
+}
+
+func (s HybridKey) SetDeviceKey(v []byte) error {
+	return capnp.Struct(s).SetData(4, v)
+}
+
+func (s HybridKey) DeviceSignature() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(5)
+	return []byte(p.Data()), err
+}
+
+func (s HybridKey) HasDeviceSignature() bool {
+	return capnp.Struct(s).HasPtr(5)
+}
+
+func (s HybridKey) SetDeviceSignature(v []byte) error {
+	return capnp.Struct(s).SetData(5, v)
+}
+
+// HybridKey_List is a list of HybridKey.
+type HybridKey_List = capnp.StructList[HybridKey]
+
+// NewHybridKey creates a new list of HybridKey.
+func NewHybridKey_List(s *capnp.Segment, sz int32) (HybridKey_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 6}, sz)
+	return capnp.StructList[HybridKey](l), err
+}
+
+// HybridKey_Future is a wrapper for a HybridKey promised by a client call.
+type HybridKey_Future struct{ *capnp.Future }
+
+func (f HybridKey_Future) Struct() (HybridKey, error) {
+	p, err := f.Future.Ptr()
+	return HybridKey(p.Struct()), err
+}
+
+type FetchHybridKeysResults capnp.Struct
+
+// FetchHybridKeysResults_TypeID is the unique identifier for the type FetchHybridKeysResults.
+const FetchHybridKeysResults_TypeID = 0xc03e6f61a0eec2b8
+
+func NewFetchHybridKeysResults(s *capnp.Segment) (FetchHybridKeysResults, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return FetchHybridKeysResults(st), err
+}
+
+func NewRootFetchHybridKeysResults(s *capnp.Segment) (FetchHybridKeysResults, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return FetchHybridKeysResults(st), err
+}
+
+func ReadRootFetchHybridKeysResults(msg *capnp.Message) (FetchHybridKeysResults, error) {
+	root, err := msg.Root()
+	return FetchHybridKeysResults(root.Struct()), err
+}
+
+func (s FetchHybridKeysResults) String() string {
+	str, _ := text.Marshal(0xc03e6f61a0eec2b8, capnp.Struct(s))
+	return str
+}
+
+func (s FetchHybridKeysResults) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (FetchHybridKeysResults) DecodeFromPtr(p capnp.Ptr) FetchHybridKeysResults {
+	return FetchHybridKeysResults(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s FetchHybridKeysResults) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s FetchHybridKeysResults) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s FetchHybridKeysResults) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s FetchHybridKeysResults) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s FetchHybridKeysResults) Keys() (HybridKey_List, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return HybridKey_List(p.List()), err
+}
+
+func (s FetchHybridKeysResults) HasKeys() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s FetchHybridKeysResults) SetKeys(v HybridKey_List) error {
+	return capnp.Struct(s).SetPtr(0, v.ToPtr())
+}
+
+// NewKeys sets the keys field to a newly
+// allocated HybridKey_List, preferring placement in s's segment.
+func (s FetchHybridKeysResults) NewKeys(n int32) (HybridKey_List, error) {
+	l, err := NewHybridKey_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return HybridKey_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
+	return l, err
+}
+
+// FetchHybridKeysResults_List is a list of FetchHybridKeysResults.
+type FetchHybridKeysResults_List = capnp.StructList[FetchHybridKeysResults]
+
+// NewFetchHybridKeysResults creates a new list of FetchHybridKeysResults.
+func NewFetchHybridKeysResults_List(s *capnp.Segment, sz int32) (FetchHybridKeysResults_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	return capnp.StructList[FetchHybridKeysResults](l), err
+}
+
+// FetchHybridKeysResults_Future is a wrapper for a FetchHybridKeysResults promised by a client call.
+type FetchHybridKeysResults_Future struct{ *capnp.Future }
+
+func (f FetchHybridKeysResults_Future) Struct() (FetchHybridKeysResults, error) {
+	p, err := f.Future.Ptr()
+	return FetchHybridKeysResults(p.Struct()), err
 }

@@ -11,8 +11,12 @@ $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 
 using Code = import "codes.capnp".Code;
-using Queue = import "queue.capnp";
+using Account = import "account.capnp";
+using Blob = import "blob.capnp";
+using Channel = import "channel.capnp";
+using Group = import "group.capnp";
 using Keys = import "keys.capnp";
+using Queue = import "queue.capnp";
 
 struct HealthParams {
 }
@@ -34,6 +38,37 @@ interface NodeService {
   health @5 HealthParams -> HealthResults;
   uploadHybridKey @6 Keys.UploadHybridKeyParams -> Keys.UploadHybridKeyResults;
   fetchHybridKey @7 Keys.FetchHybridKeyParams -> Keys.FetchHybridKeyResults;
+  opaqueRegisterStart @8 Account.OpaqueRegisterStartParams -> Account.OpaqueRegisterStartResults;
+  opaqueRegisterFinish @9 Account.OpaqueRegisterFinishParams -> Account.OpaqueRegisterFinishResults;
+  opaqueLoginStart @10 Account.OpaqueLoginStartParams -> Account.OpaqueLoginStartResults;
+  opaqueLoginFinish @11 Account.OpaqueLoginFinishParams -> Account.OpaqueLoginFinishResults;
+  publishEndpoint @12 Account.PublishEndpointParams -> Account.PublishEndpointResults;
+  resolveEndpoint @13 Account.ResolveEndpointParams -> Account.ResolveEndpointResults;
+  peek @14 Queue.PeekParams -> Queue.PeekResults;
+  ack @15 Queue.AckParams -> Queue.AckResults;
+  fetchHybridKeys @16 Keys.FetchHybridKeysParams -> Keys.FetchHybridKeysResults;
+  batchEnqueue @17 Queue.BatchEnqueueParams -> Queue.BatchEnqueueResults;
+  createChannel @18 Channel.CreateChannelParams -> Channel.CreateChannelResults;
+  resolveUser @19 Account.ResolveUserParams -> Account.ResolveUserResults;
+  resolveIdentity @20 Account.ResolveIdentityParams -> Account.ResolveIdentityResults;
+  uploadBlob @21 Blob.UploadBlobParams -> Blob.UploadBlobResults;
+  downloadBlob @22 Blob.DownloadBlobParams -> Blob.DownloadBlobResults;
+  deleteAccount @23 Account.DeleteAccountParams -> Account.DeleteAccountResults;
+  registerDevice @24 Account.RegisterDeviceParams -> Account.RegisterDeviceResults;
+  listDevices @25 Account.ListDevicesParams -> Account.ListDevicesResults;
+  revokeDevice @26 Account.RevokeDeviceParams -> Account.RevokeDeviceResults;
+  bindSession @27 Account.BindSessionParams -> Account.BindSessionResults;
+  whoami @28 Account.WhoamiParams -> Account.WhoamiResults;
+  logout @29 Account.LogoutParams -> Account.LogoutResults;
+  changePasswordStart @30 Account.ChangePasswordStartParams -> Account.ChangePasswordStartResults;
+  changePasswordFinish @31 Account.ChangePasswordFinishParams -> Account.ChangePasswordFinishResults;
+  listChannels @32 Channel.ListChannelsParams -> Channel.ListChannelsResults;
+  subscribe @33 Queue.SubscribeParams -> Queue.SubscribeResults;
+  publishCommit @34 Group.PublishCommitParams -> Group.PublishCommitResults;
+  fetchGroup @35 Group.FetchGroupParams -> Group.FetchGroupResults;
+  uploadKeyPackages @36 Keys.UploadKeyPackagesParams -> Keys.UploadKeyPackagesResults;
+  fetchKeyPackages @37 Keys.FetchKeyPackagesParams -> Keys.FetchKeyPackagesResults;
+  keyPackageCount @38 Keys.KeyPackageCountParams -> Keys.KeyPackageCountResults;
 }
 
 struct Request {

@@ -228,7 +228,7 @@ func (c NodeService) FetchKeyPackage(ctx context.Context, params func(FetchKeyPa
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 3}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(FetchKeyPackageParams(s)) }
 	}
 
@@ -268,7 +268,7 @@ func (c NodeService) Fetch(ctx context.Context, params func(FetchParams) error) 
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 3}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 4}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(FetchParams(s)) }
 	}
 
@@ -288,7 +288,7 @@ func (c NodeService) FetchWait(ctx context.Context, params func(FetchWaitParams)
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 16, PointerCount: 3}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 16, PointerCount: 4}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(FetchWaitParams(s)) }
 	}
 
@@ -328,7 +328,7 @@ func (c NodeService) UploadHybridKey(ctx context.Context, params func(UploadHybr
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 3}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 4}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(UploadHybridKeyParams(s)) }
 	}
 
@@ -348,12 +348,632 @@ func (c NodeService) FetchHybridKey(ctx context.Context, params func(FetchHybrid
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 3}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(FetchHybridKeyParams(s)) }
 	}
 
 	ans, release := capnp.Client(c).SendCall(ctx, s)
 	return FetchHybridKeyResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) OpaqueRegisterStart(ctx context.Context, params func(OpaqueRegisterStartParams) error) (OpaqueRegisterStartResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      8,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "opaqueRegisterStart",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(OpaqueRegisterStartParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return OpaqueRegisterStartResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) OpaqueRegisterFinish(ctx context.Context, params func(OpaqueRegisterFinishParams) error) (OpaqueRegisterFinishResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      9,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "opaqueRegisterFinish",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 4}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(OpaqueRegisterFinishParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return OpaqueRegisterFinishResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) OpaqueLoginStart(ctx context.Context, params func(OpaqueLoginStartParams) error) (OpaqueLoginStartResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      10,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "opaqueLoginStart",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(OpaqueLoginStartParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return OpaqueLoginStartResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) OpaqueLoginFinish(ctx context.Context, params func(OpaqueLoginFinishParams) error) (OpaqueLoginFinishResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      11,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "opaqueLoginFinish",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 5}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(OpaqueLoginFinishParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return OpaqueLoginFinishResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) PublishEndpoint(ctx context.Context, params func(PublishEndpointParams) error) (PublishEndpointResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      12,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "publishEndpoint",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 3}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(PublishEndpointParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return PublishEndpointResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) ResolveEndpoint(ctx context.Context, params func(ResolveEndpointParams) error) (ResolveEndpointResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      13,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "resolveEndpoint",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(ResolveEndpointParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return ResolveEndpointResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) Peek(ctx context.Context, params func(PeekParams) error) (PeekResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      14,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "peek",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 16, PointerCount: 4}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(PeekParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return PeekResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) Ack(ctx context.Context, params func(AckParams) error) (AckResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      15,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "ack",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 16, PointerCount: 4}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(AckParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return AckResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) FetchHybridKeys(ctx context.Context, params func(FetchHybridKeysParams) error) (FetchHybridKeysResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      16,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "fetchHybridKeys",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(FetchHybridKeysParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return FetchHybridKeysResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) BatchEnqueue(ctx context.Context, params func(BatchEnqueueParams) error) (BatchEnqueueResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      17,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "batchEnqueue",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 4}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(BatchEnqueueParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return BatchEnqueueResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) CreateChannel(ctx context.Context, params func(CreateChannelParams) error) (CreateChannelResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      18,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "createChannel",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 3}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(CreateChannelParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return CreateChannelResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) ResolveUser(ctx context.Context, params func(ResolveUserParams) error) (ResolveUserResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      19,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "resolveUser",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(ResolveUserParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return ResolveUserResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) ResolveIdentity(ctx context.Context, params func(ResolveIdentityParams) error) (ResolveIdentityResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      20,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "resolveIdentity",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(ResolveIdentityParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return ResolveIdentityResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) UploadBlob(ctx context.Context, params func(UploadBlobParams) error) (UploadBlobResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      21,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "uploadBlob",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 16, PointerCount: 3}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(UploadBlobParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return UploadBlobResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) DownloadBlob(ctx context.Context, params func(DownloadBlobParams) error) (DownloadBlobResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      22,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "downloadBlob",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 16, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(DownloadBlobParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return DownloadBlobResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) DeleteAccount(ctx context.Context, params func(DeleteAccountParams) error) (DeleteAccountResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      23,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "deleteAccount",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 1}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(DeleteAccountParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return DeleteAccountResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) RegisterDevice(ctx context.Context, params func(RegisterDeviceParams) error) (RegisterDeviceResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      24,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "registerDevice",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 5}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(RegisterDeviceParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return RegisterDeviceResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) ListDevices(ctx context.Context, params func(ListDevicesParams) error) (ListDevicesResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      25,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "listDevices",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(ListDevicesParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return ListDevicesResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) RevokeDevice(ctx context.Context, params func(RevokeDeviceParams) error) (RevokeDeviceResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      26,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "revokeDevice",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(RevokeDeviceParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return RevokeDeviceResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) BindSession(ctx context.Context, params func(BindSessionParams) error) (BindSessionResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      27,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "bindSession",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(BindSessionParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return BindSessionResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) Whoami(ctx context.Context, params func(WhoamiParams) error) (WhoamiResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      28,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "whoami",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 1}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(WhoamiParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return WhoamiResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) Logout(ctx context.Context, params func(LogoutParams) error) (LogoutResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      29,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "logout",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 1}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(LogoutParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return LogoutResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) ChangePasswordStart(ctx context.Context, params func(ChangePasswordStartParams) error) (ChangePasswordStartResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      30,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "changePasswordStart",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 3}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(ChangePasswordStartParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return ChangePasswordStartResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) ChangePasswordFinish(ctx context.Context, params func(ChangePasswordFinishParams) error) (ChangePasswordFinishResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      31,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "changePasswordFinish",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 4}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(ChangePasswordFinishParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return ChangePasswordFinishResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) ListChannels(ctx context.Context, params func(ListChannelsParams) error) (ListChannelsResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      32,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "listChannels",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(ListChannelsParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return ListChannelsResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) Subscribe(ctx context.Context, params func(SubscribeParams) error) (SubscribeResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      33,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "subscribe",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 3}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(SubscribeParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return SubscribeResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) PublishCommit(ctx context.Context, params func(PublishCommitParams) error) (PublishCommitResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      34,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "publishCommit",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 16, PointerCount: 6}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(PublishCommitParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return PublishCommitResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) FetchGroup(ctx context.Context, params func(FetchGroupParams) error) (FetchGroupResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      35,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "fetchGroup",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(FetchGroupParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return FetchGroupResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) UploadKeyPackages(ctx context.Context, params func(UploadKeyPackagesParams) error) (UploadKeyPackagesResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      36,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "uploadKeyPackages",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 6}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(UploadKeyPackagesParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return UploadKeyPackagesResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) FetchKeyPackages(ctx context.Context, params func(FetchKeyPackagesParams) error) (FetchKeyPackagesResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      37,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "fetchKeyPackages",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 3}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(FetchKeyPackagesParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return FetchKeyPackagesResults_Future{Future: ans.Future()}, release
+
+}
+
+func (c NodeService) KeyPackageCount(ctx context.Context, params func(KeyPackageCountParams) error) (KeyPackageCountResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      38,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "keyPackageCount",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 1}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(KeyPackageCountParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return KeyPackageCountResults_Future{Future: ans.Future()}, release
 
 }
 
@@ -445,6 +1065,68 @@ type NodeService_Server interface {
 	UploadHybridKey(context.Context, NodeService_uploadHybridKey) error
 
 	FetchHybridKey(context.Context, NodeService_fetchHybridKey) error
+
+	OpaqueRegisterStart(context.Context, NodeService_opaqueRegisterStart) error
+
+	OpaqueRegisterFinish(context.Context, NodeService_opaqueRegisterFinish) error
+
+	OpaqueLoginStart(context.Context, NodeService_opaqueLoginStart) error
+
+	OpaqueLoginFinish(context.Context, NodeService_opaqueLoginFinish) error
+
+	PublishEndpoint(context.Context, NodeService_publishEndpoint) error
+
+	ResolveEndpoint(context.Context, NodeService_resolveEndpoint) error
+
+	Peek(context.Context, NodeService_peek) error
+
+	Ack(context.Context, NodeService_ack) error
+
+	FetchHybridKeys(context.Context, NodeService_fetchHybridKeys) error
+
+	BatchEnqueue(context.Context, NodeService_batchEnqueue) error
+
+	CreateChannel(context.Context, NodeService_createChannel) error
+
+	ResolveUser(context.Context, NodeService_resolveUser) error
+
+	ResolveIdentity(context.Context, NodeService_resolveIdentity) error
+
+	UploadBlob(context.Context, NodeService_uploadBlob) error
+
+	DownloadBlob(context.Context, NodeService_downloadBlob) error
+
+	DeleteAccount(context.Context, NodeService_deleteAccount) error
+
+	RegisterDevice(context.Context, NodeService_registerDevice) error
+
+	ListDevices(context.Context, NodeService_listDevices) error
+
+	RevokeDevice(context.Context, NodeService_revokeDevice) error
+
+	BindSession(context.Context, NodeService_bindSession) error
+
+	Whoami(context.Context, NodeService_whoami) error
+
+	Logout(context.Context, NodeService_logout) error
+
+	ChangePasswordStart(context.Context, NodeService_changePasswordStart) error
+
+	ChangePasswordFinish(context.Context, NodeService_changePasswordFinish) error
+
+	ListChannels(context.Context, NodeService_listChannels) error
+
+	Subscribe(context.Context, NodeService_subscribe) error
+
+	PublishCommit(context.Context, NodeService_publishCommit) error
+
+	FetchGroup(context.Context, NodeService_fetchGroup) error
+
+	UploadKeyPackages(context.Context, NodeService_uploadKeyPackages) error
+
+	FetchKeyPackages(context.Context, NodeService_fetchKeyPackages) error
+
+	KeyPackageCount(context.Context, NodeService_keyPackageCount) error
 }
 
 // NodeService_NewServer creates a new Server from an implementation of NodeService_Server.
@@ -463,7 +1145,7 @@ func NodeService_ServerToClient(s NodeService_Server) NodeService {
 // This can be used to create a more complicated Server.
 func NodeService_Methods(methods []server.Method, s NodeService_Server) []server.Method {
 	if cap(methods) == 0 {
-		methods = make([]server.Method, 0, 8)
+		methods = make([]server.Method, 0, 39)
 	}
 
 	methods = append(methods, server.Method{
@@ -562,6 +1244,378 @@ func NodeService_Methods(methods []server.Method, s NodeService_Server) []server
 		},
 	})
 
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      8,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "opaqueRegisterStart",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.OpaqueRegisterStart(ctx, NodeService_opaqueRegisterStart{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      9,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "opaqueRegisterFinish",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.OpaqueRegisterFinish(ctx, NodeService_opaqueRegisterFinish{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      10,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "opaqueLoginStart",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.OpaqueLoginStart(ctx, NodeService_opaqueLoginStart{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      11,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "opaqueLoginFinish",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.OpaqueLoginFinish(ctx, NodeService_opaqueLoginFinish{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      12,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "publishEndpoint",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.PublishEndpoint(ctx, NodeService_publishEndpoint{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      13,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "resolveEndpoint",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.ResolveEndpoint(ctx, NodeService_resolveEndpoint{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      14,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "peek",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Peek(ctx, NodeService_peek{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      15,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "ack",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Ack(ctx, NodeService_ack{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      16,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "fetchHybridKeys",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.FetchHybridKeys(ctx, NodeService_fetchHybridKeys{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      17,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "batchEnqueue",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.BatchEnqueue(ctx, NodeService_batchEnqueue{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      18,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "createChannel",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.CreateChannel(ctx, NodeService_createChannel{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      19,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "resolveUser",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.ResolveUser(ctx, NodeService_resolveUser{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      20,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "resolveIdentity",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.ResolveIdentity(ctx, NodeService_resolveIdentity{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      21,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "uploadBlob",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.UploadBlob(ctx, NodeService_uploadBlob{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      22,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "downloadBlob",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.DownloadBlob(ctx, NodeService_downloadBlob{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      23,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "deleteAccount",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.DeleteAccount(ctx, NodeService_deleteAccount{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      24,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "registerDevice",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.RegisterDevice(ctx, NodeService_registerDevice{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      25,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "listDevices",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.ListDevices(ctx, NodeService_listDevices{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      26,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "revokeDevice",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.RevokeDevice(ctx, NodeService_revokeDevice{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      27,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "bindSession",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.BindSession(ctx, NodeService_bindSession{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      28,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "whoami",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Whoami(ctx, NodeService_whoami{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      29,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "logout",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Logout(ctx, NodeService_logout{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      30,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "changePasswordStart",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.ChangePasswordStart(ctx, NodeService_changePasswordStart{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      31,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "changePasswordFinish",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.ChangePasswordFinish(ctx, NodeService_changePasswordFinish{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      32,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "listChannels",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.ListChannels(ctx, NodeService_listChannels{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      33,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "subscribe",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Subscribe(ctx, NodeService_subscribe{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      34,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "publishCommit",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.PublishCommit(ctx, NodeService_publishCommit{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      35,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "fetchGroup",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.FetchGroup(ctx, NodeService_fetchGroup{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      36,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "uploadKeyPackages",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.UploadKeyPackages(ctx, NodeService_uploadKeyPackages{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      37,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "fetchKeyPackages",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.FetchKeyPackages(ctx, NodeService_fetchKeyPackages{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      38,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "keyPackageCount",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.KeyPackageCount(ctx, NodeService_keyPackageCount{call})
+		},
+	})
+
 	return methods
 }
 
@@ -578,7 +1632,7 @@ func (c NodeService_uploadKeyPackage) Args() UploadKeyPackageParams {
 
 // AllocResults allocates the results struct.
 func (c NodeService_uploadKeyPackage) AllocResults() (UploadKeyPackageResults, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
 	return UploadKeyPackageResults(r), err
 }
 
@@ -595,7 +1649,7 @@ func (c NodeService_fetchKeyPackage) Args() FetchKeyPackageParams {
 
 // AllocResults allocates the results struct.
 func (c NodeService_fetchKeyPackage) AllocResults() (FetchKeyPackageResults, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 2})
 	return FetchKeyPackageResults(r), err
 }
 
@@ -697,8 +1751,535 @@ func (c NodeService_fetchHybridKey) Args() FetchHybridKeyParams {
 
 // AllocResults allocates the results struct.
 func (c NodeService_fetchHybridKey) AllocResults() (FetchHybridKeyResults, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 3})
 	return FetchHybridKeyResults(r), err
+}
+
+// NodeService_opaqueRegisterStart holds the state for a server call to NodeService.opaqueRegisterStart.
+// See server.Call for documentation.
+type NodeService_opaqueRegisterStart struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_opaqueRegisterStart) Args() OpaqueRegisterStartParams {
+	return OpaqueRegisterStartParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_opaqueRegisterStart) AllocResults() (OpaqueRegisterStartResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return OpaqueRegisterStartResults(r), err
+}
+
+// NodeService_opaqueRegisterFinish holds the state for a server call to NodeService.opaqueRegisterFinish.
+// See server.Call for documentation.
+type NodeService_opaqueRegisterFinish struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_opaqueRegisterFinish) Args() OpaqueRegisterFinishParams {
+	return OpaqueRegisterFinishParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_opaqueRegisterFinish) AllocResults() (OpaqueRegisterFinishResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return OpaqueRegisterFinishResults(r), err
+}
+
+// NodeService_opaqueLoginStart holds the state for a server call to NodeService.opaqueLoginStart.
+// See server.Call for documentation.
+type NodeService_opaqueLoginStart struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_opaqueLoginStart) Args() OpaqueLoginStartParams {
+	return OpaqueLoginStartParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_opaqueLoginStart) AllocResults() (OpaqueLoginStartResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return OpaqueLoginStartResults(r), err
+}
+
+// NodeService_opaqueLoginFinish holds the state for a server call to NodeService.opaqueLoginFinish.
+// See server.Call for documentation.
+type NodeService_opaqueLoginFinish struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_opaqueLoginFinish) Args() OpaqueLoginFinishParams {
+	return OpaqueLoginFinishParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_opaqueLoginFinish) AllocResults() (OpaqueLoginFinishResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return OpaqueLoginFinishResults(r), err
+}
+
+// NodeService_publishEndpoint holds the state for a server call to NodeService.publishEndpoint.
+// See server.Call for documentation.
+type NodeService_publishEndpoint struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_publishEndpoint) Args() PublishEndpointParams {
+	return PublishEndpointParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_publishEndpoint) AllocResults() (PublishEndpointResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return PublishEndpointResults(r), err
+}
+
+// NodeService_resolveEndpoint holds the state for a server call to NodeService.resolveEndpoint.
+// See server.Call for documentation.
+type NodeService_resolveEndpoint struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_resolveEndpoint) Args() ResolveEndpointParams {
+	return ResolveEndpointParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_resolveEndpoint) AllocResults() (ResolveEndpointResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return ResolveEndpointResults(r), err
+}
+
+// NodeService_peek holds the state for a server call to NodeService.peek.
+// See server.Call for documentation.
+type NodeService_peek struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_peek) Args() PeekParams {
+	return PeekParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_peek) AllocResults() (PeekResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return PeekResults(r), err
+}
+
+// NodeService_ack holds the state for a server call to NodeService.ack.
+// See server.Call for documentation.
+type NodeService_ack struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_ack) Args() AckParams {
+	return AckParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_ack) AllocResults() (AckResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return AckResults(r), err
+}
+
+// NodeService_fetchHybridKeys holds the state for a server call to NodeService.fetchHybridKeys.
+// See server.Call for documentation.
+type NodeService_fetchHybridKeys struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_fetchHybridKeys) Args() FetchHybridKeysParams {
+	return FetchHybridKeysParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_fetchHybridKeys) AllocResults() (FetchHybridKeysResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return FetchHybridKeysResults(r), err
+}
+
+// NodeService_batchEnqueue holds the state for a server call to NodeService.batchEnqueue.
+// See server.Call for documentation.
+type NodeService_batchEnqueue struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_batchEnqueue) Args() BatchEnqueueParams {
+	return BatchEnqueueParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_batchEnqueue) AllocResults() (BatchEnqueueResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return BatchEnqueueResults(r), err
+}
+
+// NodeService_createChannel holds the state for a server call to NodeService.createChannel.
+// See server.Call for documentation.
+type NodeService_createChannel struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_createChannel) Args() CreateChannelParams {
+	return CreateChannelParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_createChannel) AllocResults() (CreateChannelResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return CreateChannelResults(r), err
+}
+
+// NodeService_resolveUser holds the state for a server call to NodeService.resolveUser.
+// See server.Call for documentation.
+type NodeService_resolveUser struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_resolveUser) Args() ResolveUserParams {
+	return ResolveUserParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_resolveUser) AllocResults() (ResolveUserResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return ResolveUserResults(r), err
+}
+
+// NodeService_resolveIdentity holds the state for a server call to NodeService.resolveIdentity.
+// See server.Call for documentation.
+type NodeService_resolveIdentity struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_resolveIdentity) Args() ResolveIdentityParams {
+	return ResolveIdentityParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_resolveIdentity) AllocResults() (ResolveIdentityResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return ResolveIdentityResults(r), err
+}
+
+// NodeService_uploadBlob holds the state for a server call to NodeService.uploadBlob.
+// See server.Call for documentation.
+type NodeService_uploadBlob struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_uploadBlob) Args() UploadBlobParams {
+	return UploadBlobParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_uploadBlob) AllocResults() (UploadBlobResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return UploadBlobResults(r), err
+}
+
+// NodeService_downloadBlob holds the state for a server call to NodeService.downloadBlob.
+// See server.Call for documentation.
+type NodeService_downloadBlob struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_downloadBlob) Args() DownloadBlobParams {
+	return DownloadBlobParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_downloadBlob) AllocResults() (DownloadBlobResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return DownloadBlobResults(r), err
+}
+
+// NodeService_deleteAccount holds the state for a server call to NodeService.deleteAccount.
+// See server.Call for documentation.
+type NodeService_deleteAccount struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_deleteAccount) Args() DeleteAccountParams {
+	return DeleteAccountParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_deleteAccount) AllocResults() (DeleteAccountResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return DeleteAccountResults(r), err
+}
+
+// NodeService_registerDevice holds the state for a server call to NodeService.registerDevice.
+// See server.Call for documentation.
+type NodeService_registerDevice struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_registerDevice) Args() RegisterDeviceParams {
+	return RegisterDeviceParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_registerDevice) AllocResults() (RegisterDeviceResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return RegisterDeviceResults(r), err
+}
+
+// NodeService_listDevices holds the state for a server call to NodeService.listDevices.
+// See server.Call for documentation.
+type NodeService_listDevices struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_listDevices) Args() ListDevicesParams {
+	return ListDevicesParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_listDevices) AllocResults() (ListDevicesResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return ListDevicesResults(r), err
+}
+
+// NodeService_revokeDevice holds the state for a server call to NodeService.revokeDevice.
+// See server.Call for documentation.
+type NodeService_revokeDevice struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_revokeDevice) Args() RevokeDeviceParams {
+	return RevokeDeviceParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_revokeDevice) AllocResults() (RevokeDeviceResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return RevokeDeviceResults(r), err
+}
+
+// NodeService_bindSession holds the state for a server call to NodeService.bindSession.
+// See server.Call for documentation.
+type NodeService_bindSession struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_bindSession) Args() BindSessionParams {
+	return BindSessionParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_bindSession) AllocResults() (BindSessionResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return BindSessionResults(r), err
+}
+
+// NodeService_whoami holds the state for a server call to NodeService.whoami.
+// See server.Call for documentation.
+type NodeService_whoami struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_whoami) Args() WhoamiParams {
+	return WhoamiParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_whoami) AllocResults() (WhoamiResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 16, PointerCount: 3})
+	return WhoamiResults(r), err
+}
+
+// NodeService_logout holds the state for a server call to NodeService.logout.
+// See server.Call for documentation.
+type NodeService_logout struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_logout) Args() LogoutParams {
+	return LogoutParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_logout) AllocResults() (LogoutResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return LogoutResults(r), err
+}
+
+// NodeService_changePasswordStart holds the state for a server call to NodeService.changePasswordStart.
+// See server.Call for documentation.
+type NodeService_changePasswordStart struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_changePasswordStart) Args() ChangePasswordStartParams {
+	return ChangePasswordStartParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_changePasswordStart) AllocResults() (ChangePasswordStartResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 3})
+	return ChangePasswordStartResults(r), err
+}
+
+// NodeService_changePasswordFinish holds the state for a server call to NodeService.changePasswordFinish.
+// See server.Call for documentation.
+type NodeService_changePasswordFinish struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_changePasswordFinish) Args() ChangePasswordFinishParams {
+	return ChangePasswordFinishParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_changePasswordFinish) AllocResults() (ChangePasswordFinishResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return ChangePasswordFinishResults(r), err
+}
+
+// NodeService_listChannels holds the state for a server call to NodeService.listChannels.
+// See server.Call for documentation.
+type NodeService_listChannels struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_listChannels) Args() ListChannelsParams {
+	return ListChannelsParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_listChannels) AllocResults() (ListChannelsResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return ListChannelsResults(r), err
+}
+
+// NodeService_subscribe holds the state for a server call to NodeService.subscribe.
+// See server.Call for documentation.
+type NodeService_subscribe struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_subscribe) Args() SubscribeParams {
+	return SubscribeParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_subscribe) AllocResults() (SubscribeResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return SubscribeResults(r), err
+}
+
+// NodeService_publishCommit holds the state for a server call to NodeService.publishCommit.
+// See server.Call for documentation.
+type NodeService_publishCommit struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_publishCommit) Args() PublishCommitParams {
+	return PublishCommitParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_publishCommit) AllocResults() (PublishCommitResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return PublishCommitResults(r), err
+}
+
+// NodeService_fetchGroup holds the state for a server call to NodeService.fetchGroup.
+// See server.Call for documentation.
+type NodeService_fetchGroup struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_fetchGroup) Args() FetchGroupParams {
+	return FetchGroupParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_fetchGroup) AllocResults() (FetchGroupResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 16, PointerCount: 1})
+	return FetchGroupResults(r), err
+}
+
+// NodeService_uploadKeyPackages holds the state for a server call to NodeService.uploadKeyPackages.
+// See server.Call for documentation.
+type NodeService_uploadKeyPackages struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_uploadKeyPackages) Args() UploadKeyPackagesParams {
+	return UploadKeyPackagesParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_uploadKeyPackages) AllocResults() (UploadKeyPackagesResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return UploadKeyPackagesResults(r), err
+}
+
+// NodeService_fetchKeyPackages holds the state for a server call to NodeService.fetchKeyPackages.
+// See server.Call for documentation.
+type NodeService_fetchKeyPackages struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_fetchKeyPackages) Args() FetchKeyPackagesParams {
+	return FetchKeyPackagesParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_fetchKeyPackages) AllocResults() (FetchKeyPackagesResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return FetchKeyPackagesResults(r), err
+}
+
+// NodeService_keyPackageCount holds the state for a server call to NodeService.keyPackageCount.
+// See server.Call for documentation.
+type NodeService_keyPackageCount struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_keyPackageCount) Args() KeyPackageCountParams {
+	return KeyPackageCountParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_keyPackageCount) AllocResults() (KeyPackageCountResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 16, PointerCount: 0})
+	return KeyPackageCountResults(r), err
 }
 
 // NodeService_List is a list of NodeService.

@@ -45,6 +45,7 @@ struct EnqueueParams {
 
 struct EnqueueResults {
   seq @0 :UInt64;
+  # In the queue of the account's first device, or in its own if it has no devices.
 }
 
 struct Recipient {
@@ -70,6 +71,7 @@ struct BatchEnqueueParams {
 struct RecipientOutcome {
   code @0 :Code;
   seq @1 :UInt64;
+  # As in EnqueueResults.
 }
 
 struct BatchEnqueueResults {
@@ -85,8 +87,10 @@ struct AckParams {
   version @3 :UInt16;
   auth @4 :Auth;
   deviceId @5 :Data;
-  # Empty: the account's own queue; else the 16-byte id of the device whose queue
-  # it is. In a log entry set by the node, from the session.
+  # Empty: the queue of the session's device, the account's own for a session
+  # without one; 16 zero bytes: the account's own; else one of the account's
+  # devices, for sessions without one. In a log entry set by the node: empty or 16
+  # zero bytes is the account's own.
 }
 
 struct AckResults {
@@ -95,11 +99,17 @@ struct AckResults {
 
 struct FetchParams {
   recipientKey @0 :Data;
+  # The caller's own account key.
   channelId @1 :Data;
   version @2 :UInt16;
   auth @3 :Auth;
   limit @4 :UInt32;
   # 0: the server's default.
+  drain @5 :Bool;
+  # Return and remove, as one write: it removes exactly what it returns, at most
+  # 1 MiB, and gives the same answer again for the same request id.
+  deviceId @6 :Data;
+  # As in AckParams.
 }
 
 struct FetchResults {
@@ -113,6 +123,59 @@ struct FetchWaitParams {
   timeoutMs @3 :UInt64;
   auth @4 :Auth;
   limit @5 :UInt32;
+  drain @6 :Bool;
+  # As in FetchParams.
+  deviceId @7 :Data;
+}
+
+struct PeekParams {
+  recipientKey @0 :Data;
+  channelId @1 :Data;
+  version @2 :UInt16;
+  auth @3 :Auth;
+  after @4 :UInt64;
+  # Cursor: only envelopes with a higher sequence number.
+  limit @5 :UInt32;
+  deviceId @6 :Data;
+}
+
+struct PeekResults {
+  payloads @0 :List(Envelope);
+  lastSeq @1 :UInt64;
+  # The highest sequence number that the queue has given out.
+}
+
+struct DrainParams {
+  # A log entry only: fetch with drain.
+  recipientKey @0 :Data;
+  channelId @1 :Data;
+  deviceId @2 :Data;
+  limit @3 :UInt32;
+  version @4 :UInt16;
+}
+
+struct Cursor {
+  channelId @0 :Data;
+  after @1 :UInt64;
+}
+
+struct SubscribeParams {
+  auth @0 :Auth;
+  cursors @1 :List(Cursor);
+  # At most 4,096. Queues without one begin after what was acknowledged.
+  deviceId @2 :Data;
+  # As in AckParams.
+  limit @3 :UInt32;
+  # Envelopes in one response at most; 0: the server's default.
+}
+
+struct SubscribeResults {
+  # One of many responses on the stream, until either side ends it.
+  payloads @0 :List(Envelope);
+  # Each queue's in order; channelId tells them apart. Empty: the node is there
+  # and has nothing new.
+  caughtUp @1 :Bool;
+  # Nothing was left when this was sent.
 }
 
 struct ExpireParams {

@@ -1110,12 +1110,12 @@ type FetchParams capnp.Struct
 const FetchParams_TypeID = 0xd195296730261d1f
 
 func NewFetchParams(s *capnp.Segment) (FetchParams, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 4})
 	return FetchParams(st), err
 }
 
 func NewRootFetchParams(s *capnp.Segment) (FetchParams, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 4})
 	return FetchParams(st), err
 }
 
@@ -1217,12 +1217,33 @@ func (s FetchParams) SetLimit(v uint32) {
 	capnp.Struct(s).SetUint32(4, v)
 }
 
+func (s FetchParams) Drain() bool {
+	return capnp.Struct(s).Bit(16)
+}
+
+func (s FetchParams) SetDrain(v bool) {
+	capnp.Struct(s).SetBit(16, v)
+}
+
+func (s FetchParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return []byte(p.Data()), err
+}
+
+func (s FetchParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s FetchParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(3, v)
+}
+
 // FetchParams_List is a list of FetchParams.
 type FetchParams_List = capnp.StructList[FetchParams]
 
 // NewFetchParams creates a new list of FetchParams.
 func NewFetchParams_List(s *capnp.Segment, sz int32) (FetchParams_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 4}, sz)
 	return capnp.StructList[FetchParams](l), err
 }
 
@@ -1331,12 +1352,12 @@ type FetchWaitParams capnp.Struct
 const FetchWaitParams_TypeID = 0xec4e9526f421de75
 
 func NewFetchWaitParams(s *capnp.Segment) (FetchWaitParams, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 3})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4})
 	return FetchWaitParams(st), err
 }
 
 func NewRootFetchWaitParams(s *capnp.Segment) (FetchWaitParams, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 3})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4})
 	return FetchWaitParams(st), err
 }
 
@@ -1446,12 +1467,33 @@ func (s FetchWaitParams) SetLimit(v uint32) {
 	capnp.Struct(s).SetUint32(4, v)
 }
 
+func (s FetchWaitParams) Drain() bool {
+	return capnp.Struct(s).Bit(16)
+}
+
+func (s FetchWaitParams) SetDrain(v bool) {
+	capnp.Struct(s).SetBit(16, v)
+}
+
+func (s FetchWaitParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return []byte(p.Data()), err
+}
+
+func (s FetchWaitParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s FetchWaitParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(3, v)
+}
+
 // FetchWaitParams_List is a list of FetchWaitParams.
 type FetchWaitParams_List = capnp.StructList[FetchWaitParams]
 
 // NewFetchWaitParams creates a new list of FetchWaitParams.
 func NewFetchWaitParams_List(s *capnp.Segment, sz int32) (FetchWaitParams_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 16, PointerCount: 3}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4}, sz)
 	return capnp.StructList[FetchWaitParams](l), err
 }
 
@@ -1464,6 +1506,689 @@ func (f FetchWaitParams_Future) Struct() (FetchWaitParams, error) {
 }
 func (p FetchWaitParams_Future) Auth() Auth_Future {
 	return Auth_Future{Future: p.Future.Field(2, nil)}
+}
+
+type PeekParams capnp.Struct
+
+// PeekParams_TypeID is the unique identifier for the type PeekParams.
+const PeekParams_TypeID = 0xf2ce9567ba003b4d
+
+func NewPeekParams(s *capnp.Segment) (PeekParams, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4})
+	return PeekParams(st), err
+}
+
+func NewRootPeekParams(s *capnp.Segment) (PeekParams, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4})
+	return PeekParams(st), err
+}
+
+func ReadRootPeekParams(msg *capnp.Message) (PeekParams, error) {
+	root, err := msg.Root()
+	return PeekParams(root.Struct()), err
+}
+
+func (s PeekParams) String() string {
+	str, _ := text.Marshal(0xf2ce9567ba003b4d, capnp.Struct(s))
+	return str
+}
+
+func (s PeekParams) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (PeekParams) DecodeFromPtr(p capnp.Ptr) PeekParams {
+	return PeekParams(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s PeekParams) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s PeekParams) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s PeekParams) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s PeekParams) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s PeekParams) RecipientKey() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s PeekParams) HasRecipientKey() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s PeekParams) SetRecipientKey(v []byte) error {
+	return capnp.Struct(s).SetData(0, v)
+}
+
+func (s PeekParams) ChannelId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s PeekParams) HasChannelId() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s PeekParams) SetChannelId(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+func (s PeekParams) Version() uint16 {
+	return capnp.Struct(s).Uint16(0)
+}
+
+func (s PeekParams) SetVersion(v uint16) {
+	capnp.Struct(s).SetUint16(0, v)
+}
+
+func (s PeekParams) Auth() (Auth, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return Auth(p.Struct()), err
+}
+
+func (s PeekParams) HasAuth() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s PeekParams) SetAuth(v Auth) error {
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewAuth sets the auth field to a newly
+// allocated Auth struct, preferring placement in s's segment.
+func (s PeekParams) NewAuth() (Auth, error) {
+	ss, err := NewAuth(capnp.Struct(s).Segment())
+	if err != nil {
+		return Auth{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s PeekParams) After() uint64 {
+	return capnp.Struct(s).Uint64(8)
+}
+
+func (s PeekParams) SetAfter(v uint64) {
+	capnp.Struct(s).SetUint64(8, v)
+}
+
+func (s PeekParams) Limit() uint32 {
+	return capnp.Struct(s).Uint32(4)
+}
+
+func (s PeekParams) SetLimit(v uint32) {
+	capnp.Struct(s).SetUint32(4, v)
+}
+
+func (s PeekParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return []byte(p.Data()), err
+}
+
+func (s PeekParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s PeekParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(3, v)
+}
+
+// PeekParams_List is a list of PeekParams.
+type PeekParams_List = capnp.StructList[PeekParams]
+
+// NewPeekParams creates a new list of PeekParams.
+func NewPeekParams_List(s *capnp.Segment, sz int32) (PeekParams_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 16, PointerCount: 4}, sz)
+	return capnp.StructList[PeekParams](l), err
+}
+
+// PeekParams_Future is a wrapper for a PeekParams promised by a client call.
+type PeekParams_Future struct{ *capnp.Future }
+
+func (f PeekParams_Future) Struct() (PeekParams, error) {
+	p, err := f.Future.Ptr()
+	return PeekParams(p.Struct()), err
+}
+func (p PeekParams_Future) Auth() Auth_Future {
+	return Auth_Future{Future: p.Future.Field(2, nil)}
+}
+
+type PeekResults capnp.Struct
+
+// PeekResults_TypeID is the unique identifier for the type PeekResults.
+const PeekResults_TypeID = 0xac3c23af2aea4ab4
+
+func NewPeekResults(s *capnp.Segment) (PeekResults, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return PeekResults(st), err
+}
+
+func NewRootPeekResults(s *capnp.Segment) (PeekResults, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return PeekResults(st), err
+}
+
+func ReadRootPeekResults(msg *capnp.Message) (PeekResults, error) {
+	root, err := msg.Root()
+	return PeekResults(root.Struct()), err
+}
+
+func (s PeekResults) String() string {
+	str, _ := text.Marshal(0xac3c23af2aea4ab4, capnp.Struct(s))
+	return str
+}
+
+func (s PeekResults) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (PeekResults) DecodeFromPtr(p capnp.Ptr) PeekResults {
+	return PeekResults(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s PeekResults) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s PeekResults) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s PeekResults) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s PeekResults) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s PeekResults) Payloads() (Envelope_List, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return Envelope_List(p.List()), err
+}
+
+func (s PeekResults) HasPayloads() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s PeekResults) SetPayloads(v Envelope_List) error {
+	return capnp.Struct(s).SetPtr(0, v.ToPtr())
+}
+
+// NewPayloads sets the payloads field to a newly
+// allocated Envelope_List, preferring placement in s's segment.
+func (s PeekResults) NewPayloads(n int32) (Envelope_List, error) {
+	l, err := NewEnvelope_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return Envelope_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
+	return l, err
+}
+func (s PeekResults) LastSeq() uint64 {
+	return capnp.Struct(s).Uint64(0)
+}
+
+func (s PeekResults) SetLastSeq(v uint64) {
+	capnp.Struct(s).SetUint64(0, v)
+}
+
+// PeekResults_List is a list of PeekResults.
+type PeekResults_List = capnp.StructList[PeekResults]
+
+// NewPeekResults creates a new list of PeekResults.
+func NewPeekResults_List(s *capnp.Segment, sz int32) (PeekResults_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1}, sz)
+	return capnp.StructList[PeekResults](l), err
+}
+
+// PeekResults_Future is a wrapper for a PeekResults promised by a client call.
+type PeekResults_Future struct{ *capnp.Future }
+
+func (f PeekResults_Future) Struct() (PeekResults, error) {
+	p, err := f.Future.Ptr()
+	return PeekResults(p.Struct()), err
+}
+
+type DrainParams capnp.Struct
+
+// DrainParams_TypeID is the unique identifier for the type DrainParams.
+const DrainParams_TypeID = 0xd2eb0ccb0f4f0091
+
+func NewDrainParams(s *capnp.Segment) (DrainParams, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
+	return DrainParams(st), err
+}
+
+func NewRootDrainParams(s *capnp.Segment) (DrainParams, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
+	return DrainParams(st), err
+}
+
+func ReadRootDrainParams(msg *capnp.Message) (DrainParams, error) {
+	root, err := msg.Root()
+	return DrainParams(root.Struct()), err
+}
+
+func (s DrainParams) String() string {
+	str, _ := text.Marshal(0xd2eb0ccb0f4f0091, capnp.Struct(s))
+	return str
+}
+
+func (s DrainParams) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (DrainParams) DecodeFromPtr(p capnp.Ptr) DrainParams {
+	return DrainParams(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s DrainParams) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s DrainParams) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s DrainParams) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s DrainParams) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s DrainParams) RecipientKey() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s DrainParams) HasRecipientKey() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s DrainParams) SetRecipientKey(v []byte) error {
+	return capnp.Struct(s).SetData(0, v)
+}
+
+func (s DrainParams) ChannelId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s DrainParams) HasChannelId() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s DrainParams) SetChannelId(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+func (s DrainParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return []byte(p.Data()), err
+}
+
+func (s DrainParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s DrainParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(2, v)
+}
+
+func (s DrainParams) Limit() uint32 {
+	return capnp.Struct(s).Uint32(0)
+}
+
+func (s DrainParams) SetLimit(v uint32) {
+	capnp.Struct(s).SetUint32(0, v)
+}
+
+func (s DrainParams) Version() uint16 {
+	return capnp.Struct(s).Uint16(4)
+}
+
+func (s DrainParams) SetVersion(v uint16) {
+	capnp.Struct(s).SetUint16(4, v)
+}
+
+// DrainParams_List is a list of DrainParams.
+type DrainParams_List = capnp.StructList[DrainParams]
+
+// NewDrainParams creates a new list of DrainParams.
+func NewDrainParams_List(s *capnp.Segment, sz int32) (DrainParams_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3}, sz)
+	return capnp.StructList[DrainParams](l), err
+}
+
+// DrainParams_Future is a wrapper for a DrainParams promised by a client call.
+type DrainParams_Future struct{ *capnp.Future }
+
+func (f DrainParams_Future) Struct() (DrainParams, error) {
+	p, err := f.Future.Ptr()
+	return DrainParams(p.Struct()), err
+}
+
+type Cursor capnp.Struct
+
+// Cursor_TypeID is the unique identifier for the type Cursor.
+const Cursor_TypeID = 0x83dd376a4ff9ae73
+
+func NewCursor(s *capnp.Segment) (Cursor, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return Cursor(st), err
+}
+
+func NewRootCursor(s *capnp.Segment) (Cursor, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return Cursor(st), err
+}
+
+func ReadRootCursor(msg *capnp.Message) (Cursor, error) {
+	root, err := msg.Root()
+	return Cursor(root.Struct()), err
+}
+
+func (s Cursor) String() string {
+	str, _ := text.Marshal(0x83dd376a4ff9ae73, capnp.Struct(s))
+	return str
+}
+
+func (s Cursor) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Cursor) DecodeFromPtr(p capnp.Ptr) Cursor {
+	return Cursor(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Cursor) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Cursor) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Cursor) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Cursor) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s Cursor) ChannelId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s Cursor) HasChannelId() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s Cursor) SetChannelId(v []byte) error {
+	return capnp.Struct(s).SetData(0, v)
+}
+
+func (s Cursor) After() uint64 {
+	return capnp.Struct(s).Uint64(0)
+}
+
+func (s Cursor) SetAfter(v uint64) {
+	capnp.Struct(s).SetUint64(0, v)
+}
+
+// Cursor_List is a list of Cursor.
+type Cursor_List = capnp.StructList[Cursor]
+
+// NewCursor creates a new list of Cursor.
+func NewCursor_List(s *capnp.Segment, sz int32) (Cursor_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1}, sz)
+	return capnp.StructList[Cursor](l), err
+}
+
+// Cursor_Future is a wrapper for a Cursor promised by a client call.
+type Cursor_Future struct{ *capnp.Future }
+
+func (f Cursor_Future) Struct() (Cursor, error) {
+	p, err := f.Future.Ptr()
+	return Cursor(p.Struct()), err
+}
+
+type SubscribeParams capnp.Struct
+
+// SubscribeParams_TypeID is the unique identifier for the type SubscribeParams.
+const SubscribeParams_TypeID = 0xde27c01e3bee6905
+
+func NewSubscribeParams(s *capnp.Segment) (SubscribeParams, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
+	return SubscribeParams(st), err
+}
+
+func NewRootSubscribeParams(s *capnp.Segment) (SubscribeParams, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
+	return SubscribeParams(st), err
+}
+
+func ReadRootSubscribeParams(msg *capnp.Message) (SubscribeParams, error) {
+	root, err := msg.Root()
+	return SubscribeParams(root.Struct()), err
+}
+
+func (s SubscribeParams) String() string {
+	str, _ := text.Marshal(0xde27c01e3bee6905, capnp.Struct(s))
+	return str
+}
+
+func (s SubscribeParams) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (SubscribeParams) DecodeFromPtr(p capnp.Ptr) SubscribeParams {
+	return SubscribeParams(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s SubscribeParams) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s SubscribeParams) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s SubscribeParams) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s SubscribeParams) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s SubscribeParams) Auth() (Auth, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return Auth(p.Struct()), err
+}
+
+func (s SubscribeParams) HasAuth() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s SubscribeParams) SetAuth(v Auth) error {
+	return capnp.Struct(s).SetPtr(0, capnp.Struct(v).ToPtr())
+}
+
+// NewAuth sets the auth field to a newly
+// allocated Auth struct, preferring placement in s's segment.
+func (s SubscribeParams) NewAuth() (Auth, error) {
+	ss, err := NewAuth(capnp.Struct(s).Segment())
+	if err != nil {
+		return Auth{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s SubscribeParams) Cursors() (Cursor_List, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return Cursor_List(p.List()), err
+}
+
+func (s SubscribeParams) HasCursors() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s SubscribeParams) SetCursors(v Cursor_List) error {
+	return capnp.Struct(s).SetPtr(1, v.ToPtr())
+}
+
+// NewCursors sets the cursors field to a newly
+// allocated Cursor_List, preferring placement in s's segment.
+func (s SubscribeParams) NewCursors(n int32) (Cursor_List, error) {
+	l, err := NewCursor_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return Cursor_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(1, l.ToPtr())
+	return l, err
+}
+func (s SubscribeParams) DeviceId() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return []byte(p.Data()), err
+}
+
+func (s SubscribeParams) HasDeviceId() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s SubscribeParams) SetDeviceId(v []byte) error {
+	return capnp.Struct(s).SetData(2, v)
+}
+
+func (s SubscribeParams) Limit() uint32 {
+	return capnp.Struct(s).Uint32(0)
+}
+
+func (s SubscribeParams) SetLimit(v uint32) {
+	capnp.Struct(s).SetUint32(0, v)
+}
+
+// SubscribeParams_List is a list of SubscribeParams.
+type SubscribeParams_List = capnp.StructList[SubscribeParams]
+
+// NewSubscribeParams creates a new list of SubscribeParams.
+func NewSubscribeParams_List(s *capnp.Segment, sz int32) (SubscribeParams_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3}, sz)
+	return capnp.StructList[SubscribeParams](l), err
+}
+
+// SubscribeParams_Future is a wrapper for a SubscribeParams promised by a client call.
+type SubscribeParams_Future struct{ *capnp.Future }
+
+func (f SubscribeParams_Future) Struct() (SubscribeParams, error) {
+	p, err := f.Future.Ptr()
+	return SubscribeParams(p.Struct()), err
+}
+func (p SubscribeParams_Future) Auth() Auth_Future {
+	return Auth_Future{Future: p.Future.Field(0, nil)}
+}
+
+type SubscribeResults capnp.Struct
+
+// SubscribeResults_TypeID is the unique identifier for the type SubscribeResults.
+const SubscribeResults_TypeID = 0xa2b7fe74c6de46fd
+
+func NewSubscribeResults(s *capnp.Segment) (SubscribeResults, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return SubscribeResults(st), err
+}
+
+func NewRootSubscribeResults(s *capnp.Segment) (SubscribeResults, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
+	return SubscribeResults(st), err
+}
+
+func ReadRootSubscribeResults(msg *capnp.Message) (SubscribeResults, error) {
+	root, err := msg.Root()
+	return SubscribeResults(root.Struct()), err
+}
+
+func (s SubscribeResults) String() string {
+	str, _ := text.Marshal(0xa2b7fe74c6de46fd, capnp.Struct(s))
+	return str
+}
+
+func (s SubscribeResults) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (SubscribeResults) DecodeFromPtr(p capnp.Ptr) SubscribeResults {
+	return SubscribeResults(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s SubscribeResults) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s SubscribeResults) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s SubscribeResults) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s SubscribeResults) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s SubscribeResults) Payloads() (Envelope_List, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return Envelope_List(p.List()), err
+}
+
+func (s SubscribeResults) HasPayloads() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s SubscribeResults) SetPayloads(v Envelope_List) error {
+	return capnp.Struct(s).SetPtr(0, v.ToPtr())
+}
+
+// NewPayloads sets the payloads field to a newly
+// allocated Envelope_List, preferring placement in s's segment.
+func (s SubscribeResults) NewPayloads(n int32) (Envelope_List, error) {
+	l, err := NewEnvelope_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return Envelope_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
+	return l, err
+}
+func (s SubscribeResults) CaughtUp() bool {
+	return capnp.Struct(s).Bit(0)
+}
+
+func (s SubscribeResults) SetCaughtUp(v bool) {
+	capnp.Struct(s).SetBit(0, v)
+}
+
+// SubscribeResults_List is a list of SubscribeResults.
+type SubscribeResults_List = capnp.StructList[SubscribeResults]
+
+// NewSubscribeResults creates a new list of SubscribeResults.
+func NewSubscribeResults_List(s *capnp.Segment, sz int32) (SubscribeResults_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1}, sz)
+	return capnp.StructList[SubscribeResults](l), err
+}
+
+// SubscribeResults_Future is a wrapper for a SubscribeResults promised by a client call.
+type SubscribeResults_Future struct{ *capnp.Future }
+
+func (f SubscribeResults_Future) Struct() (SubscribeResults, error) {
+	p, err := f.Future.Ptr()
+	return SubscribeResults(p.Struct()), err
 }
 
 type ExpireParams capnp.Struct

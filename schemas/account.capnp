@@ -1,0 +1,303 @@
+@0xb7d3c2e6508f1a94;
+# Accounts, sessions and devices.
+#
+# A password never comes here: registration and login are OPAQUE (RFC 9807), and
+# the messages of its runs are Data whose lengths docs/protocol.md gives.
+
+using Go = import "/go.capnp";
+$Go.package("schemas");
+$Go.import("quicproquo/schemas");
+
+using Auth = import "auth.capnp".Auth;
+
+# Registration: start, then finish. Nothing is kept in between.
+
+struct OpaqueRegisterStartParams {
+  username @0 :Text;
+  request @1 :Data;
+  # RegistrationRequest, 32 bytes.
+}
+
+struct OpaqueRegisterStartResults {
+  response @0 :Data;
+  # RegistrationResponse, 64 bytes. The same whether the name is taken or not.
+}
+
+struct OpaqueRegisterFinishParams {
+  username @0 :Text;
+  upload @1 :Data;
+  # RegistrationRecord, 192 bytes.
+  identityKey @2 :Data;
+  # The account's identity key, Ed25519, 32 bytes. An account has one for ever.
+  identityProof @3 :Data;
+  # Empty, or 64 bytes: identityKey's signature that it registers this name
+  # (docs/protocol.md gives the bytes). Then nobody else can have sent it.
+}
+
+struct OpaqueRegisterFinishResults {
+  success @0 :Bool;
+}
+
+# Login: start, then finish, on any node each.
+
+struct OpaqueLoginStartParams {
+  username @0 :Text;
+  request @1 :Data;
+  # KE1, 96 bytes.
+}
+
+struct OpaqueLoginStartResults {
+  response @0 :Data;
+  # KE2, 320 bytes.
+  handshake @1 :Data;
+  # The server's state, sealed: to be given back within 60 seconds.
+}
+
+struct OpaqueLoginFinishParams {
+  username @0 :Text;
+  finalization @1 :Data;
+  # KE3, 64 bytes.
+  identityKey @2 :Data;
+  # The account's, 32 bytes.
+  handshake @3 :Data;
+  deviceId @4 :Data;
+  # Empty: a session of the account; else the 16-byte id of a registered device.
+}
+
+struct OpaqueLoginFinishResults {
+  sessionToken @0 :Data;
+  # 32 bytes.
+  expiresAtMs @1 :UInt64;
+  # Moves on while the session is used.
+}
+
+# Changing the password proves the old one by a login of its own.
+
+struct ChangePasswordStartParams {
+  auth @0 :Auth;
+  loginRequest @1 :Data;
+  # KE1 with the present password.
+  registrationRequest @2 :Data;
+  # With the new password.
+}
+
+struct ChangePasswordStartResults {
+  loginResponse @0 :Data;
+  handshake @1 :Data;
+  registrationResponse @2 :Data;
+}
+
+struct ChangePasswordFinishParams {
+  auth @0 :Auth;
+  finalization @1 :Data;
+  handshake @2 :Data;
+  upload @3 :Data;
+}
+
+struct ChangePasswordFinishResults {
+  revokedSessions @0 :UInt32;
+  # All other sessions of the account end.
+}
+
+# Sessions.
+
+struct BindSessionParams {
+  sessionToken @0 :Data;
+  signature @1 :Data;
+  # 64 bytes: by the key of the session's device, or of the account for a session
+  # without one, over the connection's TLS exporter (docs/protocol.md).
+}
+
+struct BindSessionResults {
+  expiresAtMs @0 :UInt64;
+}
+
+struct WhoamiParams {
+  auth @0 :Auth;
+}
+
+struct WhoamiResults {
+  username @0 :Text;
+  identityKey @1 :Data;
+  deviceId @2 :Data;
+  # Empty for a session without a device.
+  expiresAtMs @3 :UInt64;
+  createdAtMs @4 :UInt64;
+  # When the account was registered, log time.
+}
+
+struct LogoutParams {
+  auth @0 :Auth;
+  all @1 :Bool;
+  # All sessions of the account, not only this one.
+}
+
+struct LogoutResults {
+  revoked @0 :UInt32;
+}
+
+struct ResolveUserParams {
+  username @0 :Text;
+  auth @1 :Auth;
+}
+
+struct ResolveUserResults {
+  identityKey @0 :Data;
+}
+
+struct ResolveIdentityParams {
+  identityKey @0 :Data;
+  auth @1 :Auth;
+}
+
+struct ResolveIdentityResults {
+  username @0 :Text;
+}
+
+struct DeleteAccountParams {
+  auth @0 :Auth;
+}
+
+struct DeleteAccountResults {
+  success @0 :Bool;
+}
+
+# Devices.
+
+struct RegisterDeviceParams {
+  auth @0 :Auth;
+  deviceId @1 :Data;
+  # 16 random bytes.
+  deviceName @2 :Text;
+  # For the account's owner, at most 128 bytes; clients may encrypt it.
+  deviceKey @3 :Data;
+  # Ed25519, 32 bytes: the device's MLS signature key. Empty: the account's
+  # identity key serves.
+  signature @4 :Data;
+  # With deviceKey: 64 bytes, identityKey's signature over the device
+  # (docs/protocol.md gives the bytes).
+}
+
+struct RegisterDeviceResults {
+  success @0 :Bool;
+  # False if the device was there already with the same key.
+}
+
+struct Device {
+  deviceId @0 :Data;
+  deviceName @1 :Text;
+  registeredAtMs @2 :UInt64;
+  deviceKey @3 :Data;
+  signature @4 :Data;
+}
+
+struct ListDevicesParams {
+  auth @0 :Auth;
+  identityKey @1 :Data;
+  # Empty: the caller's own devices. Names are given for those only.
+}
+
+struct ListDevicesResults {
+  devices @0 :List(Device);
+  # In the order of their registration.
+}
+
+struct RevokeDeviceParams {
+  auth @0 :Auth;
+  deviceId @1 :Data;
+}
+
+struct RevokeDeviceResults {
+  success @0 :Bool;
+}
+
+# Endpoints: where a device may be reached directly, as it wants others to know.
+
+struct PublishEndpointParams {
+  identityKey @0 :Data;
+  endpoint @1 :Data;
+  # At most 512 bytes, opaque. Empty: withdraw it.
+  auth @2 :Auth;
+  ttlSecs @3 :UInt32;
+  # 0: one hour; at most a day.
+}
+
+struct PublishEndpointResults {
+}
+
+struct Endpoint {
+  deviceId @0 :Data;
+  endpoint @1 :Data;
+  expiresAtMs @2 :UInt64;
+}
+
+struct ResolveEndpointParams {
+  identityKey @0 :Data;
+  auth @1 :Auth;
+}
+
+struct ResolveEndpointResults {
+  endpoints @0 :List(Endpoint);
+}
+
+# Commands of the log that no method takes as they are: what a node has found out
+# about a call. They hold no secret in the clear.
+
+struct PutSecret {
+  # A secret of the cluster, wrapped by the cluster key (crypto/account).
+  name @0 :Text;
+  version @1 :UInt64;
+  # One more than the present one: else the command is refused.
+  wrapped @2 :Data;
+}
+
+struct CreateAccount {
+  username @0 :Text;
+  # Canonical.
+  identityKey @1 :Data;
+  record @2 :Data;
+}
+
+struct BeginLogin {
+  # Counts an attempt to log in, before the node answers it.
+  name @0 :Data;
+  # 32 bytes, a keyed hash of the name: names that strangers try are not kept.
+}
+
+struct OpenSession {
+  name @0 :Data;
+  # As in BeginLogin: a login that succeeds clears the count.
+  identityKey @1 :Data;
+  # As the caller says.
+  username @2 :Text;
+  # Canonical.
+  deviceId @3 :Data;
+  tokenHash @4 :Data;
+  # SHA-256 of the session token.
+  handshakeId @5 :Data;
+  # 16 bytes, accepted once.
+  handshakeExpiresMs @6 :UInt64;
+  recordDigest @7 :Data;
+  # Of the record that the password was proved against.
+}
+
+struct ReplaceRecord {
+  # changePassword, for the actor's account.
+  record @0 :Data;
+  handshakeId @1 :Data;
+  handshakeExpiresMs @2 :UInt64;
+  recordDigest @3 :Data;
+  keepTokenHash @4 :Data;
+  # The caller's session, which stays.
+}
+
+struct RenewSessions {
+  # Sessions that were used lately, at most 1,024.
+  tokenHashes @0 :List(Data);
+}
+
+struct CloseSessions {
+  # logout, for the actor's account.
+  tokenHash @0 :Data;
+  # Empty: all sessions of the account.
+}
