@@ -208,9 +208,14 @@ func (tx *Tx) settle(s *Store) {
 	for _, e := range tx.dirtyBodies {
 		e.dirty = false
 	}
+	for i := range tx.touched {
+		s.watches.wakeAccount(tx.touched[i])
+	}
+	tx.touched = tx.touched[:0]
 	tx.dirtyQueues, tx.dirtyBodies = tx.dirtyQueues[:0], tx.dirtyBodies[:0]
 	tx.newMarks = tx.newMarks[:0]
 	clear(tx.dedupe.pending)
 	tx.queues.turn()
 	tx.bodies.turn()
+	tx.accounts.turn()
 }

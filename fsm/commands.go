@@ -56,6 +56,61 @@ var commands = [...]command{
 		decode: (*request).decodeChangeSettings, routingKey: clusterKey,
 		check: checkChangeSettings, apply: applyChangeSettings,
 	},
+	schemas.Entry_command_Which_putSecret: {
+		name: "putSecret", who: nodes, since: 1, maxBytes: 4 * entrySlack,
+		decode: (*request).decodePutSecret, routingKey: clusterKey,
+		check: checkPutSecret, apply: applyPutSecret,
+	},
+	schemas.Entry_command_Which_createAccount: {
+		name: "createAccount", who: nodes, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeCreateAccount, routingKey: createAccountKey,
+		check: checkCreateAccount, apply: applyCreateAccount,
+	},
+	schemas.Entry_command_Which_deleteAccount: {
+		name: "deleteAccount", who: accounts, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeDeleteAccount, routingKey: actorKey,
+		check: checkDeleteAccount, apply: applyDeleteAccount,
+	},
+	schemas.Entry_command_Which_replaceRecord: {
+		name: "replaceRecord", who: accounts, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeReplaceRecord, routingKey: actorKey,
+		check: checkReplaceRecord, apply: applyReplaceRecord,
+	},
+	schemas.Entry_command_Which_beginLogin: {
+		name: "beginLogin", who: nodes, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeBeginLogin, routingKey: beginLoginKey,
+		check: checkBeginLogin, apply: applyBeginLogin,
+	},
+	schemas.Entry_command_Which_openSession: {
+		name: "openSession", who: nodes, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeOpenSession, routingKey: openSessionKey,
+		check: checkOpenSession, apply: applyOpenSession,
+	},
+	schemas.Entry_command_Which_renewSessions: {
+		name: "renewSessions", who: nodes, since: 1, maxBytes: 64 << 10, repeatable: true,
+		decode: (*request).decodeRenewSessions, routingKey: clusterKey,
+		check: checkRenewSessions, apply: applyRenewSessions,
+	},
+	schemas.Entry_command_Which_closeSessions: {
+		name: "closeSessions", who: accounts, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeCloseSessions, routingKey: actorKey,
+		check: checkCloseSessions, apply: applyCloseSessions,
+	},
+	schemas.Entry_command_Which_registerDevice: {
+		name: "registerDevice", who: accounts, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeRegisterDevice, routingKey: actorKey,
+		check: checkRegisterDevice, apply: applyRegisterDevice,
+	},
+	schemas.Entry_command_Which_revokeDevice: {
+		name: "revokeDevice", who: accounts, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeRevokeDevice, routingKey: actorKey,
+		check: checkRevokeDevice, apply: applyRevokeDevice,
+	},
+	schemas.Entry_command_Which_publishEndpoint: {
+		name: "publishEndpoint", who: accounts, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodePublishEndpoint, routingKey: actorKey,
+		check: checkPublishEndpoint, apply: applyPublishEndpoint,
+	},
 }
 
 // entrySlack is the room for everything in an entry but the body, in bytes.
@@ -94,6 +149,13 @@ type state interface {
 	now() uint64
 	queueHead(*QueueID) head
 	setting(settingID) uint64
+	// account is never nil; an account that is not there has the zero row.
+	account(AccountKey) *accountRow
+	// row reads a topic's table. The value is valid until the next read.
+	row(table, []byte) ([]byte, bool)
+	// each visits rows by prefix of their keys; visit must not read rows.
+	each(t table, prefix []byte, visit func(key, value []byte) bool)
+	fail(error)
 }
 
 // admit holds the refusals that come before a command's own, in their order of
@@ -151,3 +213,6 @@ func Command(entry []byte) (CommandInfo, error) {
 }
 
 func clusterKey(*request) []byte { return nil }
+
+// actorKey routes by the account that acts.
+func actorKey(r *request) []byte { return clone(r.actor.account[:]) }

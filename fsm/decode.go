@@ -29,6 +29,17 @@ type request struct {
 	ack          ackRequest
 	expire       expireRequest
 	settings     []settingRequest
+
+	putSecret       putSecretRequest
+	createAccount   createAccountRequest
+	replaceRecord   replaceRecordRequest
+	beginLogin      nameHash
+	openSession     openSessionRequest
+	renewSessions   [][]byte
+	closeSessions   closeSessionsRequest
+	registerDevice  registerDeviceRequest
+	revokeDevice    []byte
+	publishEndpoint publishEndpointRequest
 }
 
 // actor is on whose behalf a command runs, as the node that took the call says.

@@ -74,7 +74,8 @@ func applyExpire(tx *Tx, r *request) Result {
 		removed += s.queue(d.bucket, &d.row)
 		budget = s.budget
 	}
-	return tx.expireResult(removed, tx.anyDue(tx.now()/bucketMs))
+	removed += tx.runTimers(budget)
+	return tx.expireResult(removed, tx.anyDue(tx.now()/bucketMs) || tx.anyTimer())
 }
 
 // sweep is the search of one queue.

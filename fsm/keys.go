@@ -18,6 +18,26 @@ import (
 //	bodies     5 bodyID:8                         → a body that several queues share
 //	bodyRefs   6 bodyID:8                         → how many queues still hold it, 8 bytes
 //	due        7 bucket:8 queue                   → dueRow
+//	timers     8 bucket:8 kind:1 key              → nothing
+//	secrets    9 name                             → version:8 wrapped
+//	accounts  10 account                          → accountRow
+//	usernames 11 name                             → usernameRow
+//	sessions  12 tokenHash                        → sessionRow
+//	sessionsOf 13 account tokenHash               → nothing
+//	handshakes 14 handshakeID                     → nothing
+//	logins    15 name hash                        → loginRow
+//	endpoints 16 account device                   → endpointRow
+//	pools     17 account device                   → poolRow
+//	packages  18 account device number:8          → packageRow
+//	packageHashes 19 hash                         → expiry, 8 bytes
+//	claims    20 requester account                → bucketRow
+//	hybridKeys 21 account device                  → hybridRow
+//	channels  22 channelID                        → channelRow
+//	pairs     23 lower account, higher account    → channelID
+//	channelsOf 24 account channelID               → nothing
+//	groups    25 groupID                          → groupRow
+//	groupInfos 26 groupID                         → the group info
+//	usages    27 account                          → usageRow
 //
 // A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
 // channel's id: no queue's key is the beginning of another's.
@@ -32,6 +52,26 @@ const (
 	tableBodies
 	tableBodyRefs
 	tableDue
+	tableTimers
+	tableSecrets
+	tableAccounts
+	tableUsernames
+	tableSessions
+	tableSessionsOf
+	tableHandshakes
+	tableLogins
+	tableEndpoints
+	tablePools
+	tablePackages
+	tablePackageHashes
+	tableClaims
+	tableHybridKeys
+	tableChannels
+	tablePairs
+	tableChannelsOf
+	tableGroups
+	tableGroupInfos
+	tableUsages
 	tableEnd
 )
 
@@ -69,6 +109,30 @@ func readQueue(key []byte) (q QueueID, rest []byte, ok bool) {
 		return q, rest[schemas.ChannelIDSize:], true
 	}
 	return q, nil, false
+}
+
+// rowKey is the key of a row in one of the topics' tables.
+func rowKey(t table, parts ...[]byte) []byte {
+	size := 1
+	for _, part := range parts {
+		size += len(part)
+	}
+	key := append(make([]byte, 0, size), byte(t))
+	for _, part := range parts {
+		key = append(key, part...)
+	}
+	return key
+}
+
+// prefixEnd is the first key behind all that begin with prefix.
+func prefixEnd(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
 }
 
 func metaKey() []byte { return []byte{byte(tableMeta)} }

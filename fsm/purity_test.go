@@ -16,23 +16,31 @@ import (
 // what is listed, so they have no clock, no randomness, no disk, no network, no
 // log and no locks; the rest of the package is machinery around them.
 var rules = map[string][]string{
-	"ids.go":        {"encoding/hex", "fmt", "quicproquo/schemas"},
-	"commands.go":   {"quicproquo/schemas"},
-	"decode.go":     {"fmt", "quicproquo/schemas"},
-	"fastdecode.go": {"encoding/binary", "quicproquo/schemas"},
-	"queue.go":      {"quicproquo/schemas"},
-	"expire.go":     {},
-	"settings.go":   {"quicproquo/schemas"},
-	"result.go":     {"encoding/binary", "fmt", "quicproquo/schemas"},
-	"keys.go":       {"encoding/binary", "quicproquo/schemas"},
-	"rows.go":       {"encoding/binary", "errors", "fmt"},
-	"digest.go":     {"github.com/cespare/xxhash/v2"},
-	"cache.go":      {},
-	"stage.go":      {"bytes", "encoding/binary", "fmt", "slices", pebblePath},
-	"dedupe.go":     {"fmt", "github.com/cespare/xxhash/v2", pebblePath, "quicproquo/schemas"},
-	"tx.go":         {"errors", "fmt", pebblePath, "quicproquo/schemas"},
-	"apply.go":      {"fmt", pebblePath, "quicproquo/schemas"},
-	"read.go":       {"encoding/binary", "errors", "fmt", "log/slog", pebblePath},
+	"ids.go":           {"encoding/hex", "fmt", "quicproquo/schemas"},
+	"commands.go":      {"quicproquo/schemas"},
+	"decode.go":        {"fmt", "quicproquo/schemas"},
+	"fastdecode.go":    {"encoding/binary", "quicproquo/schemas"},
+	"queue.go":         {"quicproquo/schemas"},
+	"expire.go":        {},
+	"fields.go":        {"fmt"},
+	"timers.go":        {"encoding/binary", pebblePath},
+	"account.go":       {"crypto/sha256", "crypto/subtle", "quicproquo/schemas"},
+	"session.go":       {"quicproquo/schemas"},
+	"login.go":         {"quicproquo/schemas"},
+	"device.go":        {"bytes", "quicproquo/schemas"},
+	"secret.go":        {"quicproquo/schemas"},
+	"accountdecode.go": {"fmt", "quicproquo/schemas"},
+	"settings.go":      {"quicproquo/schemas"},
+	"result.go":        {"encoding/binary", "fmt", "quicproquo/schemas"},
+	"keys.go":          {"encoding/binary", "quicproquo/schemas"},
+	"rows.go":          {"encoding/binary", "errors", "fmt"},
+	"digest.go":        {"github.com/cespare/xxhash/v2"},
+	"cache.go":         {},
+	"stage.go":         {"bytes", "encoding/binary", "fmt", "slices", pebblePath},
+	"dedupe.go":        {"fmt", "github.com/cespare/xxhash/v2", pebblePath, "quicproquo/schemas"},
+	"tx.go":            {"errors", "fmt", pebblePath, "quicproquo/schemas"},
+	"apply.go":         {"fmt", pebblePath, "quicproquo/schemas"},
+	"read.go":          {"encoding/binary", "errors", "fmt", "log/slog", pebblePath},
 }
 
 const pebblePath = "github.com/cockroachdb/pebble/v2"
@@ -120,7 +128,8 @@ func (noImports) Import(path string) (*types.Package, error) {
 
 // mapRanges are the functions that may range over a map, and why.
 var mapRanges = map[string]string{
-	"wakeAll": "every watch gets the same signal; no state is touched",
+	"wakeAll":     "every watch gets the same signal; no state is touched",
+	"wakeAccount": "every watch of the account gets the same signal; no state is touched",
 }
 
 func checkSyntax(t *testing.T, fset *token.FileSet, file *ast.File, info *types.Info) {
@@ -155,6 +164,7 @@ func isMap(typ types.Type) bool {
 // sentinels.
 var variables = map[string]bool{
 	"commands": true, "settingTable": true, "le": true, "errRow": true, "errBroken": true,
+	"timerHandlers": true, "accountRemovers": true, "deviceRemovers": true,
 	"ErrClosed": true, "ErrFormatVersion": true, "ErrDamaged": true, "errAbandoned": true,
 }
 

@@ -86,6 +86,13 @@ func eachDue(reader pebble.Reader, bucket uint64, visit func(*dueQueue) bool) er
 	})
 }
 
+// eachPrefix visits the rows whose keys begin with prefix, in order, until visit
+// returns false.
+func eachPrefix(reader pebble.Reader, prefix []byte, visit func(key, value []byte) bool) error {
+	bounds := &pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)}
+	return eachRow(reader, bounds, func(key, value []byte) (bool, error) { return visit(key, value), nil })
+}
+
 func eachRow(reader pebble.Reader, bounds *pebble.IterOptions, visit func(key, value []byte) (bool, error)) error {
 	it, err := reader.NewIter(bounds)
 	if err != nil {

@@ -24,6 +24,13 @@ const (
 	queueMaxBytes
 	ttlDefaultSecs
 	ttlMaxSecs
+	bearerTokens
+	sessionTTLSecs
+	sessionMax
+	deviceMax
+	usernameHoldSecs
+	loginFailuresMax
+	requireChannelAuthz
 	settingCount
 )
 
@@ -48,6 +55,34 @@ var settingTable = [settingCount]Setting{
 	ttlMaxSecs: {
 		Name: "ttl_max_secs", Unit: "seconds", Default: 30 * day, Min: 60, Max: 3650 * day,
 		Doc: "The longest time that a sender may ask for.",
+	},
+	bearerTokens: {
+		Name: "bearer_tokens", Unit: "0, 1 or 2", Default: 1, Min: 0, Max: 2,
+		Doc: "Which sessions work by their token alone, in the auth of each call: 0 none, 1 those without a device key of their own, 2 all. Others must be bound to the connection.",
+	},
+	sessionTTLSecs: {
+		Name: "session_ttl_secs", Unit: "seconds", Default: 30 * day, Min: 300, Max: 3650 * day,
+		Doc: "How long a session lasts that is not used.",
+	},
+	sessionMax: {
+		Name: "session_max", Unit: "sessions", Default: 64, Min: 1, Max: 1024,
+		Doc: "How many sessions an account has. One more ends the one that was not used for the longest time.",
+	},
+	deviceMax: {
+		Name: "device_max", Unit: "devices", Default: 10, Min: 1, Max: 64,
+		Doc: "How many devices an account has.",
+	},
+	usernameHoldSecs: {
+		Name: "username_hold_secs", Unit: "seconds", Default: 90 * day, Min: 0, Max: 36500 * day,
+		Doc: "How long nobody may take the name of a deleted account.",
+	},
+	loginFailuresMax: {
+		Name: "login_failures_max", Unit: "failures an hour", Default: 10, Min: 1, Max: 1_000_000,
+		Doc: "How many logins of one name may fail in an hour before each further one has to wait: 2 seconds, then twice as long each time, 5 minutes at most.",
+	},
+	requireChannelAuthz: {
+		Name: "require_channel_authz", Unit: "0 or 1", Default: 1, Min: 0, Max: 1,
+		Doc: "Whether only the two members of a channel may use it. 0: a channel id only names a queue.",
 	},
 }
 

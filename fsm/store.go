@@ -168,9 +168,10 @@ func (s *Store) moveMarker(generation uint64) (err error) {
 // newTx reads what Apply keeps in memory.
 func (s *Store) newTx(gen *generation) (*Tx, error) {
 	tx := &Tx{
-		db:     gen.db,
-		queues: newTwoGen[QueueID, queueEntry](cachedQueues),
-		bodies: newTwoGen[uint64, bodyEntry](cachedBodies),
+		db:       gen.db,
+		queues:   newTwoGen[QueueID, queueEntry](cachedQueues),
+		bodies:   newTwoGen[uint64, bodyEntry](cachedBodies),
+		accounts: newTwoGen[AccountKey, accountRow](cachedAccounts),
 	}
 	meta, err := readMeta(gen.db)
 	if err != nil {

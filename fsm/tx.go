@@ -25,7 +25,7 @@ type Tx struct {
 	// indexed is set once the batch can be read: see readable.
 	indexed bool
 	// dirty has a bit for each table with uncommitted rows that no cache mirrors.
-	dirty   uint16
+	dirty   uint64
 	err     error
 	decoder decoder
 	// meta is what the batch has applied, committedMeta what the store has.
@@ -39,12 +39,16 @@ type Tx struct {
 
 	// queues and bodies mirror the rows of heads and bodyRefs. Changed entries
 	// are in the lists and reach the batch when it is committed.
-	queues      twoGen[QueueID, queueEntry]
-	bodies      twoGen[uint64, bodyEntry]
+	queues twoGen[QueueID, queueEntry]
+	bodies twoGen[uint64, bodyEntry]
+	// accounts mirrors rows of accounts, those that are not there included.
+	// Changes go to the batch at once.
+	accounts    twoGen[AccountKey, accountRow]
 	lastQueue   *queueEntry // of this batch
 	dirtyQueues []*queueEntry
 	dirtyBodies []*bodyEntry
-	bodiesGiven uint64 // shared bodies stored by the command that runs
+	touched     []AccountKey // accounts whose watchers are to be woken
+	bodiesGiven uint64       // shared bodies stored by the command that runs
 
 	key, key2, value []byte // scratch
 }
@@ -73,6 +77,8 @@ const (
 	cachedQueues = 1 << 16
 	// cachedBodies is the same for reference counts: about 80 bytes each.
 	cachedBodies = 1 << 14
+	// cachedAccounts is the same for accounts: about 500 bytes each.
+	cachedAccounts = 1 << 15
 )
 
 var errBroken = errors.New("an invariant of the store is broken")
@@ -160,6 +166,10 @@ func (tx *Tx) touch(e *queueEntry) {
 	tx.mark(e)
 	e.touched = true
 }
+
+// touchAccount wakes those who watch an account, once the batch is committed: its
+// sessions or devices have changed.
+func (tx *Tx) touchAccount(key AccountKey) { tx.touched = append(tx.touched, key) }
 
 func (tx *Tx) putEnvelope(h *queueEntry, seq uint64, e *envelopeRow) {
 	tx.key = appendEnvelopeKey(tx.key[:0], &h.id, seq)
@@ -297,6 +307,18 @@ func (tx *Tx) anyDue(bucket uint64) bool {
 	return len(tx.dueQueues(bucket, 1)) > 0
 }
 
+// row reads a row of a topic's table as the rules must see it. The value is
+// valid until the next read.
+func (tx *Tx) row(t table, key []byte) ([]byte, bool) { return tx.get(tx.reader(t), key) }
+
+// each visits the rows of a topic's table whose keys begin with prefix, in
+// order, until visit returns false. visit must not read or write rows.
+func (tx *Tx) each(t table, prefix []byte, visit func(key, value []byte) bool) {
+	if err := eachPrefix(tx.reader(t), prefix, visit); err != nil {
+		tx.fail(err)
+	}
+}
+
 // The lines below are what the typed tables are made of.
 
 func (tx *Tx) set(t table, key, value []byte) {
@@ -376,6 +398,17 @@ func (tx *Tx) readable() pebble.Reader {
 
 // numberResult is the result of a command whose results struct is one number.
 func (tx *Tx) numberResult(n uint64) Result { return Result{Data: tx.results.numbers(n)} }
+
+// flagResult is the result of a command whose results struct is one truth value.
+func (tx *Tx) flagResult(yes bool) Result {
+	if yes {
+		return tx.numberResult(1)
+	}
+	return tx.numberResult(0)
+}
+
+// emptyResult is the result of a command whose results struct is empty.
+func (tx *Tx) emptyResult() Result { return Result{Data: tx.results.numbers()} }
 
 // expireResult is ExpireResults.
 func (tx *Tx) expireResult(removed uint64, more bool) Result {

@@ -164,11 +164,15 @@ func (v *View) Setting(name string) (uint64, bool, error) {
 // something to look at.
 func (v *View) ExpiryDue(nowMs uint64) (bool, error) {
 	due := false
-	err := eachDue(v.snapshot, max(nowMs, v.meta.stamp)/bucketMs, func(*dueQueue) bool {
+	bucket := max(nowMs, v.meta.stamp) / bucketMs
+	err := eachDue(v.snapshot, bucket, func(*dueQueue) bool {
 		due = true
 		return false
 	})
-	return due, err
+	if due || err != nil {
+		return due, err
+	}
+	return timerDue(v.snapshot, bucket)
 }
 
 // Check tells what the store would answer to an entry, by the same rules as
@@ -240,7 +244,7 @@ func (v *View) head(q *QueueID) (h head, err error) {
 	return h, err
 }
 
-// now, queueHead and setting make a View the state of checks.
+// The methods below make a View the state of checks.
 func (v *View) now() uint64 { return v.meta.stamp }
 
 func (v *View) queueHead(q *QueueID) head {
@@ -253,4 +257,24 @@ func (v *View) setting(id settingID) uint64 {
 	value, err := readSetting(v.snapshot, id)
 	v.fail(err)
 	return value
+}
+
+func (v *View) account(key AccountKey) *accountRow {
+	var row accountRow
+	value, ok := v.row(tableAccounts, rowKey(tableAccounts, key[:]))
+	if ok {
+		v.fail(row.decode(value))
+	}
+	return &row
+}
+
+func (v *View) row(_ table, key []byte) ([]byte, bool) {
+	value, ok, err := getRow(v.snapshot, key, v.value[:0])
+	v.value = value
+	v.fail(err)
+	return value, ok
+}
+
+func (v *View) each(_ table, prefix []byte, visit func(key, value []byte) bool) {
+	v.fail(eachPrefix(v.snapshot, prefix, visit))
 }

@@ -112,6 +112,29 @@ func (w *watches) wake(q *QueueID) {
 	}
 }
 
+// wakeAccount signals everyone who watches a queue of the account.
+func (w *watches) wakeAccount(key AccountKey) {
+	if w.active.Load() == 0 {
+		return
+	}
+	for i := range w.shards {
+		w.shards[i].wakeAccount(key)
+	}
+}
+
+func (s *watchShard) wakeAccount(key AccountKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for queue, one := range s.byQueue {
+		if queue.Owner != key {
+			continue
+		}
+		for ; one != nil; one = one.next {
+			one.wake()
+		}
+	}
+}
+
 // wakeAll signals every watch.
 func (w *watches) wakeAll() {
 	for i := range w.shards {

@@ -12,6 +12,7 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
 
@@ -33,6 +34,8 @@ type call struct {
 	deadline time.Time
 	ctx      context.Context // made by context()
 	cancel   context.CancelFunc
+	caller   caller    // set by authenticate
+	view     *fsm.View // opened by state()
 	// index is what the answer reflects. It is sampled before the handler
 	// reads; a handler that knows better raises it.
 	index   uint64
@@ -55,6 +58,7 @@ func newCall(c *conn, s stream) *call {
 
 // release gives the call's memory back.
 func (c *call) release() {
+	c.dropState()
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -71,7 +75,7 @@ func (c *call) release() {
 		out = nil
 	}
 	c.conn, c.stream, c.method, c.ctx, c.cancel = nil, nil, nil, nil, nil
-	c.request, c.response = schemas.Request{}, schemas.Response{}
+	c.request, c.response, c.caller = schemas.Request{}, schemas.Response{}, caller{}
 	c.frame, c.out, c.index, c.counted, c.reserved = frame[:0], out[:0], 0, false, 0
 	callPool.Put(c)
 }

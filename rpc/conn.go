@@ -17,6 +17,9 @@ type conn struct {
 	log    *slog.Logger
 	// session is set once, when a session is bound to the connection.
 	session atomic.Pointer[session]
+	// known is set by the first call that somebody made: from then on the
+	// connection has the limits of one with a session.
+	known atomic.Bool
 	// turns holds a token for each call that may run now.
 	turns chan struct{}
 	tasks sync.WaitGroup // a goroutine for each stream
@@ -35,6 +38,16 @@ func newConn(s *Server, log *slog.Logger) *conn {
 		c.turns <- struct{}{}
 	}
 	return c
+}
+
+// welcome gives a connection the limits of one whose caller is known.
+func (c *conn) welcome() {
+	if c.known.Load() || c.known.Swap(true) {
+		return
+	}
+	for range c.server.limits.BoundCalls - c.server.limits.OpenCalls {
+		c.turns <- struct{}{}
+	}
 }
 
 // takeTurn waits until the connection may run one more call. That is soon:
@@ -57,7 +70,7 @@ func (c *conn) giveTurn() { c.turns <- struct{}{} }
 
 // frameLimit is how many bytes a request may have before its method is known.
 func (c *conn) frameLimit() int {
-	if c.session.Load() == nil {
+	if !c.known.Load() {
 		return schemas.MaxRequestOpen
 	}
 	return schemas.MaxRequest

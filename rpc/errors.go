@@ -88,7 +88,7 @@ func refusalIn(result fsm.Result) error {
 	if result.Code == schemas.Code_ok {
 		return nil
 	}
-	return &refusal{code: result.Code, value: result.Value}
+	return &refusal{code: result.Code, value: result.Value, retryAfter: waitOf(result.Code, result.Value)}
 }
 
 // internal hides a fault behind an id.

@@ -17,6 +17,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/crypto/tlsid"
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
 
@@ -71,6 +72,13 @@ func (n *fakeNode) Linearize(ctx context.Context) error {
 		return nil
 	}
 	return n.linearize(ctx)
+}
+
+// A fake node has no store.
+func (n *fakeNode) View() (*fsm.View, error)     { return nil, fsm.ErrClosed }
+func (n *fakeNode) Watch(fsm.QueueID) *fsm.Watch { panic("a fake node has no queues") }
+func (n *fakeNode) Propose(context.Context, []byte) (uint64, fsm.Result, error) {
+	return 0, fsm.Result{}, fsm.ErrClosed
 }
 
 func (n *fakeNode) Health() Health {

@@ -17,6 +17,8 @@ type method struct {
 	timeout time.Duration
 	// draining methods are answered while the node is about to stop.
 	draining bool
+	// auth finds the session in the parameters; nil for methods of the open table.
+	auth authReader
 	// handle runs the call. Nil: the method is declared and not served yet.
 	handle handler
 }
@@ -26,24 +28,79 @@ type handler func(*call) error
 
 // table is indexed by the method's ordinal in NodeService; a row without a name
 // is no method of the table.
-type table [8]method
+type table [39]method
+
+const (
+	short = schemas.DefaultCallTimeout
+	long  = schemas.MaxCallTimeout
+	// sendMethod bounds the requests of methods that carry a body and a little.
+	sendMethod = schemas.MaxBody + smallMethod
+)
 
 // open are the methods that anybody may call.
 var open = table{
-	5: {name: "health", maxBytes: smallMethod, timeout: schemas.DefaultCallTimeout, draining: true, handle: serve(schemas.NewHealthResults, health)},
+	5: {name: "health", maxBytes: smallMethod, timeout: short, draining: true, handle: serve(schemas.NewHealthResults, health)},
+
+	8:  {name: "opaqueRegisterStart", maxBytes: smallMethod, timeout: short, handle: notServed},
+	9:  {name: "opaqueRegisterFinish", maxBytes: smallMethod, timeout: short, handle: notServed},
+	10: {name: "opaqueLoginStart", maxBytes: smallMethod, timeout: short, handle: notServed},
+	11: {name: "opaqueLoginFinish", maxBytes: smallMethod, timeout: short, handle: notServed},
+	27: {name: "bindSession", maxBytes: smallMethod, timeout: short, handle: notServed},
 }
 
 // authenticated are the methods that need a session. A method is in exactly one
 // of the two tables, so authentication can't be forgotten: a test walks the
-// interface.
+// interface. Rows by topic; the number is the ordinal.
 var authenticated = table{
-	0: {name: "uploadKeyPackage", maxBytes: 64 << 10, timeout: schemas.DefaultCallTimeout},
-	1: {name: "fetchKeyPackage", maxBytes: smallMethod, timeout: schemas.DefaultCallTimeout},
-	2: {name: "enqueue", maxBytes: schemas.MaxBody + smallMethod, timeout: schemas.DefaultCallTimeout},
-	3: {name: "fetch", maxBytes: smallMethod, timeout: schemas.DefaultCallTimeout},
-	4: {name: "fetchWait", maxBytes: smallMethod, timeout: schemas.MaxCallTimeout},
-	6: {name: "uploadHybridKey", maxBytes: smallMethod, timeout: schemas.DefaultCallTimeout},
-	7: {name: "fetchHybridKey", maxBytes: smallMethod, timeout: schemas.DefaultCallTimeout},
+	0:  {name: "uploadKeyPackage", maxBytes: 64 << 10, timeout: short},
+	1:  {name: "fetchKeyPackage", maxBytes: smallMethod, timeout: short},
+	6:  {name: "uploadHybridKey", maxBytes: smallMethod, timeout: short},
+	7:  {name: "fetchHybridKey", maxBytes: smallMethod, timeout: short},
+	16: {name: "fetchHybridKeys", maxBytes: 64 << 10, timeout: short},
+	36: {name: "uploadKeyPackages", maxBytes: schemas.MaxRequest, timeout: short},
+	37: {name: "fetchKeyPackages", maxBytes: smallMethod, timeout: short},
+	38: {name: "keyPackageCount", maxBytes: smallMethod, timeout: short},
+
+	2:  {name: "enqueue", maxBytes: sendMethod, timeout: short},
+	3:  {name: "fetch", maxBytes: smallMethod, timeout: short},
+	4:  {name: "fetchWait", maxBytes: smallMethod, timeout: long},
+	14: {name: "peek", maxBytes: smallMethod, timeout: short},
+	15: {name: "ack", maxBytes: smallMethod, timeout: short},
+	17: {name: "batchEnqueue", maxBytes: schemas.MaxRequest, timeout: short},
+	33: {name: "subscribe", maxBytes: 256 << 10, timeout: short},
+
+	18: {name: "createChannel", maxBytes: smallMethod, timeout: short},
+	32: {name: "listChannels", maxBytes: smallMethod, timeout: short},
+
+	34: {name: "publishCommit", maxBytes: schemas.MaxRequest, timeout: short},
+	35: {name: "fetchGroup", maxBytes: smallMethod, timeout: short},
+
+	12: {name: "publishEndpoint", maxBytes: smallMethod, timeout: short},
+	13: {name: "resolveEndpoint", maxBytes: smallMethod, timeout: short},
+	19: {name: "resolveUser", maxBytes: smallMethod, timeout: short},
+	20: {name: "resolveIdentity", maxBytes: smallMethod, timeout: short},
+	23: {name: "deleteAccount", maxBytes: smallMethod, timeout: short},
+	24: {name: "registerDevice", maxBytes: smallMethod, timeout: short},
+	25: {name: "listDevices", maxBytes: smallMethod, timeout: short},
+	26: {name: "revokeDevice", maxBytes: smallMethod, timeout: short},
+	28: {name: "whoami", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.WhoamiParams], handle: serve(schemas.NewWhoamiResults, whoami)},
+	29: {name: "logout", maxBytes: smallMethod, timeout: short},
+	30: {name: "changePasswordStart", maxBytes: smallMethod, timeout: short},
+	31: {name: "changePasswordFinish", maxBytes: smallMethod, timeout: short},
+
+	21: {name: "uploadBlob", maxBytes: sendMethod, timeout: short, auth: authOf[schemas.UploadBlobParams], handle: notServed},
+	22: {name: "downloadBlob", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.DownloadBlobParams], handle: notServed},
+}
+
+// notServed answers for methods that are declared and built later.
+func notServed(*call) error { return refuse(schemas.Code_notServed) }
+
+// authOf is the authReader of a parameter struct.
+func authOf[P interface {
+	~capnp.StructKind
+	Auth() (schemas.Auth, error)
+}](params capnp.Struct) (schemas.Auth, error) {
+	return P(params).Auth()
 }
 
 // find returns the row of an ordinal, nil for none.

@@ -1,6 +1,10 @@
 package rpc
 
-import "context"
+import (
+	"context"
+
+	"quicproquo/fsm"
+)
 
 // Node is what the front door needs of the node behind it; Engine makes one of a
 // *cluster.Node.
@@ -12,6 +16,13 @@ type Node interface {
 	// Linearize returns when this node's state holds every write that was
 	// acknowledged anywhere before Linearize was called.
 	Linearize(ctx context.Context) error
+	// View opens a consistent view of this node's own state. It must be closed.
+	View() (*fsm.View, error)
+	// Watch tells of later changes of a queue. Watch first, then read.
+	Watch(queue fsm.QueueID) *fsm.Watch
+	// Propose writes a framed schemas.Entry through the log and returns the index
+	// and the result of applying it (cluster.Node says which errors).
+	Propose(ctx context.Context, entry []byte) (uint64, fsm.Result, error)
 	// Health is how the node is now. It must be cheap: anybody may ask.
 	Health() Health
 }

@@ -58,6 +58,53 @@ const (
 	ChannelIDSize = 16
 	// RequestIDSize is the size of a request id, in bytes.
 	RequestIDSize = 16
+	// TokenSize is the size of a session token, in bytes.
+	TokenSize = 32
+	// TokenHashSize is the size of a session token's SHA-256, in bytes.
+	TokenHashSize = 32
+	// HandshakeIDSize is the size of a login's id, in bytes.
+	HandshakeIDSize = 16
+	// NameHashSize is the size of the keyed hash of a name, in bytes.
+	NameHashSize = 32
+	// SignatureSize is the size of an Ed25519 signature, in bytes.
+	SignatureSize = 64
+	// HybridKeySize is the size of a hybrid public key (ML-KEM-768, X25519), in bytes.
+	HybridKeySize = 1216
+
+	// MaxUsername is the longest canonical username, in bytes.
+	MaxUsername = 255
+	// MaxAccountRecord is the largest OPAQUE record, in bytes.
+	MaxAccountRecord = 1024
+	// MaxDeviceName is the longest name of a device, in bytes.
+	MaxDeviceName = 128
+	// MaxEndpoint is the largest published endpoint, in bytes.
+	MaxEndpoint = 512
+	// MaxSecretName is the longest name of a cluster secret, in bytes.
+	MaxSecretName = 64
+	// MaxSecret is the largest wrapped secret, in bytes.
+	MaxSecret = 8 << 10
+	// MaxRenewals is how many sessions one entry renews.
+	MaxRenewals = 1024
+	// MaxKeyPackage is the largest key package, in bytes.
+	MaxKeyPackage = 16 << 10
+	// MaxKeyPackages is how many key packages one call uploads, the last-resort
+	// one aside.
+	MaxKeyPackages = 100
+	// MaxIdentities is how many accounts one fetchHybridKeys names.
+	MaxIdentities = 256
+	// MinGroupID and MaxGroupID bound the length of a group id, in bytes.
+	MinGroupID, MaxGroupID = 16, 64
+	// MaxDeliveries is how many deliveries one publishCommit has.
+	MaxDeliveries = 16
+	// MaxGroupInfo is the largest group info, in bytes.
+	MaxGroupInfo = 1 << 20
+	// MaxCursors is how many cursors one subscribe names.
+	MaxCursors = 4096
+	// MaxChannels is how many channels one listChannels returns.
+	MaxChannels = 1024
+	// MaxDrainBytes bounds the bodies that a fetch with drain removes at once; at
+	// least one envelope always goes.
+	MaxDrainBytes = 1 << 20
 
 	// WireVersion is the version that calls carry.
 	WireVersion = 1

@@ -83,6 +83,9 @@ struct Request {
   # How long the caller waits; 0: the method's default.
   linearizable @5 :Bool;
   # For reads: confirm with the leader that nothing acknowledged is missing.
+  first @6 :Bool;
+  # For writes: this request id was never sent before, so the node may refuse by
+  # its own state what the log would refuse. Without, every write goes to the log.
 }
 
 struct Response {

@@ -2394,6 +2394,14 @@ func (s Request) SetLinearizable(v bool) {
 	capnp.Struct(s).SetBit(16, v)
 }
 
+func (s Request) First() bool {
+	return capnp.Struct(s).Bit(17)
+}
+
+func (s Request) SetFirst(v bool) {
+	capnp.Struct(s).SetBit(17, v)
+}
+
 // Request_List is a list of Request.
 type Request_List = capnp.StructList[Request]
 

@@ -1,0 +1,127 @@
+package rpc
+
+import (
+	"crypto/rand"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+
+	"quicproquo/fsm"
+	"quicproquo/schemas"
+)
+
+// state is the view that this call reads, opened when it is first asked for. It
+// shows at least what freshen waited for. Views keep deleted rows on the disk, so
+// a call that waits gives it up first.
+func (c *call) state() (*fsm.View, error) {
+	if c.view != nil {
+		return c.view, nil
+	}
+	view, err := c.conn.server.node.View()
+	if err != nil {
+		return nil, storageFault(err)
+	}
+	c.view, c.index = view, max(c.index, view.Index())
+	return view, nil
+}
+
+// dropState closes the view; the next state opens a fresh one.
+func (c *call) dropState() {
+	if c.view == nil {
+		return
+	}
+	if err := c.view.Close(); err != nil {
+		c.conn.log.Error("close a view", "error", err)
+	}
+	c.view = nil
+}
+
+// propose writes a command through the log on behalf of the caller. What the
+// store's rules refuse is a *refusal.
+func (c *call) propose(fill func(schemas.Entry_command) error) (fsm.Result, error) {
+	return c.proposeAs(schemas.Caller{
+		Kind: schemas.Actor_Kind_account, Account: c.caller.account[:], Device: c.caller.actorDevice(),
+	}, fill)
+}
+
+// proposeAsNode is propose for what the node has found out itself.
+func (c *call) proposeAsNode(fill func(schemas.Entry_command) error) (fsm.Result, error) {
+	return c.proposeAs(schemas.Caller{Kind: schemas.Actor_Kind_node}, fill)
+}
+
+func (c *call) proposeAs(by schemas.Caller, fill func(schemas.Entry_command) error) (fsm.Result, error) {
+	id, err := c.request.RequestId()
+	if err != nil {
+		return fsm.Result{}, malformed(err)
+	}
+	first := c.request.First()
+	if len(id) == 0 {
+		id, first = newRequestID(), true
+	}
+	entry, err := schemas.BuildEntry(id, by, fill)
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	if first {
+		// Only for an id that nobody has proposed: the outcome of one that was may
+		// differ from what the rules say now.
+		if err := c.precheck(entry); err != nil {
+			return fsm.Result{}, err
+		}
+	}
+	c.dropState()
+	index, result, err := c.conn.server.node.Propose(c.context(), entry)
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	c.index = max(c.index, index)
+	return result, refusalIn(result)
+}
+
+// precheck refuses early what the log would refuse.
+func (c *call) precheck(entry []byte) error {
+	view, err := c.state()
+	if err != nil {
+		return err
+	}
+	return refusalIn(view.Check(entry))
+}
+
+func newRequestID() []byte {
+	id := make([]byte, schemas.RequestIDSize)
+	rand.Read(id)
+	return id
+}
+
+// actorDevice is the device field of an actor.
+func (c *caller) actorDevice() []byte {
+	if c.device == (fsm.DeviceID{}) {
+		return nil
+	}
+	return c.device[:]
+}
+
+// relay makes a command's results struct the call's own. The two must be the same
+// struct of the schema.
+func (c *call) relay(result fsm.Result) error {
+	msg, err := schemas.Unmarshal(result.Data)
+	if err != nil {
+		return err
+	}
+	root, err := msg.Root()
+	if err != nil {
+		return err
+	}
+	return c.response.SetResults(root)
+}
+
+// waitOf is the pause that a refusal by rate carries.
+func waitOf(code schemas.Code, value uint64) time.Duration {
+	if code != schemas.Code_rateLimited {
+		return 0
+	}
+	return time.Duration(min(value, uint64(time.Hour.Milliseconds()))) * time.Millisecond
+}
+
+// authReader finds the auth in a method's parameters.
+type authReader func(capnp.Struct) (schemas.Auth, error)
