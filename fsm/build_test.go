@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"testing"
@@ -112,12 +113,13 @@ func (c *call) frame(tb testing.TB) []byte {
 	tb.Helper()
 	or := strconv.Itoa(c.auto)
 	builder := entryBuilder{kind: schemas.Actor_Kind_nobody}
-	switch c.name {
-	case "ack", "expire":
+	tested, ok := testedCommands[c.name]
+	if !ok {
+		tb.Fatalf("%q is no command", c.name)
+	}
+	builder.kind = tested.as
+	if tested.noID {
 		or = "-"
-		builder.kind = schemas.Actor_Kind_node
-	case "changeSettings":
-		builder.kind = schemas.Actor_Kind_node
 	}
 	builder.id = requestID(tb, c.arg("id", or))
 	switch as := c.arg("as", ""); as {
@@ -132,14 +134,34 @@ func (c *call) frame(tb testing.TB) []byte {
 		builder.actor = idBytes(tb, name, schemas.AccountKeySize)
 		builder.device = idBytes(tb, device, schemas.DeviceIDSize)
 	}
-	fill := map[string]func(testing.TB, schemas.Entry_command) error{
-		"enqueue": c.fillEnqueue, "batchEnqueue": c.fillBatchEnqueue, "ack": c.fillAck,
-		"expire": c.fillExpire, "changeSettings": c.fillChangeSettings,
-	}[c.name]
-	if fill == nil {
-		tb.Fatalf("%q is no command", c.name)
+	return builder.frame(tb, func(e schemas.Entry) error { return tested.fill(c, tb, e.Command()) })
+}
+
+// testedCommand is how scripts write a command and show its results. Each topic
+// has a table of its own in its test file; testedCommands has them all.
+type testedCommand struct {
+	as   schemas.Actor_Kind // whose it is if the line does not say
+	noID bool               // it has no request id if the line names none
+	fill func(*call, testing.TB, schemas.Entry_command) error
+	show func(testing.TB, capnp.Struct) string
+}
+
+var testedCommands = gather(queueCommands, accountCommands)
+
+func gather(topics ...map[string]testedCommand) map[string]testedCommand {
+	all := map[string]testedCommand{}
+	for _, topic := range topics {
+		maps.Copy(all, topic)
 	}
-	return builder.frame(tb, func(e schemas.Entry) error { return fill(tb, e.Command()) })
+	return all
+}
+
+var queueCommands = map[string]testedCommand{
+	"enqueue":        {fill: (*call).fillEnqueue, show: showEnqueue},
+	"batchEnqueue":   {fill: (*call).fillBatchEnqueue, show: showOutcomes},
+	"ack":            {as: schemas.Actor_Kind_node, noID: true, fill: (*call).fillAck, show: showAck},
+	"expire":         {as: schemas.Actor_Kind_node, noID: true, fill: (*call).fillExpire, show: showExpire},
+	"changeSettings": {as: schemas.Actor_Kind_node, fill: (*call).fillChangeSettings, show: showSettings},
 }
 
 func (c *call) fillEnqueue(tb testing.TB, cmd schemas.Entry_command) error {
@@ -237,18 +259,29 @@ func (c *call) show(tb testing.TB, r Result) string {
 	must(tb, err)
 	root, err := msg.Root()
 	must(tb, err)
-	switch c.name {
-	case "enqueue":
-		return fmt.Sprintf("ok seq=%d", schemas.EnqueueResults(root.Struct()).Seq())
-	case "ack":
-		return fmt.Sprintf("ok removed=%d", schemas.AckResults(root.Struct()).Removed())
-	case "expire":
-		res := schemas.ExpireResults(root.Struct())
-		return fmt.Sprintf("ok removed=%d more=%v", res.Removed(), res.More())
-	case "changeSettings":
-		return fmt.Sprintf("ok changed=%d", schemas.ChangeSettingsResults(root.Struct()).Changed())
-	}
-	list, err := schemas.BatchEnqueueResults(root.Struct()).Outcomes()
+	return testedCommands[c.name].show(tb, root.Struct())
+}
+
+func showEnqueue(_ testing.TB, results capnp.Struct) string {
+	return fmt.Sprintf("ok seq=%d", schemas.EnqueueResults(results).Seq())
+}
+
+func showAck(_ testing.TB, results capnp.Struct) string {
+	return fmt.Sprintf("ok removed=%d", schemas.AckResults(results).Removed())
+}
+
+func showExpire(_ testing.TB, results capnp.Struct) string {
+	res := schemas.ExpireResults(results)
+	return fmt.Sprintf("ok removed=%d more=%v", res.Removed(), res.More())
+}
+
+func showSettings(_ testing.TB, results capnp.Struct) string {
+	return fmt.Sprintf("ok changed=%d", schemas.ChangeSettingsResults(results).Changed())
+}
+
+func showOutcomes(tb testing.TB, results capnp.Struct) string {
+	tb.Helper()
+	list, err := schemas.BatchEnqueueResults(results).Outcomes()
 	must(tb, err)
 	if n := list.Len(); n > 8 {
 		return fmt.Sprintf("ok for %d, the last seq=%d", n, list.At(n-1).Seq())

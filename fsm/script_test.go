@@ -22,6 +22,9 @@ import (
 //	queue Q           the queue's numbers; Q is owner[:device][@channel]
 //	rows              how many rows each table has
 //	setting NAME
+//	account NAME      what readers see of an account
+//	session TOKEN     and of a session
+//	secret NAME
 //	due at=MS         whether there is something to expire
 //	restart           closes and opens the store
 func TestScripts(t *testing.T) {
@@ -72,6 +75,14 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return fmt.Sprintf("first=%d last=%d envelopes=%d bytes=%d\n", stats.First, stats.Last, stats.Envelopes, stats.Bytes)
 	case "rows":
 		return countRows(t, v)
+	case "account":
+		return showAccount(t, v, d.CmdArgs[0].Key)
+	case "session":
+		return showSession(t, v, d.CmdArgs[0].Key)
+	case "secret":
+		version, wrapped, err := v.Secret(d.CmdArgs[0].Key)
+		must(t, err)
+		return fmt.Sprintf("%d %s\n", version, wrapped)
 	case "setting":
 		value, ok, err := v.Setting(d.CmdArgs[0].Key)
 		must(t, err)
@@ -165,9 +176,11 @@ func (s *script) peek(t *testing.T, d *datadriven.TestData, v *View) string {
 	return out.String()
 }
 
-var tableNames = map[table]string{
-	tableMeta: "meta", tableSettings: "settings", tableDedupe: "dedupe", tableHeads: "heads",
-	tableEnvelopes: "envelopes", tableBodies: "bodies", tableBodyRefs: "bodyRefs", tableDue: "due",
+var tableNames = [tableEnd]string{
+	"meta", "settings", "dedupe", "heads", "envelopes", "bodies", "bodyRefs", "due",
+	"timers", "secrets", "accounts", "usernames", "sessions", "sessionsOf", "handshakes",
+	"logins", "endpoints", "pools", "packages", "packageHashes", "claims", "hybridKeys",
+	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages",
 }
 
 func countRows(tb testing.TB, v *View) string {

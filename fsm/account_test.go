@@ -1,0 +1,196 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+
+	"capnproto.org/go/capnp/v3"
+
+	"quicproquo/schemas"
+)
+
+// accountCommands are the account topic's commands in scripts. Where a rule wants
+// a hash, the line has what is hashed: record=r1, token=t1.
+var accountCommands = map[string]testedCommand{
+	"putSecret":       {as: schemas.Actor_Kind_node, fill: (*call).fillPutSecret, show: showNumber},
+	"createAccount":   {as: schemas.Actor_Kind_node, fill: (*call).fillCreateAccount, show: showFlag},
+	"deleteAccount":   {fill: (*call).fillDeleteAccount, show: showFlag},
+	"replaceRecord":   {fill: (*call).fillReplaceRecord, show: showNumber},
+	"beginLogin":      {as: schemas.Actor_Kind_node, fill: (*call).fillBeginLogin, show: showNumber},
+	"openSession":     {as: schemas.Actor_Kind_node, fill: (*call).fillOpenSession, show: showNumber},
+	"renewSessions":   {as: schemas.Actor_Kind_node, noID: true, fill: (*call).fillRenewSessions, show: showNumber},
+	"closeSessions":   {fill: (*call).fillCloseSessions, show: showNumber},
+	"registerDevice":  {fill: (*call).fillRegisterDevice, show: showFlag},
+	"revokeDevice":    {fill: (*call).fillRevokeDevice, show: showFlag},
+	"publishEndpoint": {fill: (*call).fillPublishEndpoint, show: showNothing},
+}
+
+func showNumber(_ testing.TB, results capnp.Struct) string {
+	return fmt.Sprintf("ok %d", results.Uint64(0))
+}
+
+func showFlag(_ testing.TB, results capnp.Struct) string {
+	return fmt.Sprintf("ok %v", results.Uint64(0) == 1)
+}
+
+func showNothing(testing.TB, capnp.Struct) string { return "ok" }
+
+// hashOf is the SHA-256 of an argument, nothing for none and !N for N bytes.
+func hashOf(tb testing.TB, text string) []byte {
+	tb.Helper()
+	if text == "" || text == "-" || text[0] == '!' {
+		return idBytes(tb, text, sha256.Size)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return sum[:]
+}
+
+func (c *call) fillPutSecret(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewPutSecret()
+	must(tb, err)
+	must(tb, p.SetName(c.arg("name", "")))
+	p.SetVersion(c.number(tb, "version", 0))
+	return p.SetWrapped(bodyBytes(tb, c.arg("wrapped", "")))
+}
+
+func (c *call) fillCreateAccount(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewCreateAccount()
+	must(tb, err)
+	must(tb, p.SetUsername(string(bodyBytes(tb, c.arg("name", "")))))
+	must(tb, p.SetIdentityKey(idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)))
+	return p.SetRecord(bodyBytes(tb, c.arg("record", "r1")))
+}
+
+func (c *call) fillDeleteAccount(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	_, err := cmd.NewDeleteAccount()
+	return err
+}
+
+func (c *call) fillReplaceRecord(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewReplaceRecord()
+	must(tb, err)
+	must(tb, p.SetRecord(bodyBytes(tb, c.arg("record", "r2"))))
+	must(tb, p.SetHandshakeId(idBytes(tb, c.arg("handshake", "-"), schemas.HandshakeIDSize)))
+	p.SetHandshakeExpiresMs(c.number(tb, "expires", 0))
+	must(tb, p.SetRecordDigest(hashOf(tb, c.arg("proved", "r1"))))
+	return p.SetKeepTokenHash(hashOf(tb, c.arg("keep", "-")))
+}
+
+func (c *call) fillBeginLogin(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewBeginLogin()
+	must(tb, err)
+	return p.SetName(hashOf(tb, c.arg("name", "-")))
+}
+
+func (c *call) fillOpenSession(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewOpenSession()
+	must(tb, err)
+	must(tb, p.SetName(hashOf(tb, c.arg("name", "-"))))
+	must(tb, p.SetUsername(c.arg("name", "")))
+	must(tb, p.SetIdentityKey(idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)))
+	must(tb, p.SetDeviceId(idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize)))
+	must(tb, p.SetTokenHash(hashOf(tb, c.arg("token", "-"))))
+	must(tb, p.SetHandshakeId(idBytes(tb, c.arg("handshake", "-"), schemas.HandshakeIDSize)))
+	p.SetHandshakeExpiresMs(c.number(tb, "expires", 0))
+	return p.SetRecordDigest(hashOf(tb, c.arg("proved", "r1")))
+}
+
+func (c *call) fillRenewSessions(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewRenewSessions()
+	must(tb, err)
+	var tokens []string
+	if text := c.arg("tokens", ""); text != "" {
+		tokens = strings.Split(text, ",")
+	}
+	more := int(c.number(tb, "more", 0))
+	list, err := p.NewTokenHashes(int32(len(tokens) + more))
+	must(tb, err)
+	for i, token := range tokens {
+		must(tb, list.Set(i, hashOf(tb, token)))
+	}
+	return nil
+}
+
+func (c *call) fillCloseSessions(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewCloseSessions()
+	must(tb, err)
+	return p.SetTokenHash(hashOf(tb, c.arg("token", "-")))
+}
+
+func (c *call) fillRegisterDevice(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewRegisterDevice()
+	must(tb, err)
+	must(tb, p.SetDeviceId(idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize)))
+	must(tb, p.SetDeviceName(string(bodyBytes(tb, c.arg("name", "")))))
+	must(tb, p.SetDeviceKey(idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)))
+	return p.SetSignature(bodyBytes(tb, c.arg("signature", "")))
+}
+
+func (c *call) fillRevokeDevice(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewRevokeDevice()
+	must(tb, err)
+	return p.SetDeviceId(idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize))
+}
+
+func (c *call) fillPublishEndpoint(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewPublishEndpoint()
+	must(tb, err)
+	must(tb, p.SetIdentityKey(idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)))
+	must(tb, p.SetEndpoint(bodyBytes(tb, c.arg("endpoint", ""))))
+	p.SetTtlSecs(uint32(c.number(tb, "ttl", 0)))
+	return nil
+}
+
+// showAccount is the account directive: what readers see of a name.
+func showAccount(t *testing.T, v *View, name string) string {
+	t.Helper()
+	key, ok, err := v.AccountByName(name)
+	must(t, err)
+	if !ok {
+		return "none\n"
+	}
+	a, ok, err := v.Account(key)
+	must(t, err)
+	if !ok {
+		t.Fatalf("the name %s is taken by an account that is not there", name)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s key=%s created=%d record=%s\n", a.Username, short(a.Key[:]), a.CreatedMs, a.Record)
+	for _, d := range a.Devices {
+		fmt.Fprintf(&out, "device %s %q at %d speaks with %s\n", short(d.ID[:]), d.Name, d.RegisteredMs, short(a.PrincipalKey(d.ID)))
+	}
+	endpoints, err := v.Endpoints(key)
+	must(t, err)
+	for _, e := range endpoints {
+		fmt.Fprintf(&out, "endpoint of %q until %d: %s\n", short(e.Device[:]), e.ExpiresMs, e.Endpoint)
+	}
+	return out.String()
+}
+
+// showSession is the session directive.
+func showSession(t *testing.T, v *View, token string) string {
+	t.Helper()
+	s, ok, err := v.Session([32]byte(hashOf(t, token)))
+	must(t, err)
+	if !ok {
+		return "none\n"
+	}
+	return fmt.Sprintf("of %s device=%q created=%d renewed=%d expires=%d\n",
+		short(s.Account[:]), short(s.Device[:]), s.CreatedMs, s.RenewedMs, s.ExpiresMs)
+}
+
+// short undoes idBytes.
+func short(id []byte) string { return strings.TrimRight(string(id), ".\x00") }
