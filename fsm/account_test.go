@@ -194,3 +194,37 @@ func showSession(t *testing.T, v *View, token string) string {
 
 // short undoes idBytes.
 func short(id []byte) string { return strings.TrimRight(string(id), ".\x00") }
+
+// accountLine is a random line of the account topic, good or refused.
+func accountLine(pick func(...string) string) string {
+	name, as := pick("ann", "bob", "cat"), " as="+pick("ann", "bob", "cat", "ann:phone")
+	device := " device=" + pick("phone", "laptop", "tablet")
+	handshake := fmt.Sprintf(" handshake=h%s expires=%s", pick("1", "2", "3", "4", "5"), pick("1060000", "1500000", "3000000", "9000000"))
+	token := " token=" + pick("t1", "t2", "t3", "t4")
+	switch pick("create", "create", "open", "open", "open", "login", "renew", "close", "register", "register", "revoke",
+		"endpoint", "replace", "delete", "secret", "settings") {
+	case "create":
+		return fmt.Sprintf("createAccount name=%s key=%s record=%s", name, pick(name, "eve"), pick("r1", "r2"))
+	case "open":
+		return fmt.Sprintf("openSession name=%s key=%s proved=%s%s%s%s", name, name, pick("r1", "r2"), token, handshake, pick("", device))
+	case "login":
+		return "beginLogin name=" + name
+	case "renew":
+		return "renewSessions tokens=t1," + pick("t2", "t3", "nothing")
+	case "close":
+		return "closeSessions" + as + pick("", token)
+	case "register":
+		return "registerDevice" + as + device + pick("", " key=k1", " key=k2") + " name=" + pick("x", "y")
+	case "revoke":
+		return "revokeDevice" + as + device
+	case "endpoint":
+		return fmt.Sprintf("publishEndpoint%s key=%s endpoint=%s ttl=%s", as, name, pick("", "e1"), pick("0", "60", "4000"))
+	case "replace":
+		return fmt.Sprintf("replaceRecord%s record=%s proved=%s%s keep=%s", as, pick("r1", "r2"), pick("r1", "r2"), handshake, pick("t1", "t2"))
+	case "delete":
+		return "deleteAccount" + as
+	case "secret":
+		return "putSecret name=" + pick("a", "b") + " version=" + pick("1", "2", "3") + " wrapped=w"
+	}
+	return "changeSettings " + pick("session_ttl_secs=300", "session_max=2", "device_max=1", "username_hold_secs=60", "login_failures_max=1")
+}

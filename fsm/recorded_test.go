@@ -106,6 +106,9 @@ func randomLine(rng *rand.Rand, n int) string {
 	id := fmt.Sprintf(" id=%d", []int{n, n, n, 1 + rng.IntN(n)}[rng.IntN(4)])
 	channel := pick("", "", " channel=c1", " channel=zeros", " channel=!5")
 	body := fmt.Sprintf(" body=b*%d ttl=%s", rng.IntN(200), pick("0", "0", "60", "3600", "86400", "9999999"))
+	if rng.IntN(3) == 0 {
+		return topicLines[rng.IntN(len(topicLines))](pick) + id
+	}
 	switch rng.IntN(9) {
 	case 0, 1, 2:
 		return "enqueue " + to() + channel + body + id + as

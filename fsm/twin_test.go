@@ -24,7 +24,7 @@ func drawCall(t *rapid.T, n int) call {
 	ttl := rapid.SampledFrom([]int{0, 1, 60, 61, 200, 4000}).Draw(t, "ttl")
 	channel := rapid.SampledFrom([]string{"-", "-", "c"}).Draw(t, "channel")
 	var line string
-	switch rapid.SampledFrom([]string{"enqueue", "enqueue", "batch", "ack", "ack", "expire", "settings", "bad"}).Draw(t, "kind") {
+	switch rapid.SampledFrom([]string{"enqueue", "enqueue", "batch", "ack", "ack", "expire", "settings", "bad", "topic", "topic", "topic"}).Draw(t, "kind") {
 	case "enqueue":
 		line = fmt.Sprintf("enqueue to=%s channel=%s body=%s ttl=%d id=%d", name(), channel, body, ttl, id)
 	case "batch":
@@ -36,11 +36,18 @@ func drawCall(t *rapid.T, n int) call {
 		line = fmt.Sprintf("expire rows=%d", rapid.IntRange(0, 4).Draw(t, "rows"))
 	case "settings":
 		line = fmt.Sprintf("changeSettings queue_max_envelopes=%d id=%d", rapid.IntRange(1, 8).Draw(t, "max"), id)
+	case "topic":
+		pick := func(list ...string) string { return rapid.SampledFrom(list).Draw(t, "pick") }
+		line = fmt.Sprintf("%s id=%d", topicLines[rapid.IntRange(0, len(topicLines)-1).Draw(t, "topic")](pick), id)
 	case "bad":
 		line = fmt.Sprintf("enqueue to=!31 body=x id=%d", id)
 	}
 	return parseCall(helper(t), line, n)
 }
+
+// topicLines make a line of a topic's commands for the random logs of this file and
+// of recorded_test.go, without request id. pick takes one of a list.
+var topicLines = []func(pick func(...string) string) string{accountLine}
 
 // drawLogs draws a log, with log time that stands, walks and leaps.
 func drawLogs(t *rapid.T) []Log {
