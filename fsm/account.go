@@ -168,7 +168,7 @@ func applyDeleteAccount(tx *Tx, r *request) Result {
 
 // accountRemovers remove what other topics keep for an account, after its
 // devices have gone.
-var accountRemovers = [...]func(*Tx, AccountKey){}
+var accountRemovers = [...]func(*Tx, AccountKey){leaveChannels}
 
 // releaseUsername forgets a name that was held for long enough.
 func releaseUsername(tx *Tx, name []byte) {

@@ -218,4 +218,6 @@ func (tx *Tx) settle(s *Store) {
 	tx.queues.turn()
 	tx.bodies.turn()
 	tx.accounts.turn()
+	tx.channels.turn()
+	tx.usages.turn()
 }

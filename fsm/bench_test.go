@@ -29,7 +29,7 @@ func newBenchLog(b *testing.B, queues, batch int) *benchLog {
 	b.Helper()
 	body := make([]byte, 1024)
 	l := &benchLog{queues: uint64(queues)}
-	l.entry = entryBuilder{id: newID(0), kind: schemas.Actor_Kind_account, actor: accountKey("sender")}.
+	l.entry = entryBuilder{id: newID(0), kind: schemas.Actor_Kind_node}.
 		frame(b, func(e schemas.Entry) error {
 			p, err := e.Command().NewEnqueue()
 			must(b, err)

@@ -146,7 +146,7 @@ type testedCommand struct {
 	show func(testing.TB, capnp.Struct) string
 }
 
-var testedCommands = gather(queueCommands, accountCommands)
+var testedCommands = gather(queueCommands, accountCommands, channelCommands)
 
 func gather(topics ...map[string]testedCommand) map[string]testedCommand {
 	all := map[string]testedCommand{}
@@ -157,8 +157,8 @@ func gather(topics ...map[string]testedCommand) map[string]testedCommand {
 }
 
 var queueCommands = map[string]testedCommand{
-	"enqueue":        {fill: (*call).fillEnqueue, show: showEnqueue},
-	"batchEnqueue":   {fill: (*call).fillBatchEnqueue, show: showOutcomes},
+	"enqueue":        {as: schemas.Actor_Kind_node, fill: (*call).fillEnqueue, show: showEnqueue},
+	"batchEnqueue":   {as: schemas.Actor_Kind_node, fill: (*call).fillBatchEnqueue, show: showOutcomes},
 	"ack":            {as: schemas.Actor_Kind_node, noID: true, fill: (*call).fillAck, show: showAck},
 	"expire":         {as: schemas.Actor_Kind_node, noID: true, fill: (*call).fillExpire, show: showExpire},
 	"changeSettings": {as: schemas.Actor_Kind_node, fill: (*call).fillChangeSettings, show: showSettings},

@@ -15,6 +15,9 @@ type command struct {
 	since uint32
 	// maxBytes bounds the framed entry.
 	maxBytes int
+	// maxResult is how large a result may be, in bytes, if it may be larger than
+	// its entry.
+	maxResult int
 	// repeatable commands may come without a request id, because running them
 	// twice is the same as running them once.
 	repeatable bool
@@ -111,6 +114,16 @@ var commands = [...]command{
 		decode: (*request).decodePublishEndpoint, routingKey: actorKey,
 		check: checkPublishEndpoint, apply: applyPublishEndpoint,
 	},
+	schemas.Entry_command_Which_createChannel: {
+		name: "createChannel", who: accounts, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeCreateChannel, routingKey: createChannelKey,
+		check: checkCreateChannel, apply: applyCreateChannel,
+	},
+	schemas.Entry_command_Which_drain: {
+		name: "drain", who: nodes | accounts, since: 1, maxBytes: entrySlack, maxResult: schemas.MaxDrainBytes + schemas.MaxBody,
+		decode: (*request).decodeDrain, routingKey: drainKey,
+		check: checkDrain, apply: applyDrain,
+	},
 }
 
 // entrySlack is the room for everything in an entry but the body, in bytes.
@@ -122,6 +135,9 @@ func commandOf(tag schemas.Entry_command_Which) *command {
 	}
 	return &commands[tag]
 }
+
+// actorAccount is the kind of those who call a node.
+const actorAccount = schemas.Actor_Kind_account
 
 // actorSet is a set of actor kinds, a bit for each.
 type actorSet uint8
@@ -149,6 +165,10 @@ type state interface {
 	now() uint64
 	queueHead(*QueueID) head
 	setting(settingID) uint64
+	// channel is never nil; one that is not there has the zero row.
+	channel(ChannelID) *channelRow
+	// usage is how many steps of usageStep bytes an account's queues hold.
+	usage(AccountKey) uint64
 	// account is never nil; an account that is not there has the zero row.
 	account(AccountKey) *accountRow
 	// row reads a topic's table. The value is valid until the next read.
@@ -190,6 +210,9 @@ type CommandInfo struct {
 	Key []byte
 	// MaxBytes bounds the framed entry.
 	MaxBytes int
+	// MaxResult is how large its result may be, in bytes, if it may be larger than
+	// the entry.
+	MaxResult int
 	// NodeOnly commands are proposed by nodes for themselves, never for a caller.
 	NodeOnly bool
 	// Repeatable commands may go without a request id.
@@ -207,7 +230,7 @@ func Command(entry []byte) (CommandInfo, error) {
 	}
 	c := commandOf(r.tag)
 	return CommandInfo{
-		Name: c.name, Since: c.since, Key: c.routingKey(r), MaxBytes: c.maxBytes,
+		Name: c.name, Since: c.since, Key: c.routingKey(r), MaxBytes: c.maxBytes, MaxResult: c.maxResult,
 		NodeOnly: c.who == nodes, Repeatable: c.repeatable,
 	}, nil
 }

@@ -30,6 +30,9 @@ type request struct {
 	expire       expireRequest
 	settings     []settingRequest
 
+	createChannel createChannelRequest
+	drain         drainRequest
+
 	putSecret       putSecretRequest
 	createAccount   createAccountRequest
 	replaceRecord   replaceRecordRequest

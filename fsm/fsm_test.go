@@ -107,7 +107,7 @@ func queueOf(name string) QueueID {
 
 func enqueueEntry(tb testing.TB, id int, to, body string) []byte {
 	tb.Helper()
-	return entryBuilder{id: newID(id)}.frame(tb, func(e schemas.Entry) error {
+	return entryBuilder{id: newID(id), kind: schemas.Actor_Kind_node}.frame(tb, func(e schemas.Entry) error {
 		p, err := e.Command().NewEnqueue()
 		must(tb, err)
 		p.SetVersion(schemas.WireVersion)

@@ -28,6 +28,9 @@ var rules = map[string][]string{
 	"session.go":       {"quicproquo/schemas"},
 	"login.go":         {"quicproquo/schemas"},
 	"device.go":        {"bytes", "quicproquo/schemas"},
+	"fanout.go":        {"quicproquo/schemas"},
+	"channel.go":       {"bytes", "quicproquo/schemas"},
+	"drain.go":         {"quicproquo/schemas"},
 	"secret.go":        {"quicproquo/schemas"},
 	"accountdecode.go": {"fmt", "quicproquo/schemas"},
 	"settings.go":      {"quicproquo/schemas"},
@@ -38,7 +41,7 @@ var rules = map[string][]string{
 	"cache.go":         {},
 	"stage.go":         {"bytes", "encoding/binary", "fmt", "slices", pebblePath},
 	"dedupe.go":        {"fmt", "github.com/cespare/xxhash/v2", pebblePath, "quicproquo/schemas"},
-	"tx.go":            {"errors", "fmt", pebblePath, "quicproquo/schemas"},
+	"tx.go":            {"bytes", "capnproto.org/go/capnp/v3", "errors", "fmt", pebblePath, "quicproquo/schemas", "slices"},
 	"apply.go":         {"fmt", pebblePath, "quicproquo/schemas"},
 	"read.go":          {"encoding/binary", "errors", "fmt", "log/slog", pebblePath},
 }

@@ -23,16 +23,40 @@ func batchEnqueueKey(r *request) []byte {
 func (a *address) routingKey() []byte { return append([]byte(nil), a.queue.Owner[:]...) }
 
 // checkEnqueue refuses in this order: version, key, channel, body, time to live,
-// room in the queue.
+// recipient, room in the queue: in that of one device at least.
 func checkEnqueue(st state, r *request) refusal {
 	p := &r.enqueue
 	if no := checkAddress(p.version, &p.address); no.refused() {
 		return no
 	}
+	if no := checkSend(st, &r.actor, &p.queue); no.refused() {
+		return no
+	}
 	if no := checkBody(st, p.payload, p.ttlSecs); no.refused() {
 		return no
 	}
-	return checkRoom(st, &p.queue, uint64(len(p.payload)))
+	a := st.account(p.queue.Owner)
+	if code := checkRecipient(a, &r.actor, &p.queue); code != schemas.Code_ok {
+		return refuse(code)
+	}
+	if len(a.devices) == 0 {
+		return checkRoom(st, &p.queue, uint64(len(p.payload)))
+	}
+	taken, no := settleRoom(st, enqueueTargets(a, &p.queue), uint64(len(p.payload)))
+	if taken > 0 {
+		return refusal{}
+	}
+	return no
+}
+
+// enqueueTargets are the queues of an account's devices.
+func enqueueTargets(a *accountRow, q *QueueID) []target {
+	list := make([]target, len(a.devices))
+	for i := range a.devices {
+		list[i].queue = *q
+		list[i].queue.Device = a.devices[i].id
+	}
+	return list
 }
 
 func checkAddress(version uint16, a *address) refusal {
@@ -60,47 +84,24 @@ func checkBody(st state, payload []byte, ttlSecs uint32) refusal {
 	return refusal{}
 }
 
-// checkRoom refuses what would bring a queue over its limits. Nothing is
-// dropped to make room: the sender is told.
-func checkRoom(st state, q *QueueID, size uint64) refusal {
-	h := st.queueHead(q)
-	if limit := st.setting(queueMaxEnvelopes); h.count >= limit {
-		return refusal{schemas.Code_queueFull, limit}
-	}
-	if limit := st.setting(queueMaxBytes); h.bytes+size > limit {
-		return refusal{schemas.Code_queueFull, limit}
-	}
-	return refusal{}
-}
-
 func applyEnqueue(tx *Tx, r *request) Result {
 	p := &r.enqueue
-	seq := push(tx, &p.queue, &envelopeRow{
-		kind: envelopeInline, received: tx.now(), expires: expiry(tx, p.ttlSecs), body: p.payload,
-	})
-	return tx.numberResult(seq)
-}
-
-// push puts an envelope at the end of a queue and returns its sequence number.
-func push(tx *Tx, q *QueueID, e *envelopeRow) uint64 {
-	h := tx.queue(q)
-	h.last++
-	schedule(tx, q, &h.head, e.expires)
-	h.count++
-	h.bytes += e.size()
-	if e.kind == envelopeShared {
-		h.shared++
+	if a := tx.account(p.queue.Owner); len(a.devices) > 0 {
+		list := enqueueTargets(a, &p.queue)
+		taken, _ := settleRoom(tx, list, uint64(len(p.payload)))
+		var seqs [1]uint64
+		deliver(tx, list, p.payload, p.ttlSecs, taken, seqs[:])
+		return tx.numberResult(seqs[0])
 	}
-	tx.putEnvelope(h, h.last, e)
-	tx.putQueue(h)
-	tx.touch(h)
-	return h.last
+	return tx.numberResult(push(tx, &p.queue, &envelopeRow{
+		kind: envelopeInline, received: tx.now(), expires: expiry(tx, p.ttlSecs), body: p.payload,
+	}))
 }
 
 // checkBatchEnqueue refuses the call as a whole for what its sender can mend:
 // version, number of recipients, keys, channel, headers, body, time to live and
-// naming a queue twice, in this order. Whether a queue has room is answered for
-// each recipient.
+// naming a queue twice, in this order. Whether a recipient exists and has room is
+// answered for each.
 func checkBatchEnqueue(st state, r *request) refusal {
 	p := &r.batchEnqueue
 	switch {
@@ -117,6 +118,11 @@ func checkBatchEnqueue(st state, r *request) refusal {
 		}
 	}
 	for i := range p.recipients {
+		if no := checkSend(st, &r.actor, &p.recipients[i].queue); no.refused() {
+			return no
+		}
+	}
+	for i := range p.recipients {
 		if len(p.recipients[i].header) > schemas.MaxHeader {
 			return refusal{schemas.Code_payloadTooLarge, schemas.MaxHeader}
 		}
@@ -127,7 +133,21 @@ func checkBatchEnqueue(st state, r *request) refusal {
 	if namesTwice(p.recipients) {
 		return refuse(schemas.Code_duplicateRecipient)
 	}
+	if fanOut(st, p.recipients) > maxFanOut {
+		return refusal{schemas.Code_tooManyRecipients, maxFanOut}
+	}
 	return refusal{}
+}
+
+// fanOut is how many queues the recipients stand for.
+func fanOut(st state, recipients []recipientRequest) (queues int) {
+	for i := range recipients {
+		queues++
+		if to := &recipients[i].queue; to.Device == (DeviceID{}) {
+			queues += max(len(st.account(to.Owner).devices)-1, 0)
+		}
+	}
+	return queues
 }
 
 func namesTwice(recipients []recipientRequest) bool {
@@ -145,30 +165,26 @@ func namesTwice(recipients []recipientRequest) bool {
 }
 
 // applyBatchEnqueue first settles who has room, then stores the body once, or
-// in the envelope if only one queue takes it.
+// in the envelope if only one queue takes it. A recipient of whom no queue has room
+// misses it without a marker: its sender is told.
 func applyBatchEnqueue(tx *Tx, r *request) Result {
 	p := &r.batchEnqueue
 	outcomes := make([]outcome, len(p.recipients))
-	taken := uint64(0)
+	seqs := make([]uint64, len(p.recipients))
+	list, taken := tx.targets[:0], uint64(0)
 	for i := range p.recipients {
-		to := &p.recipients[i]
-		outcomes[i].code = checkRoom(tx, &to.queue, uint64(len(p.payload)+len(to.header))).code
-		if outcomes[i].code == schemas.Code_ok {
-			taken++
+		from := len(list)
+		list, outcomes[i].code = findTargets(tx, list, &r.actor, &p.recipients[i], i)
+		n, no := settleRoom(tx, list[from:], uint64(len(p.payload)))
+		if n == 0 && no.refused() {
+			list, outcomes[i].code = list[:from], no.code
 		}
+		taken += n
 	}
-	e := envelopeRow{
-		kind: envelopeInline, received: tx.now(), expires: expiry(tx, p.ttlSecs), body: p.payload,
-	}
-	if taken > 1 {
-		e.kind, e.body = envelopeShared, nil
-		e.bodyID, e.bodyLen = tx.putBody(p.payload, taken), uint32(len(p.payload))
-	}
-	for i := range p.recipients {
-		if outcomes[i].code == schemas.Code_ok {
-			e.header = p.recipients[i].header
-			outcomes[i].seq = push(tx, &p.recipients[i].queue, &e)
-		}
+	tx.targets = list[:0]
+	deliver(tx, list, p.payload, p.ttlSecs, taken, seqs)
+	for i := range outcomes {
+		outcomes[i].seq = seqs[i]
 	}
 	return tx.outcomesResult(outcomes)
 }
@@ -185,8 +201,8 @@ func checkAck(st state, r *request) refusal {
 	if no := checkAddress(p.version, &p.address); no.refused() {
 		return no
 	}
-	if r.actor.kind == schemas.Actor_Kind_account && r.actor.account != p.queue.Owner {
-		return refuse(schemas.Code_identityMismatch)
+	if no := checkOwner(st, &r.actor, &p.queue); no.refused() {
+		return no
 	}
 	if h := st.queueHead(&p.queue); p.seq > h.last {
 		return refusal{schemas.Code_ackBeyondEnd, h.last}
@@ -194,29 +210,44 @@ func checkAck(st state, r *request) refusal {
 	return refusal{}
 }
 
+// checkOwner tells whether a queue is the actor's own to empty.
+func checkOwner(st state, by *actor, q *QueueID) refusal {
+	if no := checkMember(st, by, q.Channel); no.refused() {
+		return no
+	}
+	if by.kind != schemas.Actor_Kind_node && by.account != q.Owner {
+		return refuse(schemas.Code_identityMismatch)
+	}
+	return refusal{}
+}
+
 // applyAck removes everything up to seq. The result counts envelopes, not loss
 // markers.
 func applyAck(tx *Tx, r *request) Result {
-	p := &r.ack
-	h := tx.queue(&p.queue)
-	if p.seq <= h.acked {
-		return tx.numberResult(0)
+	return tx.numberResult(ackTo(tx, tx.queue(&r.ack.queue), r.ack.seq))
+}
+
+// ackTo removes everything up to seq from a queue and returns how many envelopes
+// that were.
+func ackTo(tx *Tx, h *queueEntry, seq uint64) (removed uint64) {
+	if seq <= h.acked {
+		return 0
 	}
 	before := h.count
-	if p.seq == h.last && h.shared == 0 {
+	if seq == h.last && h.shared == 0 {
 		// Everything goes and no body is shared: nothing needs to be read.
 		h.count, h.bytes = 0, 0
 	} else {
-		tx.eachEnvelope(h, h.acked+1, p.seq, func(_ uint64, e *envelopeRow) bool {
+		tx.eachEnvelope(h, h.acked+1, seq, func(_ uint64, e *envelopeRow) bool {
 			forget(tx, &h.head, e)
 			return true
 		})
 	}
-	removed := before - h.count
-	tx.deleteEnvelopes(h, h.acked+1, p.seq, removed == p.seq-h.acked)
-	h.acked = p.seq
+	removed = before - h.count
+	tx.deleteEnvelopes(h, h.acked+1, seq, removed == seq-h.acked)
+	h.acked = seq
 	tx.putQueue(h)
-	return tx.numberResult(removed)
+	return removed
 }
 
 // forget takes an envelope out of its queue's accounts, and out of its body's.

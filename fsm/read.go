@@ -89,7 +89,13 @@ func eachDue(reader pebble.Reader, bucket uint64, visit func(*dueQueue) bool) er
 // eachPrefix visits the rows whose keys begin with prefix, in order, until visit
 // returns false.
 func eachPrefix(reader pebble.Reader, prefix []byte, visit func(key, value []byte) bool) error {
-	bounds := &pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)}
+	return eachFrom(reader, prefix, prefixEnd(prefix), visit)
+}
+
+// eachFrom visits the rows from one key to before another, until visit returns
+// false.
+func eachFrom(reader pebble.Reader, from, to []byte, visit func(key, value []byte) bool) error {
+	bounds := &pebble.IterOptions{LowerBound: from, UpperBound: to}
 	return eachRow(reader, bounds, func(key, value []byte) (bool, error) { return visit(key, value), nil })
 }
 

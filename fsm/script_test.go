@@ -25,6 +25,7 @@ import (
 //	account NAME      what readers see of an account
 //	session TOKEN     and of a session
 //	secret NAME
+//	channels ACCOUNT
 //	due at=MS         whether there is something to expire
 //	restart           closes and opens the store
 func TestScripts(t *testing.T) {
@@ -77,6 +78,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return countRows(t, v)
 	case "account":
 		return showAccount(t, v, d.CmdArgs[0].Key)
+	case "channels":
+		return showChannels(t, v, d.CmdArgs[0].Key)
 	case "session":
 		return showSession(t, v, d.CmdArgs[0].Key)
 	case "secret":

@@ -22,6 +22,7 @@ type settingID int
 const (
 	queueMaxEnvelopes settingID = iota
 	queueMaxBytes
+	accountMaxBytes
 	ttlDefaultSecs
 	ttlMaxSecs
 	bearerTokens
@@ -47,6 +48,10 @@ var settingTable = [settingCount]Setting{
 	queueMaxBytes: {
 		Name: "queue_max_bytes", Unit: "bytes", Default: 64 * mib, Min: schemas.MaxBody + schemas.MaxHeader, Max: 1 << 40,
 		Doc: "How many bytes of bodies and headers a queue holds. A shared body counts in every queue that holds it.",
+	},
+	accountMaxBytes: {
+		Name: "account_max_bytes", Unit: "bytes", Default: 1 << 30, Min: 2 * schemas.MaxBody, Max: 1 << 50,
+		Doc: "How many bytes all queues of an account hold together, counted in whole steps of 16 KiB a queue.",
 	},
 	ttlDefaultSecs: {
 		Name: "ttl_default_secs", Unit: "seconds", Default: 30 * day, Min: 60, Max: 3650 * day,

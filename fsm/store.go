@@ -172,6 +172,8 @@ func (s *Store) newTx(gen *generation) (*Tx, error) {
 		queues:   newTwoGen[QueueID, queueEntry](cachedQueues),
 		bodies:   newTwoGen[uint64, bodyEntry](cachedBodies),
 		accounts: newTwoGen[AccountKey, accountRow](cachedAccounts),
+		channels: newTwoGen[ChannelID, channelRow](cachedAccounts),
+		usages:   newTwoGen[AccountKey, uint64](cachedAccounts),
 	}
 	meta, err := readMeta(gen.db)
 	if err != nil {

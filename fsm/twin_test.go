@@ -47,7 +47,7 @@ func drawCall(t *rapid.T, n int) call {
 
 // topicLines make a line of a topic's commands for the random logs of this file and
 // of recorded_test.go, without request id. pick takes one of a list.
-var topicLines = []func(pick func(...string) string) string{accountLine}
+var topicLines = []func(pick func(...string) string) string{accountLine, channelLine}
 
 // drawLogs draws a log, with log time that stands, walks and leaps.
 func drawLogs(t *rapid.T) []Log {
@@ -213,7 +213,7 @@ func TestDigestNoticesADifference(t *testing.T) {
 	digests := map[uint64]string{}
 	for _, log := range []string{
 		"enqueue to=ann body=x", "enqueue to=ann body=y", "enqueue to=bob body=x", "enqueue to=ann body=x ttl=100",
-		"enqueue to=ann body=x id=9", "enqueue to=ann body=x as=node", "enqueue to=!31 body=x", "expire", "expire as=ann",
+		"enqueue to=ann body=x id=9", "enqueue to=ann body=x as=nobody", "enqueue to=!31 body=x", "expire", "expire as=ann",
 	} {
 		s := openTest(t, testOptions(vfs.NewMem()))
 		c := parseCall(t, log, 1)

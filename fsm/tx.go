@@ -1,9 +1,12 @@
 package fsm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
+	"capnproto.org/go/capnp/v3"
 	"github.com/cockroachdb/pebble/v2"
 
 	"quicproquo/schemas"
@@ -43,7 +46,11 @@ type Tx struct {
 	bodies twoGen[uint64, bodyEntry]
 	// accounts mirrors rows of accounts, those that are not there included.
 	// Changes go to the batch at once.
-	accounts    twoGen[AccountKey, accountRow]
+	accounts twoGen[AccountKey, accountRow]
+	// channels and usages do the same for rows of channels and usages.
+	channels    twoGen[ChannelID, channelRow]
+	usages      twoGen[AccountKey, uint64]
+	targets     []target    // scratch
 	lastQueue   *queueEntry // of this batch
 	dirtyQueues []*queueEntry
 	dirtyBodies []*bodyEntry
@@ -59,6 +66,8 @@ type queueEntry struct {
 	head
 	dirty   bool
 	touched bool
+	// steps is what the queue counts in its account's usage.
+	steps uint64
 	// changedFrom is the lowest sequence number whose row the uncommitted batch
 	// has written, 0 for none: rows below it may be read as committed.
 	changedFrom uint64
@@ -127,6 +136,7 @@ func (tx *Tx) loadQueue(q *QueueID) *queueEntry {
 		if err := e.decode(row); err != nil {
 			tx.fail(err)
 		}
+		e.steps = e.bytes / usageStep
 	}
 	tx.queues.put(*q, e)
 	return e
@@ -139,10 +149,74 @@ func (tx *Tx) putQueue(e *queueEntry) {
 		tx.fail(brokenf("a queue has the head %+v", e.head))
 	}
 	tx.mark(e)
+	if steps := e.bytes / usageStep; steps != e.steps {
+		tx.putUsage(e.id.Owner, tx.usage(e.id.Owner)+steps-e.steps)
+		e.steps = steps
+	}
 	var row [headSize]byte
 	e.encode(row[:])
 	tx.key = appendHeadKey(tx.key[:0], &e.id)
 	tx.digest.row(opSet, tx.key, row[:])
+}
+
+func (tx *Tx) usage(key AccountKey) uint64 {
+	if steps := tx.usages.get(key); steps != nil {
+		return *steps
+	}
+	steps := new(uint64)
+	if row, ok := tx.committed(rowKey(tableUsages, key[:])); ok {
+		var err error
+		if *steps, err = decodeNumber(row); err != nil {
+			tx.fail(err)
+		}
+	}
+	tx.usages.put(key, steps)
+	return *steps
+}
+
+func (tx *Tx) putUsage(key AccountKey, steps uint64) {
+	tx.usages.put(key, &steps)
+	if steps == 0 {
+		tx.delete(tableUsages, rowKey(tableUsages, key[:]))
+		return
+	}
+	tx.set(tableUsages, rowKey(tableUsages, key[:]), le.AppendUint64(nil, steps))
+}
+
+// headsOf returns the queues whose heads' keys begin with prefix, those of the
+// uncommitted batch included, in the order of their keys.
+func (tx *Tx) headsOf(prefix []byte) (queues []QueueID) {
+	err := eachPrefix(tx.db, prefix, func(key, _ []byte) bool {
+		q, rest, ok := readQueue(key[1:])
+		if !ok || len(rest) != 0 {
+			tx.fail(fmt.Errorf("queue head: %w: key of %d bytes", errRow, len(key)))
+			return false
+		}
+		queues = append(queues, q)
+		return true
+	})
+	if err != nil {
+		tx.fail(err)
+	}
+	var key [maxKey]byte
+	for _, e := range tx.dirtyQueues {
+		if bytes.HasPrefix(appendHeadKey(key[:0], &e.id), prefix) {
+			queues = append(queues, e.id)
+		}
+	}
+	slices.SortFunc(queues, func(a, b QueueID) int {
+		return bytes.Compare(appendHeadKey(nil, &a), appendHeadKey(nil, &b))
+	})
+	return slices.Compact(queues)
+}
+
+// sharedBody copies a body that queues share.
+func (tx *Tx) sharedBody(id uint64) []byte {
+	body, ok := tx.row(tableBodies, appendBodyKey(nil, tableBodies, id))
+	if !ok {
+		tx.fail(brokenf("body %d is missing", id))
+	}
+	return clone(body)
 }
 
 // mark puts a queue on the list of those that the batch changes.
@@ -417,6 +491,18 @@ func (tx *Tx) expireResult(removed uint64, more bool) Result {
 		flag = 1
 	}
 	return Result{Data: tx.results.numbers(removed, flag)}
+}
+
+// messageResult frames a results struct that a rule has built.
+func (tx *Tx) messageResult(msg *capnp.Message, err error) Result {
+	var data []byte
+	if err == nil {
+		data, err = msg.Marshal()
+	}
+	if err != nil {
+		tx.fail(fmt.Errorf("encode results: %w", err))
+	}
+	return Result{Data: data}
 }
 
 func (tx *Tx) outcomesResult(outcomes []outcome) Result {

@@ -65,6 +65,8 @@ type Envelope struct {
 	Body         []byte
 	// Loss is set instead of header and body where envelopes were dropped.
 	Loss Loss
+
+	shared uint64 // id of a body that is yet to be read
 }
 
 // Loss says which envelopes are gone: Count of them, from First to Last.
@@ -266,6 +268,16 @@ func (v *View) account(key AccountKey) *accountRow {
 		v.fail(row.decode(value))
 	}
 	return &row
+}
+
+func (v *View) usage(key AccountKey) uint64 {
+	row, ok := v.row(tableUsages, rowKey(tableUsages, key[:]))
+	if !ok {
+		return 0
+	}
+	steps, err := decodeNumber(row)
+	v.fail(err)
+	return steps
 }
 
 func (v *View) row(_ table, key []byte) ([]byte, bool) {

@@ -25,7 +25,7 @@ func EnqueueEntry(recipient [schemas.AccountKeySize]byte, requestID, body []byte
 		requestID = make([]byte, schemas.RequestIDSize)
 		_, _ = rand.Read(requestID) // never fails (crypto/rand)
 	}
-	entry, err := schemas.BuildEntry(requestID, schemas.Caller{}, func(c schemas.Entry_command) error {
+	entry, err := schemas.BuildEntry(requestID, schemas.Caller{Kind: schemas.Actor_Kind_node}, func(c schemas.Entry_command) error {
 		params, err := c.NewEnqueue()
 		if err != nil {
 			return err
