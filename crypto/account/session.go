@@ -26,7 +26,7 @@ type RequestID [16]byte
 // The labels of what is derived here, each used for one thing.
 const (
 	tokenKeyInfo = "qpq session token key v1" // of a handshake key
-	tokenInfo    = "qpq session token v1"    
+	tokenInfo    = "qpq session token v1"
 	nameHashInfo = "qpq login name hash v1\x00"
 )
 
