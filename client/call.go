@@ -77,7 +77,8 @@ func begin[P ~capnp.StructKind](m *message, request *Request, newParams func(*ca
 
 // begin starts the request's message; a write gets its id here, once.
 func (m *message) begin(request *Request) error {
-	if request.Write && request.ID == nil {
+	fresh := request.Write && request.ID == nil
+	if fresh {
 		request.ID = make([]byte, schemas.RequestIDSize)
 		rand.Read(request.ID)
 	}
@@ -93,6 +94,7 @@ func (m *message) begin(request *Request) error {
 	}
 	m.request.SetMethod(request.Method)
 	m.request.SetLinearizable(request.Linearizable)
+	m.request.SetFirst(fresh)
 	return m.request.SetRequestId(request.ID)
 }
 
@@ -110,6 +112,9 @@ func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
 		l, o := c.attempt(ctx, deadline, m, request.session)
 		if o.err == nil {
 			return nil
+		}
+		if o.sent {
+			m.request.SetFirst(false)
 		}
 		next := h.judge(o, time.Until(deadline))
 		if c.closing() {
