@@ -103,6 +103,15 @@ func (m *message) encode() error {
 	return nil
 }
 
+// size is about how many bytes the request has.
+func (m *message) size() int {
+	seg, err := m.out.Segment(0)
+	if err != nil {
+		return 0 // encode will tell
+	}
+	return len(seg.Data()) + frameHead
+}
+
 func (m *message) roundTrip(ctx context.Context, l *link, s *quic.Stream, deadline time.Time) error {
 	if err := s.SetWriteDeadline(deadline); err != nil {
 		return err

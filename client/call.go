@@ -25,6 +25,8 @@ type Request struct {
 	// Linearizable makes a read see every write that was acknowledged anywhere
 	// before it. Without, it sees at least what this Conn has seen.
 	Linearizable bool
+
+	session *Session // whom the call runs as; nil: nobody
 }
 
 // Call is one logical call, however many attempts it takes. Typed methods are a
@@ -40,7 +42,22 @@ func Call[P, R ~capnp.StructKind](
 ) error {
 	m := newMessage()
 	defer m.release()
-	if err := m.begin(&request); err != nil {
+	if err := begin(m, &request, newParams, fill); err != nil {
+		return err
+	}
+	if err := c.do(ctx, &request, m); err != nil {
+		return err
+	}
+	results, err := m.response.Results()
+	if err != nil {
+		return fmt.Errorf("read results: %w", err)
+	}
+	return read(R(results.Struct()))
+}
+
+// begin makes the request's message with its parameters.
+func begin[P ~capnp.StructKind](m *message, request *Request, newParams func(*capnp.Segment) (P, error), fill func(P) error) error {
+	if err := m.begin(request); err != nil {
 		return err
 	}
 	params, err := newParams(m.request.Segment())
@@ -55,19 +72,13 @@ func Call[P, R ~capnp.StructKind](
 	if err := m.request.SetParams(capnp.Struct(params).ToPtr()); err != nil {
 		return fmt.Errorf("set parameters: %w", err)
 	}
-	if err := c.do(ctx, &request, m); err != nil {
-		return err
-	}
-	results, err := m.response.Results()
-	if err != nil {
-		return fmt.Errorf("read results: %w", err)
-	}
-	return read(R(results.Struct()))
+	return nil
 }
 
 // begin starts the request's message; a write gets its id here, once.
 func (m *message) begin(request *Request) error {
-	if request.Write && request.ID == nil {
+	fresh := request.Write && request.ID == nil
+	if fresh {
 		request.ID = make([]byte, schemas.RequestIDSize)
 		rand.Read(request.ID)
 	}
@@ -83,6 +94,7 @@ func (m *message) begin(request *Request) error {
 	}
 	m.request.SetMethod(request.Method)
 	m.request.SetLinearizable(request.Linearizable)
+	m.request.SetFirst(fresh)
 	return m.request.SetRequestId(request.ID)
 }
 
@@ -97,9 +109,12 @@ func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
 	}
 	h := history{request: request, pause: retryPause}
 	for {
-		l, o := c.attempt(ctx, deadline, m)
+		l, o := c.attempt(ctx, deadline, m, request.session)
 		if o.err == nil {
 			return nil
+		}
+		if o.sent {
+			m.request.SetFirst(false)
 		}
 		next := h.judge(o, time.Until(deadline))
 		if c.closing() {
@@ -117,13 +132,19 @@ func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
 
 // attempt sends the request once and reads what comes back into m. The link is
 // nil when there was none.
-func (c *Conn) attempt(ctx context.Context, deadline time.Time, m *message) (*link, outcome) {
+func (c *Conn) attempt(ctx context.Context, deadline time.Time, m *message, s *Session) (*link, outcome) {
 	l, err := c.connect(ctx)
 	if err != nil {
 		return nil, outcome{err: err}
 	}
 	defer l.release()
 	budget := c.budget(l, time.Until(deadline))
+	switch err := c.present(ctx, l, s, m.size(), time.Now().Add(budget)); {
+	case errors.Is(err, errOtherSession):
+		return nil, outcome{err: err}
+	case err != nil:
+		return l, outcome{err: err} // the call itself was not sent
+	}
 	m.request.SetSeen(c.Seen())
 	m.request.SetTimeoutMs(uint32(max(budget.Milliseconds(), 1)))
 	sent, err := m.exchange(ctx, l, time.Now().Add(min(budget+answerSlack, time.Until(deadline))))

@@ -46,6 +46,7 @@ type Conn struct {
 	transport *quic.Transport
 	endpoints *endpoints
 	seen      atomic.Uint64
+	session   atomic.Pointer[Session] // who calls; stored under mu
 
 	// ctx ends when the Conn closes. tasks are the dialers.
 	ctx    context.Context

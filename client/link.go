@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -13,6 +14,10 @@ type link struct {
 	conn  *quic.Conn
 	at    *endpoint
 	slots chan struct{} // a token for each call on its way
+	// presented is the session that the node knows on this link, set once, by
+	// whoever has put a token into presenting.
+	presented  atomic.Pointer[Session]
+	presenting chan struct{}
 
 	mu      sync.Mutex
 	idle    []idleStream // finished, last used last
@@ -27,7 +32,7 @@ type idleStream struct {
 }
 
 func newLink(conn *quic.Conn, at *endpoint) *link {
-	return &link{conn: conn, at: at, slots: make(chan struct{}, maxStreams)}
+	return &link{conn: conn, at: at, slots: make(chan struct{}, maxStreams), presenting: make(chan struct{}, 1)}
 }
 
 // alive tells whether calls can start here. A dead connection is noticed here

@@ -50,7 +50,7 @@ func (h *history) judge(o outcome, left time.Duration) step {
 	if !is {
 		// Sent and not answered: a write may have been applied.
 		h.open = h.open || o.sent && h.request.Write
-		return step{stop: errors.Is(o.err, ErrClosed), elsewhere: true}
+		return step{stop: errors.Is(o.err, ErrClosed) || errors.Is(o.err, ErrSessionReplaced), elsewhere: true}
 	}
 	switch failure.Code.Doc().Retry {
 	case schemas.Retry_elsewhere:
@@ -93,7 +93,7 @@ func (h *history) verdict(ctx context.Context) error {
 		}
 		return failure
 	}
-	if errors.Is(h.last, ErrClosed) {
+	if errors.Is(h.last, ErrClosed) || errors.Is(h.last, ErrSessionReplaced) {
 		return h.last
 	}
 	code := schemas.Code_unavailable

@@ -20,3 +20,63 @@ func whoami(c *call, _ schemas.WhoamiParams, results schemas.WhoamiResults) erro
 	}
 	return results.SetIdentityKey(a.Key[:])
 }
+
+// logout ends the caller's session, or all of its account's.
+func logout(c *call, p schemas.LogoutParams, _ schemas.LogoutResults) error {
+	result, err := c.propose(func(to schemas.Entry_command) error {
+		s, err := to.NewCloseSessions()
+		if err != nil || p.All() {
+			return err
+		}
+		return s.SetTokenHash(c.caller.token[:])
+	})
+	if err != nil {
+		return err
+	}
+	return c.relay(result)
+}
+
+// resolveUser finds the account of a name.
+func resolveUser(c *call, p schemas.ResolveUserParams, results schemas.ResolveUserResults) error {
+	name, err := username(p.Username())
+	if err != nil {
+		return err
+	}
+	view, err := c.state()
+	if err != nil {
+		return err
+	}
+	key, known, err := view.AccountByName(name.String())
+	if err != nil {
+		return storageFault(err)
+	}
+	if !known {
+		return refuse(schemas.Code_accountNotFound)
+	}
+	return results.SetIdentityKey(key[:])
+}
+
+// resolveIdentity finds the name of an account.
+func resolveIdentity(c *call, p schemas.ResolveIdentityParams, results schemas.ResolveIdentityResults) error {
+	key, err := accountKey(p.IdentityKey())
+	if err != nil {
+		return err
+	}
+	a, err := c.account(key)
+	if err != nil {
+		return err
+	}
+	return results.SetUsername(a.Username)
+}
+
+// deleteAccount removes the caller's account and all that is its own.
+func deleteAccount(c *call, _ schemas.DeleteAccountParams, _ schemas.DeleteAccountResults) error {
+	result, err := c.propose(func(to schemas.Entry_command) error {
+		_, err := to.NewDeleteAccount()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.relay(result)
+}

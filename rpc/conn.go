@@ -8,6 +8,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
 
@@ -20,6 +21,9 @@ type conn struct {
 	// known is set by the first call that somebody made: from then on the
 	// connection has the limits of one with a session.
 	known atomic.Bool
+	// exporter is the TLS exporter of the connection, for bindings. Nil where
+	// there is no connection: tests.
+	exporter func() ([identity.ExporterSize]byte, error)
 	// turns holds a token for each call that may run now.
 	turns chan struct{}
 	tasks sync.WaitGroup // a goroutine for each stream

@@ -41,11 +41,11 @@ const (
 var open = table{
 	5: {name: "health", maxBytes: smallMethod, timeout: short, draining: true, handle: serve(schemas.NewHealthResults, health)},
 
-	8:  {name: "opaqueRegisterStart", maxBytes: smallMethod, timeout: short, handle: notServed},
-	9:  {name: "opaqueRegisterFinish", maxBytes: smallMethod, timeout: short, handle: notServed},
-	10: {name: "opaqueLoginStart", maxBytes: smallMethod, timeout: short, handle: notServed},
-	11: {name: "opaqueLoginFinish", maxBytes: smallMethod, timeout: short, handle: notServed},
-	27: {name: "bindSession", maxBytes: smallMethod, timeout: short, handle: notServed},
+	8:  {name: "opaqueRegisterStart", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueRegisterStartResults, registerStart)},
+	9:  {name: "opaqueRegisterFinish", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueRegisterFinishResults, registerFinish)},
+	10: {name: "opaqueLoginStart", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueLoginStartResults, loginStart)},
+	11: {name: "opaqueLoginFinish", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueLoginFinishResults, loginFinish)},
+	27: {name: "bindSession", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewBindSessionResults, bindSession)},
 }
 
 // authenticated are the methods that need a session. A method is in exactly one
@@ -75,18 +75,18 @@ var authenticated = table{
 	34: {name: "publishCommit", maxBytes: schemas.MaxRequest, timeout: short},
 	35: {name: "fetchGroup", maxBytes: smallMethod, timeout: short},
 
-	12: {name: "publishEndpoint", maxBytes: smallMethod, timeout: short},
-	13: {name: "resolveEndpoint", maxBytes: smallMethod, timeout: short},
-	19: {name: "resolveUser", maxBytes: smallMethod, timeout: short},
-	20: {name: "resolveIdentity", maxBytes: smallMethod, timeout: short},
-	23: {name: "deleteAccount", maxBytes: smallMethod, timeout: short},
-	24: {name: "registerDevice", maxBytes: smallMethod, timeout: short},
-	25: {name: "listDevices", maxBytes: smallMethod, timeout: short},
-	26: {name: "revokeDevice", maxBytes: smallMethod, timeout: short},
+	12: {name: "publishEndpoint", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.PublishEndpointParams], handle: serve(schemas.NewPublishEndpointResults, publishEndpoint)},
+	13: {name: "resolveEndpoint", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveEndpointParams], handle: serve(schemas.NewResolveEndpointResults, resolveEndpoint)},
+	19: {name: "resolveUser", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveUserParams], handle: serve(schemas.NewResolveUserResults, resolveUser)},
+	20: {name: "resolveIdentity", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveIdentityParams], handle: serve(schemas.NewResolveIdentityResults, resolveIdentity)},
+	23: {name: "deleteAccount", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.DeleteAccountParams], handle: serve(schemas.NewDeleteAccountResults, deleteAccount)},
+	24: {name: "registerDevice", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.RegisterDeviceParams], handle: serve(schemas.NewRegisterDeviceResults, registerDevice)},
+	25: {name: "listDevices", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListDevicesParams], handle: serve(schemas.NewListDevicesResults, listDevices)},
+	26: {name: "revokeDevice", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.RevokeDeviceParams], handle: serve(schemas.NewRevokeDeviceResults, revokeDevice)},
 	28: {name: "whoami", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.WhoamiParams], handle: serve(schemas.NewWhoamiResults, whoami)},
-	29: {name: "logout", maxBytes: smallMethod, timeout: short},
-	30: {name: "changePasswordStart", maxBytes: smallMethod, timeout: short},
-	31: {name: "changePasswordFinish", maxBytes: smallMethod, timeout: short},
+	29: {name: "logout", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.LogoutParams], handle: serve(schemas.NewLogoutResults, logout)},
+	30: {name: "changePasswordStart", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ChangePasswordStartParams], handle: serve(schemas.NewChangePasswordStartResults, changePasswordStart)},
+	31: {name: "changePasswordFinish", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ChangePasswordFinishParams], handle: serve(schemas.NewChangePasswordFinishResults, changePasswordFinish)},
 
 	21: {name: "uploadBlob", maxBytes: sendMethod, timeout: short, auth: authOf[schemas.UploadBlobParams], handle: notServed},
 	22: {name: "downloadBlob", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.DownloadBlobParams], handle: notServed},

@@ -49,6 +49,19 @@ func (c *call) proposeAsNode(fill func(schemas.Entry_command) error) (fsm.Result
 	return c.proposeAs(schemas.Caller{Kind: schemas.Actor_Kind_node}, fill)
 }
 
+// proposeOwn is proposeAsNode for what the call needs besides its own write: each
+// time under an id of its own, so that a client's id names one write only.
+func (c *call) proposeOwn(fill func(schemas.Entry_command) error) (fsm.Result, error) {
+	entry, err := schemas.BuildEntry(newRequestID(), schemas.Caller{Kind: schemas.Actor_Kind_node}, fill)
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	if err := c.precheck(entry); err != nil {
+		return fsm.Result{}, err
+	}
+	return c.proposeEntry(entry)
+}
+
 func (c *call) proposeAs(by schemas.Caller, fill func(schemas.Entry_command) error) (fsm.Result, error) {
 	id, err := c.request.RequestId()
 	if err != nil {
@@ -69,6 +82,10 @@ func (c *call) proposeAs(by schemas.Caller, fill func(schemas.Entry_command) err
 			return fsm.Result{}, err
 		}
 	}
+	return c.proposeEntry(entry)
+}
+
+func (c *call) proposeEntry(entry []byte) (fsm.Result, error) {
 	c.dropState()
 	index, result, err := c.conn.server.node.Propose(c.context(), entry)
 	if err != nil {

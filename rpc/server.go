@@ -9,6 +9,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"quicproquo/crypto/identity"
 	"quicproquo/crypto/tlsid"
 )
 
@@ -16,6 +17,9 @@ import (
 type Options struct {
 	Limits Limits
 	Logger *slog.Logger
+	// ClusterKey opens the cluster's secrets. Without it nobody can register or
+	// log in here.
+	ClusterKey tlsid.ClusterKey
 }
 
 // Server answers the calls of clients on behalf of one node. All methods are
@@ -26,6 +30,9 @@ type Server struct {
 	log    *slog.Logger
 	// The two method tables; tests bring their own.
 	open, authenticated *table
+
+	opaque   opaque
+	renewals renewals
 
 	streams atomic.Int64 // open on all connections
 	memory  atomic.Int64 // of large requests that are being read or handled, in bytes
@@ -47,12 +54,15 @@ func NewServer(node Node, options Options) *Server {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{
+	s := &Server{
 		node: node, limits: options.Limits, log: options.Logger.With(slog.String("part", "rpc")),
 		open: &open, authenticated: &authenticated,
-		quiet: make(chan struct{}, 1),
-		conns: map[*quic.Conn]*conn{},
+		opaque: opaque{key: options.ClusterKey},
+		quiet:  make(chan struct{}, 1),
+		conns:  map[*quic.Conn]*conn{},
 	}
+	s.renewals.open(node, s.log)
+	return s
 }
 
 // Serve answers the calls of one client's connection and returns when the
@@ -89,6 +99,7 @@ func (s *Server) admit(qc *quic.Conn) *conn {
 		return nil
 	}
 	c := newConn(s, s.log.With(slog.String("client", qc.RemoteAddr().String())))
+	c.exporter = func() ([identity.ExporterSize]byte, error) { return export(qc) }
 	s.conns[qc] = c
 	s.tasks.Add(1)
 	return c
@@ -150,6 +161,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.linger(ctx)
 	s.closeConns()
 	s.tasks.Wait()
+	s.renewals.close(ctx)
 	return nil
 }
 

@@ -63,8 +63,14 @@ func (c *call) authenticate() error {
 			return err
 		}
 	}
-	c.conn.welcome()
+	c.admitted()
 	return nil
+}
+
+// admitted is what follows whenever a caller has become somebody.
+func (c *call) admitted() {
+	c.conn.welcome()
+	c.conn.server.renewals.note(c.caller.token, c.caller.session.RenewedMs)
 }
 
 // credentials reads the call's auth.

@@ -99,7 +99,7 @@ func (f *runFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := f.clusterConfig(logger)
+	cfg, key, err := f.clusterConfig(logger)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (f *runFlags) run(ctx context.Context) error {
 	if err != nil {
 		return exitError{exitIO, err}
 	}
-	server := rpc.NewServer(rpc.Engine(node), rpc.Options{Logger: logger})
+	server := rpc.NewServer(rpc.Engine(node), rpc.Options{Logger: logger, ClusterKey: key})
 	node.Serve(tlsid.ALPNClient, server.Serve)
 	logger.Info("node runs", "id", f.id, "address", cfg.Address, "dir", f.dir)
 
@@ -123,21 +123,23 @@ func (f *runFlags) run(ctx context.Context) error {
 	return errors.Join(failure, server.Close(stopCtx), node.Close(stopCtx))
 }
 
-func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, error) {
+// clusterConfig also returns the cluster key, which is the front door's.
+func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.ClusterKey, error) {
+	var key tlsid.ClusterKey
 	peers, err := parsePeers(f.peers)
 	if err != nil {
-		return cluster.Config{}, err
+		return cluster.Config{}, key, err
 	}
 	secrets, err := cluster.LoadSecrets(f.dir)
 	if err != nil {
-		return cluster.Config{}, err
+		return cluster.Config{}, key, err
 	}
 	if f.listen == "" || f.address == "" || f.id == "" {
-		return cluster.Config{}, errors.New("id, listen and address must be set: as flags, in the environment or in node.toml (`qpqd init` writes it)")
+		return cluster.Config{}, key, errors.New("id, listen and address must be set: as flags, in the environment or in node.toml (`qpqd init` writes it)")
 	}
 	conn, err := net.ListenPacket("udp", f.listen)
 	if err != nil {
-		return cluster.Config{}, exitError{exitIO, fmt.Errorf("listen: %w; is another node running on this port?", err)}
+		return cluster.Config{}, key, exitError{exitIO, fmt.Errorf("listen: %w; is another node running on this port?", err)}
 	}
 	timing, snap := cluster.DefaultTiming(), cluster.DefaultSnapshotPolicy()
 	timing.Heartbeat, timing.Election, timing.Lease = f.heartbeat, f.election, f.lease
@@ -149,7 +151,7 @@ func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, error) {
 		Timing: timing, Snapshot: snap,
 		StoreCache: f.cacheMiB << 20, MinFreeDisk: f.minFree,
 		Version: version, Logger: logger,
-	}, nil
+	}, secrets.ClusterKey, nil
 }
 
 func newLogger(level, format string) (*slog.Logger, error) {

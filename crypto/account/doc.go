@@ -20,5 +20,5 @@
 // Reading order: suite.go (the one configuration), username.go, setup.go and
 // wrap.go (the cluster's secrets), oprf.go and ake.go (the server's half of
 // RFC 9807, in the RFC's own names), record.go, handshake.go, server.go,
-// client.go. docs/decisions/0050 to 0052 give the reasons.
+// session.go, client.go. docs/decisions/0050 to 0052 and 0060 give the reasons.
 package account

@@ -64,7 +64,7 @@ func FuzzHandshake(f *testing.F) {
 	own := k.seal(&handshake{expires: start.Add(time.Second)})
 	f.Add(own)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, err := k.open(b, start); err != nil {
+		if _, _, err := k.open(b, start); err != nil {
 			wantError(t, err, ErrNoPendingLogin)
 		} else if !bytes.Equal(b, own) {
 			t.Errorf("%x opens", b)

@@ -2,6 +2,7 @@ package account
 
 import (
 	"crypto/cipher"
+	"crypto/sha512"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -49,13 +50,26 @@ type handshake struct {
 // before.
 type sealer struct {
 	version           uint32
-	current, previous cipher.AEAD // previous is nil in version 1
+	current, previous *handshakeKey // previous is nil in version 1
+}
+
+// handshakeKey is one version's key, ready for its two uses.
+type handshakeKey struct {
+	aead cipher.AEAD
+	// token keys the session tokens of logins that were sealed with this key.
+	token [sha512.Size]byte
+}
+
+func newHandshakeKey(key []byte) *handshakeKey {
+	k := &handshakeKey{aead: newAEAD(key)}
+	copy(k.token[:], expand(key, tokenKeyInfo, len(k.token)))
+	return k
 }
 
 func newSealer(s *Setup) *sealer {
-	k := &sealer{version: s.version, current: newAEAD(s.handshake[:])}
+	k := &sealer{version: s.version, current: newHandshakeKey(s.handshake[:])}
 	if s.version > 1 {
-		k.previous = newAEAD(s.previous[:])
+		k.previous = newHandshakeKey(s.previous[:])
 	}
 	return k
 }
@@ -71,34 +85,35 @@ func (k *sealer) seal(h *handshake) []byte {
 	defer clear(state)
 	out := make([]byte, 0, HandshakeSize)
 	out = append(out, handshakeFormat)
-	return sealRandom(k.current, binary.BigEndian.AppendUint32(out, k.version), state)
+	return sealRandom(k.current.aead, binary.BigEndian.AppendUint32(out, k.version), state)
 }
 
 // open returns the state of a handshake that one of the cluster's nodes sealed
-// and that has not expired. All its errors are [ErrNoPendingLogin].
-func (k *sealer) open(sealed []byte, now time.Time) (*handshake, error) {
+// and that has not expired, and the key that sealed it. All its errors are
+// [ErrNoPendingLogin].
+func (k *sealer) open(sealed []byte, now time.Time) (*handshake, *handshakeKey, error) {
 	if len(sealed) != HandshakeSize {
-		return nil, fmt.Errorf("%w: it has %d bytes, want %d", ErrNoPendingLogin, len(sealed), HandshakeSize)
+		return nil, nil, fmt.Errorf("%w: it has %d bytes, want %d", ErrNoPendingLogin, len(sealed), HandshakeSize)
 	}
-	aead := k.keyed(sealed)
-	if aead == nil {
-		return nil, ErrNoPendingLogin
+	key := k.keyed(sealed)
+	if key == nil {
+		return nil, nil, ErrNoPendingLogin
 	}
-	state, ok := openRandom(aead, sealed, handshakeHeader)
+	state, ok := openRandom(key.aead, sealed, handshakeHeader)
 	if !ok {
-		return nil, ErrNoPendingLogin
+		return nil, nil, ErrNoPendingLogin
 	}
 	defer clear(state)
 	h := decodeHandshake(state)
 	// Twice the lifetime ahead is beyond any clock a working node has.
 	if left := h.expires.Sub(now); left <= 0 || left > 2*HandshakeLifetime {
-		return nil, fmt.Errorf("%w: it has expired", ErrNoPendingLogin)
+		return nil, nil, fmt.Errorf("%w: it has expired", ErrNoPendingLogin)
 	}
-	return h, nil
+	return h, key, nil
 }
 
 // keyed picks the key that a header names, nil if there is none.
-func (k *sealer) keyed(sealed []byte) cipher.AEAD {
+func (k *sealer) keyed(sealed []byte) *handshakeKey {
 	version := binary.BigEndian.Uint32(sealed[1:])
 	switch {
 	case sealed[0] != handshakeFormat:

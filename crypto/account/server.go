@@ -135,6 +135,8 @@ type Login struct {
 	// against. The log refuses the session if the account has another one by
 	// now: its password was changed in between.
 	Record [32]byte
+
+	secret [nm]byte // what SessionToken derives from; zero for a failed login
 }
 
 // RecordDigest is SHA-256 of a stored record.
@@ -153,7 +155,7 @@ func (s *Server) LoginFinish(name Username, finalization, sealed []byte, now tim
 	if err := requireSize("login finalization", finalization, FinalizationSize); err != nil {
 		return Login{}, err
 	}
-	h, err := s.sealer.open(sealed, now)
+	h, key, err := s.sealer.open(sealed, now)
 	if err != nil {
 		return Login{}, err
 	}
@@ -167,6 +169,7 @@ func (s *Server) LoginFinish(name Username, finalization, sealed []byte, now tim
 	if same&subtle.ConstantTimeByteEq(h.known, 1) != 1 {
 		return login, ErrLoginFailed
 	}
+	login.secret = key.loginSecret(&h.clientMAC)
 	return login, nil
 }
 

@@ -154,7 +154,10 @@ func TestUnknownNeverFinishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := must(s.sealer.open(sealed, start))(t)
+	h, _, err := s.sealer.open(sealed, start)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.LoginFinish(name(t, "nobody"), h.clientMAC[:], sealed, start); !errors.Is(err, ErrLoginFailed) {
 		t.Errorf("finished the login of a name without a record: %v", err)
 	}

@@ -160,7 +160,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	defer registration.Close()
 	defer attempt.Close()
-	for _, v := range []any{setup, *setup, server, *server, Key{1, 2, 3}, &Key{1}, registration, *registration, attempt, *attempt} {
+	for _, v := range []any{setup, *setup, server, *server, Key{1, 2, 3}, &Key{1}, Token{1, 2, 3}, &Token{1}, registration, *registration, attempt, *attempt} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%d", "%q"} {
 			if got := fmt.Sprintf(verb, v); got != redacted {
 				t.Errorf("%T prints as %s with %s, want %s", v, got, verb, redacted)

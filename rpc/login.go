@@ -1,0 +1,328 @@
+package rpc
+
+import (
+	"errors"
+	"time"
+
+	"quicproquo/crypto/account"
+	"quicproquo/crypto/identity"
+	"quicproquo/fsm"
+	"quicproquo/schemas"
+)
+
+// registerStart is the first step of a registration. It reads nothing about the
+// name: not even the time it takes tells whether the name is taken.
+func registerStart(c *call, p schemas.OpaqueRegisterStartParams, results schemas.OpaqueRegisterStartResults) error {
+	name, err := username(p.Username())
+	if err != nil {
+		return err
+	}
+	request, err := p.Request()
+	if err != nil {
+		return malformed(err)
+	}
+	server, err := c.opaqueServer()
+	if err != nil {
+		return err
+	}
+	response, err := server.RegisterStart(name, request)
+	if err != nil {
+		return opaqueRefusal(err, schemas.Code_opaqueStartFailed)
+	}
+	return results.SetResponse(response)
+}
+
+// registerFinish makes the account.
+func registerFinish(c *call, p schemas.OpaqueRegisterFinishParams, _ schemas.OpaqueRegisterFinishResults) error {
+	name, err := username(p.Username())
+	if err != nil {
+		return err
+	}
+	key, err := accountKey(p.IdentityKey())
+	if err != nil {
+		return err
+	}
+	upload, err := p.Upload()
+	if err != nil {
+		return malformed(err)
+	}
+	server, err := c.opaqueServer()
+	if err != nil {
+		return err
+	}
+	record, err := server.RegisterFinish(upload)
+	if err != nil {
+		return opaqueRefusal(err, schemas.Code_opaqueFinishFailed)
+	}
+	proof, err := p.IdentityProof()
+	if err != nil {
+		return malformed(err)
+	}
+	if len(proof) != 0 && !identity.Register(server.PublicKey(), key, name.String(), upload).Verify(key[:], proof) {
+		return &refusal{code: schemas.Code_signatureInvalid, detail: "identityProof."}
+	}
+	result, err := c.proposeAsNode(func(to schemas.Entry_command) error {
+		a, err := to.NewCreateAccount()
+		if err != nil {
+			return err
+		}
+		return errors.Join(a.SetUsername(name.String()), a.SetIdentityKey(key[:]), a.SetRecord(record))
+	})
+	if err != nil {
+		return err
+	}
+	return c.relay(result)
+}
+
+// loginStart is the first step of a login. A name without an account gets the
+// answer of one with another password.
+func loginStart(c *call, p schemas.OpaqueLoginStartParams, results schemas.OpaqueLoginStartResults) error {
+	name, err := username(p.Username())
+	if err != nil {
+		return err
+	}
+	request, err := p.Request()
+	if err != nil {
+		return malformed(err)
+	}
+	server, err := c.opaqueServer()
+	if err != nil {
+		return err
+	}
+	record, err := c.recordOf(name)
+	if err != nil {
+		return err
+	}
+	response, handshake, err := c.beginLogin(server, name, record, request)
+	if err != nil {
+		return err
+	}
+	return errors.Join(results.SetResponse(response), results.SetHandshake(handshake))
+}
+
+// recordOf returns the OPAQUE record of a name, nil if it has none. A name that
+// nobody has is read like one that somebody has: a name's row, an account's row.
+func (c *call) recordOf(name account.Username) ([]byte, error) {
+	view, err := c.state()
+	if err != nil {
+		return nil, err
+	}
+	key, known, err := view.AccountByName(name.String())
+	if err != nil {
+		return nil, storageFault(err)
+	}
+	a, live, err := view.Account(key)
+	if err != nil {
+		return nil, storageFault(err)
+	}
+	if !known || !live {
+		return nil, nil
+	}
+	return a.Record, nil
+}
+
+// beginLogin answers a KE1, after the log has counted the attempt: a start that is
+// never finished is a password that was tried. Names that must wait are refused
+// before any work; messages of the wrong form count as nothing.
+func (c *call) beginLogin(server *account.Server, name account.Username, record, ke1 []byte) (response, handshake []byte, err error) {
+	hash, err := server.NameHash(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	entry, err := schemas.BuildEntry(newRequestID(), schemas.Caller{Kind: schemas.Actor_Kind_node}, func(to schemas.Entry_command) error {
+		begin, err := to.NewBeginLogin()
+		if err != nil {
+			return err
+		}
+		return begin.SetName(hash[:])
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.precheck(entry); err != nil {
+		return nil, nil, err
+	}
+	response, handshake, err = server.LoginStart(name, record, ke1, time.Now())
+	if err != nil {
+		return nil, nil, opaqueRefusal(err, schemas.Code_opaqueStartFailed)
+	}
+	// The id is the node's own, new for each start: under one of the client's, the
+	// log would take every further attempt for a repetition of the first.
+	_, err = c.proposeEntry(entry)
+	return response, handshake, err
+}
+
+// loginFinish opens a session. Repeated with its request id it gives the same
+// token on every node, while the log accepts the handshake once.
+func loginFinish(c *call, p schemas.OpaqueLoginFinishParams, results schemas.OpaqueLoginFinishResults) error {
+	name, err := username(p.Username())
+	if err != nil {
+		return err
+	}
+	key, err := accountKey(p.IdentityKey())
+	if err != nil {
+		return err
+	}
+	device, err := p.DeviceId()
+	if err != nil {
+		return malformed(err)
+	}
+	server, err := c.opaqueServer()
+	if err != nil {
+		return err
+	}
+	login, err := finishLogin(server, name, p)
+	if err != nil {
+		return err
+	}
+	hash, err := server.NameHash(name)
+	if err != nil {
+		return err
+	}
+	token, err := c.sessionToken(&login)
+	if err != nil {
+		return err
+	}
+	result, err := c.proposeAsNode(func(to schemas.Entry_command) error {
+		s, err := to.NewOpenSession()
+		if err != nil {
+			return err
+		}
+		s.SetHandshakeExpiresMs(uint64(login.Expires.UnixMilli()))
+		tokenHash := token.Hash()
+		return errors.Join(s.SetName(hash[:]), s.SetIdentityKey(key[:]), s.SetUsername(name.String()),
+			s.SetDeviceId(device), s.SetTokenHash(tokenHash[:]),
+			s.SetHandshakeId(login.ID[:]), s.SetRecordDigest(login.Record[:]))
+	})
+	if err != nil {
+		return err
+	}
+	results.SetExpiresAtMs(numberOf(result))
+	return results.SetSessionToken(token[:])
+}
+
+// loginProof is a parameter struct that ends a run of OPAQUE.
+type loginProof interface {
+	Finalization() ([]byte, error)
+	Handshake() ([]byte, error)
+}
+
+func finishLogin(server *account.Server, name account.Username, p loginProof) (account.Login, error) {
+	finalization, err := p.Finalization()
+	if err != nil {
+		return account.Login{}, malformed(err)
+	}
+	handshake, err := p.Handshake()
+	if err != nil {
+		return account.Login{}, malformed(err)
+	}
+	login, err := server.LoginFinish(name, finalization, handshake, time.Now())
+	if err != nil {
+		return account.Login{}, opaqueRefusal(err, schemas.Code_opaqueFinishFailed)
+	}
+	return login, nil
+}
+
+// sessionToken derives the token from the login and the call's request id.
+func (c *call) sessionToken(login *account.Login) (account.Token, error) {
+	id, err := c.request.RequestId()
+	if err != nil {
+		return account.Token{}, malformed(err)
+	}
+	if len(id) == 0 {
+		id = newRequestID() // never repeated, so any will do
+	}
+	return login.SessionToken(account.RequestID(id)), nil
+}
+
+// numberOf reads a result that is one number.
+func numberOf(result fsm.Result) uint64 {
+	msg, err := schemas.Unmarshal(result.Data)
+	if err != nil {
+		return 0
+	}
+	root, err := msg.Root()
+	if err != nil {
+		return 0
+	}
+	return root.Struct().Uint64(0)
+}
+
+// changePasswordStart begins the login that proves the present password and the
+// registration of the new one. It counts as a login: a stolen session must not
+// try passwords faster than a stranger.
+func changePasswordStart(c *call, p schemas.ChangePasswordStartParams, results schemas.ChangePasswordStartResults) error {
+	ke1, err := p.LoginRequest()
+	if err != nil {
+		return malformed(err)
+	}
+	request, err := p.RegistrationRequest()
+	if err != nil {
+		return malformed(err)
+	}
+	name, a, err := c.ownName()
+	if err != nil {
+		return err
+	}
+	server, err := c.opaqueServer()
+	if err != nil {
+		return err
+	}
+	registration, err := server.RegisterStart(name, request)
+	if err != nil {
+		return opaqueRefusal(err, schemas.Code_opaqueStartFailed)
+	}
+	response, handshake, err := c.beginLogin(server, name, a.Record, ke1)
+	if err != nil {
+		return err
+	}
+	return errors.Join(results.SetLoginResponse(response), results.SetHandshake(handshake),
+		results.SetRegistrationResponse(registration))
+}
+
+// changePasswordFinish replaces the record; all other sessions end.
+func changePasswordFinish(c *call, p schemas.ChangePasswordFinishParams, _ schemas.ChangePasswordFinishResults) error {
+	upload, err := p.Upload()
+	if err != nil {
+		return malformed(err)
+	}
+	name, _, err := c.ownName()
+	if err != nil {
+		return err
+	}
+	server, err := c.opaqueServer()
+	if err != nil {
+		return err
+	}
+	login, err := finishLogin(server, name, p)
+	if err != nil {
+		return err
+	}
+	record, err := server.RegisterFinish(upload)
+	if err != nil {
+		return opaqueRefusal(err, schemas.Code_opaqueFinishFailed)
+	}
+	result, err := c.propose(func(to schemas.Entry_command) error {
+		r, err := to.NewReplaceRecord()
+		if err != nil {
+			return err
+		}
+		r.SetHandshakeExpiresMs(uint64(login.Expires.UnixMilli()))
+		return errors.Join(r.SetRecord(record), r.SetHandshakeId(login.ID[:]),
+			r.SetRecordDigest(login.Record[:]), r.SetKeepTokenHash(c.caller.token[:]))
+	})
+	if err != nil {
+		return err
+	}
+	return c.relay(result)
+}
+
+// ownName is the caller's name and account.
+func (c *call) ownName() (account.Username, fsm.Account, error) {
+	a, err := c.account(c.caller.account)
+	if err != nil {
+		return account.Username{}, a, err
+	}
+	name, err := account.ParseUsername(a.Username)
+	return name, a, err
+}

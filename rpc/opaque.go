@@ -1,0 +1,165 @@
+package rpc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"quicproquo/crypto/account"
+	"quicproquo/crypto/tlsid"
+	"quicproquo/fsm"
+	"quicproquo/schemas"
+)
+
+// secretOPAQUE is the name of the secret that holds the cluster's account.Setup,
+// wrapped by the cluster key.
+const secretOPAQUE = "opaque"
+
+// opaque opens the cluster's OPAQUE setup once for each version of it. mu guards
+// wrapped and server; key is set once and never logged.
+type opaque struct {
+	key tlsid.ClusterKey
+
+	mu sync.Mutex
+	// wrapped is what server was made of. It is compared whole, not by its
+	// version: a cluster that was restored may hold another setup of the same one.
+	wrapped []byte
+	server  *account.Server
+}
+
+// serve returns the server of a wrapped setup.
+func (o *opaque) serve(version uint64, wrapped []byte) (*account.Server, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.server != nil && bytes.Equal(o.wrapped, wrapped) {
+		return o.server, nil
+	}
+	setup, err := account.Unwrap(o.key, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	defer setup.Destroy() // the server has its own copy
+	if uint64(setup.Version()) != version {
+		return nil, fmt.Errorf("%w: version %d is kept as version %d", account.ErrSetup, setup.Version(), version)
+	}
+	server, err := account.NewServer(setup)
+	if err != nil {
+		return nil, err
+	}
+	o.wrapped, o.server = wrapped, server
+	return server, nil
+}
+
+// opaqueServer returns the server of the setup that the call's state holds. The
+// first call of a new cluster makes the setup.
+func (c *call) opaqueServer() (*account.Server, error) {
+	if c.conn.server.opaque.key == (tlsid.ClusterKey{}) {
+		return nil, errors.New("this node was started without the cluster key")
+	}
+	version, wrapped, err := c.opaqueSecret()
+	if err == nil && version == 0 {
+		version, wrapped, err = c.provisionOPAQUE()
+	}
+	if err != nil {
+		return nil, err
+	}
+	server, err := c.conn.server.opaque.serve(version, wrapped)
+	if err != nil {
+		// Not the client's affair: another node may have the right key.
+		c.conn.log.Error("open the cluster's opaque secrets", slog.Uint64("version", version), slog.Any("error", err))
+		return nil, storageFault(err)
+	}
+	return server, nil
+}
+
+func (c *call) opaqueSecret() (version uint64, wrapped []byte, err error) {
+	view, err := c.state()
+	if err != nil {
+		return 0, nil, err
+	}
+	version, wrapped, err = view.Secret(secretOPAQUE)
+	if err != nil {
+		return 0, nil, storageFault(err)
+	}
+	return version, wrapped, nil
+}
+
+// provisionOPAQUE makes a setup and proposes it as the first version. Of several
+// nodes that do so at once one wins, and all read its setup back.
+func (c *call) provisionOPAQUE() (version uint64, wrapped []byte, err error) {
+	setup := account.NewSetup()
+	defer setup.Destroy()
+	own := setup.Wrap(c.conn.server.opaque.key)
+	_, err = c.proposeOwn(func(to schemas.Entry_command) error {
+		p, err := to.NewPutSecret()
+		if err != nil {
+			return err
+		}
+		p.SetVersion(uint64(setup.Version()))
+		return errors.Join(p.SetName(secretOPAQUE), p.SetWrapped(own))
+	})
+	if err != nil && !refusedWith(err, schemas.Code_secretVersion) {
+		return 0, nil, err
+	}
+	// The outcome may have been another node's to tell.
+	if err := c.conn.server.node.WaitSeen(c.context(), c.index); err != nil {
+		return 0, nil, err
+	}
+	c.dropState()
+	version, wrapped, err = c.opaqueSecret()
+	if err == nil && version == 0 {
+		err = errors.New("the log has an opaque setup and the store has none")
+	}
+	return version, wrapped, err
+}
+
+func refusedWith(err error, code schemas.Code) bool {
+	r, is := errors.AsType[*refusal](err)
+	return is && r.code == code
+}
+
+// opaqueRefusal gives an error of package account its code. step is the code of
+// the step that the call is.
+func opaqueRefusal(err error, step schemas.Code) error {
+	switch {
+	case errors.Is(err, account.ErrLoginFailed):
+		return refuse(schemas.Code_opaqueFinishFailed)
+	case errors.Is(err, account.ErrNoPendingLogin):
+		return refuse(schemas.Code_noPendingLogin)
+	case errors.Is(err, account.ErrMessage):
+		return &refusal{code: step, cause: err}
+	case errors.Is(err, account.ErrRecord):
+		return storageFault(err)
+	}
+	return err
+}
+
+// username reads a name as a client sent it.
+func username(typed string, err error) (account.Username, error) {
+	if err != nil {
+		return account.Username{}, malformed(err)
+	}
+	name, err := account.ParseUsername(typed)
+	if err != nil {
+		return name, &refusal{
+			code: schemas.Code_usernameInvalid, value: account.MaxUsername,
+			detail: "The " + err.Error() + ".", cause: err,
+		}
+	}
+	return name, nil
+}
+
+// accountKey reads an identity key that a call must have.
+func accountKey(key []byte, err error) (fsm.AccountKey, error) {
+	switch {
+	case err != nil:
+		return fsm.AccountKey{}, malformed(err)
+	case len(key) == 0:
+		return fsm.AccountKey{}, refuse(schemas.Code_identityRequired)
+	case len(key) != schemas.AccountKeySize:
+		return fsm.AccountKey{}, &refusal{code: schemas.Code_keyLength, value: uint64(len(key))}
+	}
+	return fsm.AccountKey(key), nil
+}

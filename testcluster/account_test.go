@@ -1,0 +1,434 @@
+package testcluster_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"quicproquo/client"
+	"quicproquo/crypto/account"
+	"quicproquo/schemas"
+	"quicproquo/testcluster"
+)
+
+// person is somebody with an account and the password "right".
+type person struct {
+	name string
+	key  ed25519.PrivateKey
+}
+
+func newPerson(t *testing.T, name string) person {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return person{name, key}
+}
+
+func (p person) account() client.AccountKey {
+	return client.AccountKey(p.key.Public().(ed25519.PublicKey))
+}
+
+func (p person) credentials() client.Credentials {
+	return client.Credentials{Username: p.name, Password: []byte("right"), Account: p.account(), Key: p.key}
+}
+
+// connect opens a client of these nodes, all of them if none are named.
+func connect(t *testing.T, c *testcluster.Cluster, nodes ...*testcluster.Node) *client.Conn {
+	t.Helper()
+	conn, err := c.Client(nodes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Errorf("close client: %v", err)
+		}
+	})
+	return conn
+}
+
+// connectEach opens a client for each node.
+func connectEach(t *testing.T, c *testcluster.Cluster) (conns []*client.Conn) {
+	t.Helper()
+	for _, n := range c.Nodes() {
+		conns = append(conns, connect(t, c, n))
+	}
+	return conns
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func register(t *testing.T, conn *client.Conn, p person) {
+	t.Helper()
+	if _, err := conn.Register(within(t, time.Minute), p.name, []byte("right"), p.key); err != nil {
+		t.Fatalf("register %s: %v", p.name, err)
+	}
+}
+
+// set changes a cluster setting.
+func set(t *testing.T, c *testcluster.Cluster, name string, value uint64) {
+	t.Helper()
+	id := make([]byte, schemas.RequestIDSize)
+	rand.Read(id)
+	entry, err := schemas.BuildEntry(id, schemas.Caller{Kind: schemas.Actor_Kind_node}, func(to schemas.Entry_command) error {
+		p, err := to.NewChangeSettings()
+		if err != nil {
+			return err
+		}
+		list, err := p.NewSettings(1)
+		if err != nil {
+			return err
+		}
+		list.At(0).SetValue(value)
+		return list.At(0).SetName(name)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, result, err := c.LeaderT(t).Engine().Propose(within(t, time.Minute), entry)
+	if err != nil || result.Code != schemas.Code_ok {
+		t.Fatalf("set %s: %s, %v", name, result.Code, err)
+	}
+	c.SameT(t)
+}
+
+// halfLogin is a login between its two steps.
+type halfLogin struct {
+	person                  person
+	finalization, handshake []byte
+}
+
+func start(ctx context.Context, conn *client.Conn, p person) (h halfLogin, err error) {
+	h.person = p
+	name, err := account.ParseUsername(p.name)
+	if err != nil {
+		return h, err
+	}
+	run, ke1, err := account.StartLogin(name, []byte("right"))
+	if err != nil {
+		return h, err
+	}
+	defer run.Close()
+	var response []byte
+	err = client.Call(ctx, conn, client.Request{Method: 10}, schemas.NewOpaqueLoginStartParams,
+		func(q schemas.OpaqueLoginStartParams) error {
+			return errors.Join(q.SetUsername(p.name), q.SetRequest(ke1))
+		},
+		func(r schemas.OpaqueLoginStartResults) error {
+			raw, err := r.Response()
+			if err != nil {
+				return err
+			}
+			response = bytes.Clone(raw)
+			raw, err = r.Handshake()
+			h.handshake = bytes.Clone(raw)
+			return err
+		})
+	if err != nil {
+		return h, err
+	}
+	h.finalization, _, _, err = run.Finish(response)
+	return h, err
+}
+
+func (h halfLogin) finish(ctx context.Context, conn *client.Conn, id []byte) (token account.Token, err error) {
+	key := h.person.account()
+	err = client.Call(ctx, conn, client.Request{Method: 11, Write: true, ID: id}, schemas.NewOpaqueLoginFinishParams,
+		func(p schemas.OpaqueLoginFinishParams) error {
+			return errors.Join(p.SetUsername(h.person.name), p.SetFinalization(h.finalization),
+				p.SetHandshake(h.handshake), p.SetIdentityKey(key[:]))
+		},
+		func(r schemas.OpaqueLoginFinishResults) error {
+			raw, err := r.SessionToken()
+			copy(token[:], raw)
+			return err
+		})
+	return token, err
+}
+
+func wantCode(t *testing.T, what string, err error, want schemas.Code) {
+	t.Helper()
+	if got := client.CodeOf(err); got != want {
+		t.Errorf("%s: got %s %s (%v), want %s %s", what, got.ID(), got.Doc().Name, err, want.ID(), want.Doc().Name)
+	}
+}
+
+func fixedID(b byte) []byte { return bytes.Repeat([]byte{b}, schemas.RequestIDSize) }
+
+// An account that one node registered logs in through another; a login that began
+// on one node ends on any, once; and the session is good on all of them.
+func TestAccountOnAnyNode(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	conns := connectEach(t, c)
+	alice := newPerson(t, "alice")
+	register(t, conns[0], alice)
+	ctx := within(t, time.Minute)
+
+	conns[1].Observe(conns[0].Seen())
+	h, err := start(ctx, conns[1], alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tokens []account.Token
+	for i, conn := range []*client.Conn{conns[2], conns[0], conns[1]} {
+		token, err := h.finish(ctx, conn, fixedID(1))
+		if err != nil {
+			t.Fatalf("finish %d: %v", i, err)
+		}
+		tokens = append(tokens, token)
+	}
+	if tokens[0] != tokens[1] || tokens[1] != tokens[2] {
+		t.Error("nodes make different tokens for the same request")
+	}
+	for _, conn := range conns {
+		_, err := h.finish(ctx, conn, fixedID(2))
+		wantCode(t, "the handshake again, for another request", err, schemas.Code_noPendingLogin)
+	}
+	for i, conn := range conns {
+		conn.Observe(conns[2].Seen())
+		conn.SetSession(&client.Session{Token: tokens[0], Account: alice.account(), Key: alice.key})
+		who, err := conn.Whoami(ctx)
+		if err != nil || who.Username != "alice" || who.Account != alice.account() {
+			t.Errorf("node %d: %+v, %v", i, who, err)
+		}
+	}
+	c.SameT(t)
+}
+
+// Nodes that need the secrets of a new cluster at the same time agree on one
+// setup.
+func TestNodesAgreeOnTheSetup(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	name, err := account.ParseUsername("alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, request, err := account.StartRegistration(name, []byte("pw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	var mu sync.Mutex
+	answers := map[string]bool{}
+	var calls sync.WaitGroup
+	for _, conn := range connectEach(t, c) {
+		for range 4 {
+			calls.Go(func() {
+				err := client.Call(within(t, time.Minute), conn, client.Request{Method: 8}, schemas.NewOpaqueRegisterStartParams,
+					func(p schemas.OpaqueRegisterStartParams) error {
+						return errors.Join(p.SetUsername("alice"), p.SetRequest(request))
+					},
+					func(r schemas.OpaqueRegisterStartResults) error {
+						response, err := r.Response()
+						mu.Lock()
+						defer mu.Unlock()
+						answers[string(response)] = true
+						return err
+					})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	calls.Wait()
+	if len(answers) != 1 {
+		t.Errorf("%d different answers for the same request", len(answers))
+	}
+}
+
+// Attempts count wherever they are made: after ten starts over all nodes the name
+// has to wait on each of them, for a time that the answer gives.
+func TestFailureLimitHoldsAcrossNodes(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	conns := connectEach(t, c)
+	nobody := newPerson(t, "nobody")
+	for i := range 10 {
+		_, err := start(within(t, time.Minute), conns[i%3], nobody)
+		wantCode(t, "a start for a name without account", err, schemas.Code_internal) // what the OPAQUE client says
+		if !errors.Is(err, account.ErrLoginFailed) {
+			t.Fatalf("start %d: %v", i+1, err)
+		}
+	}
+	seen := uint64(0)
+	for _, conn := range conns {
+		seen = max(seen, conn.Seen())
+	}
+	for i, conn := range conns {
+		conn.Observe(seen)
+		_, err := start(within(t, 500*time.Millisecond), conn, nobody)
+		wantCode(t, "one start more", err, schemas.Code_rateLimited)
+		var failure *client.Error
+		if errors.As(err, &failure) && (failure.RetryAfter <= 0 || failure.RetryAfter > 2*time.Second) {
+			t.Errorf("node %d: retry after %v, want up to 2 s", i, failure.RetryAfter)
+		}
+	}
+	other := newPerson(t, "other")
+	if _, err := start(within(t, time.Minute), conns[0], other); !errors.Is(err, account.ErrLoginFailed) {
+		t.Errorf("another name: %v", err)
+	}
+}
+
+// A session that was ended on one node is refused by the others to everybody who
+// has seen its end, on bound connections too; so are those of a revoked device.
+func TestEndedSessionsEndEverywhere(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	conns := connectEach(t, c)
+	alice := newPerson(t, "alice")
+	register(t, conns[0], alice)
+	ctx := within(t, time.Minute)
+	device := client.DeviceID{1}
+	owner := connect(t, c, c.Node(0))
+	owner.Observe(conns[0].Seen())
+	if _, _, err := owner.Login(ctx, alice.credentials()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.RegisterDevice(ctx, client.Device{ID: device}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for what, end := range map[string]func() error{
+		"logout": func() error {
+			_, err := conns[0].Logout(ctx, false)
+			return err
+		},
+		"revoked device": func() error { return owner.RevokeDevice(ctx, device) },
+	} {
+		who := alice.credentials()
+		if what == "revoked device" {
+			who.Device = device
+		}
+		conns[0].Observe(owner.Seen())
+		session, _, err := conns[0].Login(ctx, who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, conn := range conns {
+			conn.Observe(conns[0].Seen())
+			conn.SetSession(session)
+			if _, err := conn.Whoami(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := end(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		seen := max(owner.Seen(), conns[0].Seen())
+		for _, conn := range conns {
+			conn.SetSession(session)
+			conn.Observe(seen)
+			_, err := conn.Whoami(ctx)
+			wantCode(t, what, err, schemas.Code_tokenInvalid)
+		}
+	}
+}
+
+// A login whose node, the leader, dies between its two steps ends on another one,
+// and gives the same token however often its end is repeated.
+func TestLoginSurvivesTheLeader(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	leader := c.LeaderT(t)
+	alice := newPerson(t, "alice")
+	first := connect(t, c, leader)
+	register(t, first, alice)
+	h, err := start(within(t, time.Minute), first, alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := leader.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	var tokens []account.Token
+	for _, n := range c.Nodes() {
+		if n == leader {
+			continue
+		}
+		conn := connect(t, c, n)
+		conn.Observe(first.Seen())
+		token, err := h.finish(within(t, 30*time.Second), conn, fixedID(7))
+		if err != nil {
+			t.Fatalf("finish on %s: %v", n.ID(), err)
+		}
+		tokens = append(tokens, token)
+	}
+	if tokens[0] != tokens[1] {
+		t.Error("the surviving nodes make different tokens")
+	}
+	if err := leader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	back := connect(t, c, leader)
+	if token, err := h.finish(within(t, 30*time.Second), back, fixedID(7)); err != nil || token != tokens[0] {
+		t.Errorf("the node that was killed: same token %v, %v", token == tokens[0], err)
+	}
+	c.SameT(t)
+}
+
+// A client whose node dies goes on as the same session: it binds the session to
+// its next connection before its next call, also where tokens alone are worth
+// nothing.
+func TestSessionMovesWithTheClient(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	set(t, c, "bearer_tokens", 0)
+	alice := newPerson(t, "alice")
+	conn := connect(t, c)
+	register(t, conn, alice)
+	session, _, err := conn.Login(within(t, time.Minute), alice.credentials())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if who, err := conn.Whoami(within(t, time.Minute)); err != nil || who.Account != alice.account() {
+			t.Fatalf("%+v, %v", who, err)
+		}
+		for _, n := range c.Nodes() {
+			if n.Address() != conn.Endpoint() {
+				continue
+			}
+			if err := n.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if who, err := conn.Whoami(within(t, time.Minute)); err != nil || who.Account != alice.account() {
+				t.Fatalf("after the loss of %s: %+v, %v", n.ID(), who, err)
+			}
+			if err := n.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.LeaderT(t)
+	}
+	thief := connect(t, c)
+	thief.Observe(conn.Seen())
+	thief.SetSession(&client.Session{Token: session.Token, Account: session.Account})
+	_, err = thief.Whoami(within(t, time.Minute))
+	wantCode(t, "the token alone", err, schemas.Code_bindingRequired)
+	_, forged, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thief.SetSession(&client.Session{Token: session.Token, Account: session.Account, Key: forged})
+	_, err = thief.Whoami(within(t, time.Minute))
+	wantCode(t, "the token and another key", err, schemas.Code_signatureInvalid)
+	if _, err := conn.Logout(within(t, time.Minute), true); err != nil {
+		t.Fatal(err)
+	}
+	conn.SetSession(session)
+	_, err = conn.Whoami(within(t, time.Minute))
+	wantCode(t, "the session after its end, on a new connection", err, schemas.Code_tokenInvalid)
+}
