@@ -30,11 +30,14 @@ const (
 // proposal is one entry on its way. done has room for its one outcome.
 type proposal struct {
 	entry []byte
-	done  chan outcome
+	// weight is what the entry counts in a batch, in bytes: its own size, or that
+	// of its result if that may be larger, because results travel back together.
+	weight int
+	done   chan outcome
 }
 
-func newProposal(entry []byte) *proposal {
-	return &proposal{entry: entry, done: make(chan outcome, 1)}
+func newProposal(entry []byte, maxResult int) *proposal {
+	return &proposal{entry: entry, weight: max(len(entry), maxResult), done: make(chan outcome, 1)}
 }
 
 // batcher gathers proposals while earlier ones are on their way: natural
@@ -61,7 +64,7 @@ func newBatcher(maxEntries, maxBytes, lanes int) *batcher {
 func (b *batcher) submit(proposals ...*proposal) error {
 	bytes := 0
 	for _, p := range proposals {
-		bytes += len(p.entry)
+		bytes += p.weight
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,7 +94,7 @@ func (b *batcher) take() []*proposal {
 	defer b.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(b.queue) && n < b.maxEntries {
-		size := len(b.queue[n].entry)
+		size := b.queue[n].weight
 		if n > 0 && bytes+size > b.maxBytes {
 			break
 		}

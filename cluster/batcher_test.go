@@ -12,18 +12,21 @@ import (
 // Batches keep order, count and byte limits; a single larger entry travels alone.
 func TestBatcherCutsByLimits(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		sizes []int
-		want  []int // entries per batch
+		name      string
+		sizes     []int
+		maxResult int
+		want      []int // entries per batch
 	}{
-		{"count", []int{1, 1, 1, 1, 1}, []int{3, 2}},
-		{"bytes", []int{60, 30, 20, 90, 10}, []int{2, 1, 2}},
-		{"one too large goes alone", []int{10, 500, 10}, []int{1, 1, 1}},
-		{"nothing", nil, nil},
+		{"count", []int{1, 1, 1, 1, 1}, 0, []int{3, 2}},
+		{"bytes", []int{60, 30, 20, 90, 10}, 0, []int{2, 1, 2}},
+		{"one too large goes alone", []int{10, 500, 10}, 0, []int{1, 1, 1}},
+		{"results travel back together", []int{1, 1, 1, 1}, 60, []int{1, 1, 1, 1}},
+		{"small results", []int{10, 40, 10}, 20, []int{3}},
+		{"nothing", nil, 0, nil},
 	} {
 		b := newBatcher(3, 100, 1)
 		for _, size := range c.sizes {
-			if err := b.submit(newProposal(make([]byte, size))); err != nil {
+			if err := b.submit(newProposal(make([]byte, size), c.maxResult)); err != nil {
 				t.Fatalf("%s: submit: %v", c.name, err)
 			}
 		}
@@ -60,14 +63,14 @@ func TestBatcherGathersWhileBusy(t *testing.T) {
 				finish(batch, outcome{state: applied})
 			})
 		})
-		first := newProposal([]byte("a"))
+		first := newProposal([]byte("a"), 0)
 		if err := b.submit(first); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		var rest []*proposal
 		for range 50 {
-			p := newProposal([]byte("b"))
+			p := newProposal([]byte("b"), 0)
 			rest = append(rest, p)
 			if err := b.submit(p); err != nil {
 				t.Fatal(err)
@@ -90,16 +93,16 @@ func TestBatcherGathersWhileBusy(t *testing.T) {
 // applied.
 func TestBatcherRefuses(t *testing.T) {
 	b := newBatcher(10, 100, 1)
-	waiting := newProposal([]byte("x"))
+	waiting := newProposal([]byte("x"), 0)
 	if err := b.submit(waiting); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.submit(newProposal(make([]byte, maxQueuedBytes))); !errors.Is(err, ErrUnavailable) {
+	if err := b.submit(newProposal(make([]byte, maxQueuedBytes), 0)); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("over the byte limit: %v, want ErrUnavailable", err)
 	}
 	flood := make([]*proposal, maxQueuedEntries)
 	for i := range flood {
-		flood[i] = newProposal(nil)
+		flood[i] = newProposal(nil, 0)
 	}
 	if err := b.submit(flood...); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("over the entry limit: %v, want ErrUnavailable", err)
@@ -108,7 +111,7 @@ func TestBatcherRefuses(t *testing.T) {
 	if o := <-waiting.done; o.state != refused || !errors.Is(o.err, ErrClosed) {
 		t.Errorf("waiting proposal got %v (%v), want refused with ErrClosed", o.state, o.err)
 	}
-	if err := b.submit(newProposal(nil)); !errors.Is(err, ErrClosed) {
+	if err := b.submit(newProposal(nil, 0)); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v, want ErrClosed", err)
 	}
 }

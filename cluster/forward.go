@@ -159,8 +159,8 @@ func (n *Node) serveForward(ctx context.Context, forward schemas.Forward, resp s
 		if err != nil {
 			return err
 		}
-		batch[i] = newProposal(append([]byte(nil), entry...))
-		if err := n.admit(entry); err != nil {
+		batch[i] = newProposal(append([]byte(nil), entry...), 0)
+		if _, err := n.admit(entry); err != nil {
 			batch[i].done <- outcome{state: refused, err: err}
 			continue
 		}

@@ -24,7 +24,8 @@ import (
 // ErrDiskFull, ErrClosed (all not applied). A refusal by the store's rules is a
 // result, not an error.
 func (n *Node) Propose(ctx context.Context, entry []byte) (uint64, fsm.Result, error) {
-	if err := n.admit(entry); err != nil {
+	info, err := n.admit(entry)
+	if err != nil {
 		return 0, fsm.Result{}, err
 	}
 	if _, ok := ctx.Deadline(); !ok {
@@ -32,34 +33,34 @@ func (n *Node) Propose(ctx context.Context, entry []byte) (uint64, fsm.Result, e
 		ctx, cancel = context.WithTimeout(ctx, defaultProposeTimeout)
 		defer cancel()
 	}
-	return n.repeat(ctx, entry)
+	return n.repeat(ctx, entry, info.MaxResult)
 }
 
 // admit refuses what must not reach the log.
-func (n *Node) admit(entry []byte) error {
+func (n *Node) admit(entry []byte) (fsm.CommandInfo, error) {
 	if err := n.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrClosed, err)
+		return fsm.CommandInfo{}, fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	info, err := fsm.Command(entry)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrBadEntry, err)
+		return info, fmt.Errorf("%w: %w", ErrBadEntry, err)
 	}
 	if info.Since > n.featureLevel() {
-		return fmt.Errorf("%w: %s needs level %d, the cluster is at %d",
+		return info, fmt.Errorf("%w: %s needs level %d, the cluster is at %d",
 			ErrFeatureLevel, info.Name, info.Since, n.featureLevel())
 	}
-	return nil
+	return info, nil
 }
 
 // repeat tries until the outcome is known or ctx ends. Every entry that the
 // store takes is safe to repeat: it has a request id, or its command is harmless
 // to repeat.
-func (n *Node) repeat(ctx context.Context, entry []byte) (uint64, fsm.Result, error) {
+func (n *Node) repeat(ctx context.Context, entry []byte, maxResult int) (uint64, fsm.Result, error) {
 	open := false // an earlier attempt may have been applied
 	pause := retryPause
 	var last error
 	for {
-		o := n.attempt(ctx, entry)
+		o := n.attempt(ctx, entry, maxResult)
 		switch o.state {
 		case applied:
 			return o.index, o.result, nil
@@ -112,7 +113,7 @@ func (n *Node) pause(ctx context.Context, d time.Duration) bool {
 
 // attempt sends the entry to the leader once: to the local batcher if this node
 // leads, else through the forwarding one.
-func (n *Node) attempt(ctx context.Context, entry []byte) outcome {
+func (n *Node) attempt(ctx context.Context, entry []byte, maxResult int) outcome {
 	_, leader := n.raft.LeaderWithID()
 	if leader == "" {
 		return outcome{state: refused, err: ErrUnavailable}
@@ -124,7 +125,7 @@ func (n *Node) attempt(ctx context.Context, entry []byte) outcome {
 		}
 		b = n.proposals
 	}
-	p := newProposal(entry)
+	p := newProposal(entry, maxResult)
 	if err := b.submit(p); err != nil {
 		return outcome{state: refused, err: err}
 	}
