@@ -146,7 +146,7 @@ type testedCommand struct {
 	show func(testing.TB, capnp.Struct) string
 }
 
-var testedCommands = gather(queueCommands, accountCommands, channelCommands)
+var testedCommands = gather(queueCommands, accountCommands, channelCommands, keysCommands)
 
 func gather(topics ...map[string]testedCommand) map[string]testedCommand {
 	all := map[string]testedCommand{}

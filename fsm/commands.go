@@ -114,6 +114,21 @@ var commands = [...]command{
 		decode: (*request).decodePublishEndpoint, routingKey: actorKey,
 		check: checkPublishEndpoint, apply: applyPublishEndpoint,
 	},
+	schemas.Entry_command_Which_uploadKeyPackages: {
+		name: "uploadKeyPackages", who: accounts, since: 1, maxBytes: schemas.MaxEntry,
+		decode: (*request).decodeUploadKeyPackages, routingKey: actorKey,
+		check: checkUploadKeyPackages, apply: applyUploadKeyPackages,
+	},
+	schemas.Entry_command_Which_claimKeyPackages: {
+		name: "claimKeyPackages", who: accounts, since: 1, maxBytes: entrySlack, maxResult: 64 * (schemas.MaxKeyPackage + 64),
+		decode: (*request).decodeClaimKeyPackages, routingKey: claimKey,
+		check: checkClaimKeyPackages, apply: applyClaimKeyPackages,
+	},
+	schemas.Entry_command_Which_uploadHybridKey: {
+		name: "uploadHybridKey", who: accounts, since: 1, maxBytes: entrySlack,
+		decode: (*request).decodeUploadHybridKey, routingKey: actorKey,
+		check: checkUploadHybridKey, apply: applyUploadHybridKey,
+	},
 	schemas.Entry_command_Which_createChannel: {
 		name: "createChannel", who: accounts, since: 1, maxBytes: entrySlack,
 		decode: (*request).decodeCreateChannel, routingKey: createChannelKey,

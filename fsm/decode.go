@@ -30,6 +30,10 @@ type request struct {
 	expire       expireRequest
 	settings     []settingRequest
 
+	uploadKeyPackages uploadKeyPackagesRequest
+	claimKeyPackages  claimKeyPackagesRequest
+	uploadHybridKey   uploadHybridKeyRequest
+
 	createChannel createChannelRequest
 	drain         drainRequest
 

@@ -137,7 +137,7 @@ func removeDevice(tx *Tx, key AccountKey, id DeviceID) {
 }
 
 // deviceRemovers are the topics' parts of removeDevice.
-var deviceRemovers = [...]func(*Tx, AccountKey, DeviceID){removeQueues}
+var deviceRemovers = [...]func(*Tx, AccountKey, DeviceID){removeQueues, removeKeys}
 
 // endpointRow is where a device says that it may be reached.
 type endpointRow struct {

@@ -17,10 +17,17 @@
 //
 //	ids.go        accounts, devices, channels, queues
 //	commands.go   the one table of commands; decode.go and fastdecode.go read entries
-//	queue.go      enqueue and acknowledge; expire.go removes by age
+//	queue.go      enqueue and acknowledge; fanout.go: to an account's devices;
+//	              drain.go: fetch with removal; expire.go removes by age
+//	account.go    accounts; session.go, login.go, device.go, secret.go
+//	keys.go       key packages and hybrid keys; claim.go hands packages out
+//	channel.go    who may send to whom where
+//	group.go      one commit for each epoch
+//	timers.go     what ends by itself
 //	settings.go   the cluster settings
 //	dedupe.go     one outcome per request id
-//	tx.go         what a rule may touch; keys.go, rows.go, stage.go: the bytes of rows
+//	tx.go         what a rule may touch; keyspace.go, rows.go,
+//	              fields.go, stage.go: the bytes of rows
 //	apply.go      the walk of a batch; digest.go, result.go
 //	store.go      opening and closing; wait.go; pebble.go configures the engine
 //	view.go       consistent reads; watch.go wakes readers

@@ -1,165 +1,239 @@
 package fsm
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 
 	"quicproquo/schemas"
 )
 
-// The tables. The first byte of a key is its table; numbers in keys are big
-// endian, so that keys sort like their numbers. A table's number is part of
-// format version 1 and is never used again.
-//
-//	meta       0                                  → metaRow
-//	settings   1 name                             → value, 8 bytes
-//	dedupe     2 generation:4 requestID actor     → code, value, results
-//	heads      3 queue                            → head
-//	envelopes  4 queue seq:8                      → envelopeRow
-//	bodies     5 bodyID:8                         → a body that several queues share
-//	bodyRefs   6 bodyID:8                         → how many queues still hold it, 8 bytes
-//	due        7 bucket:8 queue                   → dueRow
-//	timers     8 bucket:8 kind:1 key              → nothing
-//	secrets    9 name                             → version:8 wrapped
-//	accounts  10 account                          → accountRow
-//	usernames 11 name                             → usernameRow
-//	sessions  12 tokenHash                        → sessionRow
-//	sessionsOf 13 account tokenHash               → nothing
-//	handshakes 14 handshakeID                     → nothing
-//	logins    15 name hash                        → loginRow
-//	endpoints 16 account device                   → endpointRow
-//	pools     17 account device                   → poolRow
-//	packages  18 account device number:8          → packageRow
-//	packageHashes 19 hash                         → expiry, 8 bytes
-//	claims    20 requester account                → bucketRow
-//	hybridKeys 21 account device                  → hybridRow
-//	channels  22 channelID                        → channelRow
-//	pairs     23 lower account, higher account    → channelID
-//	channelsOf 24 account channelID               → nothing
-//	groups    25 groupID                          → groupRow
-//	groupInfos 26 groupID                         → the group info
-//	usages    27 account                          → usageRow
-//
-// A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
-// channel's id: no queue's key is the beginning of another's.
-type table byte
+// The keys topic: key packages, each handed out once, oldest first, and a device's
+// last-resort one when there is no other. That a package is well formed and signed
+// the node has seen to; here it is bytes with an end.
 
-const (
-	tableMeta table = iota
-	tableSettings
-	tableDedupe
-	tableHeads
-	tableEnvelopes
-	tableBodies
-	tableBodyRefs
-	tableDue
-	tableTimers
-	tableSecrets
-	tableAccounts
-	tableUsernames
-	tableSessions
-	tableSessionsOf
-	tableHandshakes
-	tableLogins
-	tableEndpoints
-	tablePools
-	tablePackages
-	tablePackageHashes
-	tableClaims
-	tableHybridKeys
-	tableChannels
-	tablePairs
-	tableChannelsOf
-	tableGroups
-	tableGroupInfos
-	tableUsages
-	tableEnd
-)
-
-const (
-	maxQueueKey = schemas.AccountKeySize + schemas.DeviceIDSize + 1 + schemas.ChannelIDSize
-	// maxKey is the longest key, in bytes: a due row's.
-	maxKey = 1 + 8 + maxQueueKey + 8
-)
-
-func appendQueue(key []byte, q *QueueID) []byte {
-	key = append(key, q.Owner[:]...)
-	key = append(key, q.Device[:]...)
-	if !q.Channel.some {
-		return append(key, 0)
-	}
-	key = append(key, 1)
-	return append(key, q.Channel.id[:]...)
+// poolRow is what a device has besides the packages that wait.
+type poolRow struct {
+	count      uint32 // packages that wait; the last-resort one does not count
+	lastExpiry uint64 // log time, of lastResort
+	lastResort []byte
 }
 
-// readQueue undoes appendQueue and returns what follows.
-func readQueue(key []byte) (q QueueID, rest []byte, ok bool) {
-	const fixed = schemas.AccountKeySize + schemas.DeviceIDSize
-	if len(key) < fixed+1 {
-		return q, nil, false
-	}
-	copy(q.Owner[:], key)
-	copy(q.Device[:], key[schemas.AccountKeySize:])
-	kind, rest := key[fixed], key[fixed+1:]
-	switch {
-	case kind == 0:
-		return q, rest, true
-	case kind == 1 && len(rest) >= schemas.ChannelIDSize:
-		q.Channel.some = true
-		copy(q.Channel.id[:], rest)
-		return q, rest[schemas.ChannelIDSize:], true
-	}
-	return q, nil, false
+func (p *poolRow) encode() []byte {
+	row := le.AppendUint64(le.AppendUint32(nil, p.count), p.lastExpiry)
+	return appendField(row, p.lastResort)
 }
 
-// rowKey is the key of a row in one of the topics' tables.
-func rowKey(t table, parts ...[]byte) []byte {
-	size := 1
-	for _, part := range parts {
-		size += len(part)
-	}
-	key := append(make([]byte, 0, size), byte(t))
-	for _, part := range parts {
-		key = append(key, part...)
-	}
-	return key
+func (p *poolRow) decode(row []byte) error {
+	f := fields{rest: row}
+	p.count, p.lastExpiry, p.lastResort = f.u32(), f.u64(), f.bytes()
+	return f.done("pool")
 }
 
-// prefixEnd is the first key behind all that begin with prefix.
-func prefixEnd(prefix []byte) []byte {
-	end := append([]byte(nil), prefix...)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i]++; end[i] != 0 {
-			return end[:i+1]
+func pool(st state, key AccountKey, id DeviceID) (p poolRow) {
+	if row, ok := st.row(tablePools, rowKey(tablePools, key[:], id[:])); ok {
+		if err := p.decode(row); err != nil {
+			st.fail(err)
 		}
 	}
-	return nil
+	return p
 }
 
-func metaKey() []byte { return []byte{byte(tableMeta)} }
-
-func settingKey(name string) []byte {
-	return append([]byte{byte(tableSettings)}, name...)
+func (tx *Tx) putPool(key AccountKey, id DeviceID, p *poolRow) {
+	tx.set(tablePools, rowKey(tablePools, key[:], id[:]), p.encode())
 }
 
-func appendHeadKey(key []byte, q *QueueID) []byte {
-	return appendQueue(append(key, byte(tableHeads)), q)
+// A package's row begins with its expiry, 8 bytes; the package follows. Its number
+// grows with the log, so numbers also order the packages of different devices.
+
+// maxPackageLifeMs bounds how long the store remembers a package, used or not.
+const maxPackageLifeMs = 400 * day * 1000
+
+// hashRow remembers a package from its upload to its end, so that it is never
+// taken again.
+type hashRow struct {
+	account AccountKey
+	device  DeviceID
+	number  uint64 // 0: a last-resort one
 }
 
-func appendEnvelopeKey(key []byte, q *QueueID, seq uint64) []byte {
-	key = appendQueue(append(key, byte(tableEnvelopes)), q)
-	return binary.BigEndian.AppendUint64(key, seq)
+func (h *hashRow) encode() []byte {
+	return le.AppendUint64(append(clone(h.account[:]), h.device[:]...), h.number)
 }
 
-func appendBodyKey(key []byte, t table, body uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(key, byte(t)), body)
+func (h *hashRow) decode(row []byte) error {
+	f := fields{rest: row}
+	f.exact(h.account[:])
+	f.exact(h.device[:])
+	h.number = f.u64()
+	return f.done("package hash")
 }
 
-func appendDueKey(key []byte, bucket uint64, q *QueueID) []byte {
-	key = binary.BigEndian.AppendUint64(append(key, byte(tableDue)), bucket)
-	return appendQueue(key, q)
+func packageKey(key AccountKey, id DeviceID, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(rowKey(tablePackages, key[:], id[:]), number)
 }
 
-// appendDedupePrefix begins every key of one generation.
-func appendDedupePrefix(key []byte, generation uint64) []byte {
-	return binary.BigEndian.AppendUint32(append(key, byte(tableDedupe)), uint32(generation))
+// checkUploadKeyPackages refuses in this order: account, identity, number of
+// packages, each package's size and end, signature key, packages used before,
+// room.
+func checkUploadKeyPackages(st state, r *request) refusal {
+	p := &r.uploadKeyPackages
+	if no := checkOwnKeys(st, r, p.identityKey); no.refused() {
+		return no
+	}
+	switch {
+	case p.named > schemas.MaxKeyPackages:
+		return refusal{schemas.Code_listTooLong, schemas.MaxKeyPackages}
+	case len(p.packages) == 0:
+		return refuse(schemas.Code_payloadEmpty)
+	}
+	if no := checkPackages(st, p); no.refused() {
+		return no
+	}
+	if !bytes.Equal(p.signatureKey, st.account(r.actor.account).principalKey(r.actor.account, r.actor.device)) {
+		return refuse(schemas.Code_keyPackageInvalid)
+	}
+	limit := st.setting(keyPackagesMax)
+	if have := pool(st, r.actor.account, r.actor.device).count; uint64(have)+uint64(p.named) > limit {
+		return refusal{schemas.Code_keyPackageLimit, limit}
+	}
+	return refusal{}
+}
+
+// checkOwnKeys refuses uploads for an account that is not the actor's, and devices
+// that were revoked.
+func checkOwnKeys(st state, r *request, identityKey []byte) refusal {
+	if no := checkLiveActor(st, r); no.refused() {
+		return no
+	}
+	switch {
+	case len(identityKey) == 0:
+		return refuse(schemas.Code_identityRequired)
+	case len(identityKey) != schemas.AccountKeySize:
+		return refuse(schemas.Code_keyLength)
+	case AccountKey(identityKey) != r.actor.account:
+		return refuse(schemas.Code_identityMismatch)
+	case r.actor.device != DeviceID{} && st.account(r.actor.account).device(r.actor.device) == nil:
+		return refuse(schemas.Code_deviceNotFound)
+	}
+	return refusal{}
+}
+
+func checkPackages(st state, p *uploadKeyPackagesRequest) refusal {
+	seen := make(map[[sha256.Size]byte]struct{}, len(p.packages))
+	for i := range p.packages {
+		one := &p.packages[i]
+		switch {
+		case len(one.data) == 0:
+			return refuse(schemas.Code_payloadEmpty)
+		case len(one.data) > schemas.MaxKeyPackage:
+			return refusal{schemas.Code_payloadTooLarge, schemas.MaxKeyPackage}
+		case one.expires <= st.now():
+			return refuse(schemas.Code_keyPackageInvalid)
+		}
+		hash := sha256.Sum256(one.data)
+		_, twice := seen[hash]
+		if _, used := st.row(tablePackageHashes, rowKey(tablePackageHashes, hash[:])); used || twice {
+			return refusal{schemas.Code_keyPackageUsed, uint64(i)}
+		}
+		seen[hash] = struct{}{}
+	}
+	return refusal{}
+}
+
+// applyUploadKeyPackages answers how many packages wait then.
+func applyUploadKeyPackages(tx *Tx, r *request) Result {
+	p := &r.uploadKeyPackages
+	key, id := r.actor.account, r.actor.device
+	have := pool(tx, key, id)
+	for i := range p.packages {
+		one := &p.packages[i]
+		expires := min(one.expires, tx.now()+maxPackageLifeMs)
+		h := hashRow{account: key, device: id}
+		if one.lastResort {
+			have.lastResort, have.lastExpiry = one.data, expires
+		} else {
+			// The number of the command is unique, and has room for its packages.
+			h.number = tx.meta.commands<<8 + uint64(i)
+			tx.set(tablePackages, packageKey(key, id, h.number), append(le.AppendUint64(nil, expires), one.data...))
+			have.count++
+		}
+		hash := sha256.Sum256(one.data)
+		tx.set(tablePackageHashes, rowKey(tablePackageHashes, hash[:]), h.encode())
+		tx.setTimer(timerPackage, hash[:], expires)
+	}
+	tx.putPool(key, id, &have)
+	return tx.numberResult(uint64(have.count))
+}
+
+// endPackage is the timer of packages: the hash goes, and the package if it waits
+// still.
+func endPackage(tx *Tx, hash []byte) {
+	row, ok := tx.row(tablePackageHashes, rowKey(tablePackageHashes, hash))
+	if !ok {
+		return
+	}
+	var h hashRow
+	if err := h.decode(row); err != nil {
+		tx.fail(err)
+	}
+	tx.delete(tablePackageHashes, rowKey(tablePackageHashes, hash))
+	if h.number == 0 {
+		return
+	}
+	if _, waits := tx.row(tablePackages, packageKey(h.account, h.device, h.number)); waits {
+		p := pool(tx, h.account, h.device)
+		tx.dropPackage(h.account, h.device, h.number, &p)
+		tx.putPool(h.account, h.device, &p)
+	}
+}
+
+func (tx *Tx) dropPackage(key AccountKey, id DeviceID, number uint64, p *poolRow) {
+	if p.count == 0 {
+		tx.fail(brokenf("a pool counts no package and has number %d", number))
+		return
+	}
+	tx.delete(tablePackages, packageKey(key, id, number))
+	p.count--
+}
+
+// removeKeys forgets the keys of a device. Its packages stay known as used.
+func removeKeys(tx *Tx, key AccountKey, id DeviceID) {
+	prefix := rowKey(tablePackages, key[:], id[:])
+	tx.deleteRange(tablePackages, prefix, prefixEnd(prefix))
+	tx.delete(tablePools, rowKey(tablePools, key[:], id[:]))
+	tx.delete(tableHybridKeys, rowKey(tableHybridKeys, key[:], id[:]))
+}
+
+// checkUploadHybridKey refuses in this order: account, identity, key, signature.
+func checkUploadHybridKey(st state, r *request) refusal {
+	p := &r.uploadHybridKey
+	if no := checkOwnKeys(st, r, p.identityKey); no.refused() {
+		return no
+	}
+	switch {
+	case len(p.key) != schemas.HybridKeySize:
+		return refusal{schemas.Code_hybridKeyLength, schemas.HybridKeySize}
+	case len(p.signature) != 0 && len(p.signature) != schemas.SignatureSize:
+		return refuse(schemas.Code_signatureInvalid)
+	}
+	return refusal{}
+}
+
+func applyUploadHybridKey(tx *Tx, r *request) Result {
+	p := &r.uploadHybridKey
+	row := hybridRow{key: p.key, signature: p.signature}
+	tx.set(tableHybridKeys, rowKey(tableHybridKeys, r.actor.account[:], r.actor.device[:]), row.encode())
+	return tx.emptyResult()
+}
+
+// hybridRow is the key that messages to a device are sealed to.
+type hybridRow struct{ key, signature []byte }
+
+func (h *hybridRow) encode() []byte { return appendField(appendField(nil, h.key), h.signature) }
+
+func (h *hybridRow) decode(row []byte) error {
+	f := fields{rest: row}
+	h.key, h.signature = f.bytes(), f.bytes()
+	return f.done("hybrid key")
 }

@@ -32,6 +32,10 @@ const (
 	usernameHoldSecs
 	loginFailuresMax
 	requireChannelAuthz
+	keyPackagesMax
+	keyPackagesLow
+	keyClaimBurst
+	keyClaimSecs
 	settingCount
 )
 
@@ -84,6 +88,22 @@ var settingTable = [settingCount]Setting{
 	loginFailuresMax: {
 		Name: "login_failures_max", Unit: "failures an hour", Default: 10, Min: 1, Max: 1_000_000,
 		Doc: "How many logins of one name may fail in an hour before each further one has to wait: 2 seconds, then twice as long each time, 5 minutes at most.",
+	},
+	keyPackagesMax: {
+		Name: "key_packages_max", Unit: "key packages", Default: 100, Min: 1, Max: 10_000,
+		Doc: "How many key packages wait for a device, its last-resort one aside.",
+	},
+	keyPackagesLow: {
+		Name: "key_packages_low", Unit: "key packages", Default: 20, Min: 0, Max: 10_000,
+		Doc: "Below how many a device is told to upload more.",
+	},
+	keyClaimBurst: {
+		Name: "key_claim_burst", Unit: "claims", Default: 6, Min: 1, Max: 10_000,
+		Doc: "How often one account may take another's key packages before it has to wait.",
+	},
+	keyClaimSecs: {
+		Name: "key_claim_secs", Unit: "seconds", Default: 600, Min: 0, Max: 30 * day,
+		Doc: "How long until one more claim is free again.",
 	},
 	requireChannelAuthz: {
 		Name: "require_channel_authz", Unit: "0 or 1", Default: 1, Min: 0, Max: 1,

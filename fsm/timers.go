@@ -21,6 +21,8 @@ const (
 	timerLogin
 	timerEndpoint
 	timerUsername
+	timerPackage
+	timerClaim
 )
 
 // timerHandlers is the one table of what runs when a timer's bucket has come.
@@ -30,6 +32,8 @@ var timerHandlers = [...]func(tx *Tx, key []byte){
 	timerLogin:     forgetLogins,
 	timerEndpoint:  endEndpoint,
 	timerUsername:  releaseUsername,
+	timerPackage:   endPackage,
+	timerClaim:     endClaims,
 }
 
 // setTimer has kind's handler run with key once log time is at or after at, within
