@@ -146,7 +146,7 @@ type testedCommand struct {
 	show func(testing.TB, capnp.Struct) string
 }
 
-var testedCommands = gather(queueCommands, accountCommands, channelCommands, keysCommands)
+var testedCommands = gather(queueCommands, accountCommands, channelCommands, keysCommands, groupCommands)
 
 func gather(topics ...map[string]testedCommand) map[string]testedCommand {
 	all := map[string]testedCommand{}

@@ -139,6 +139,11 @@ var commands = [...]command{
 		decode: (*request).decodeDrain, routingKey: drainKey,
 		check: checkDrain, apply: applyDrain,
 	},
+	schemas.Entry_command_Which_publishCommit: {
+		name: "publishCommit", who: accounts, since: 1, maxBytes: schemas.MaxEntry,
+		decode: (*request).decodePublishCommit, routingKey: publishCommitKey,
+		check: checkPublishCommit, apply: applyPublishCommit,
+	},
 }
 
 // entrySlack is the room for everything in an entry but the body, in bytes.

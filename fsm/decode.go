@@ -34,6 +34,8 @@ type request struct {
 	claimKeyPackages  claimKeyPackagesRequest
 	uploadHybridKey   uploadHybridKeyRequest
 
+	publishCommit publishCommitRequest
+
 	createChannel createChannelRequest
 	drain         drainRequest
 

@@ -37,6 +37,8 @@ var rules = map[string][]string{
 	"result.go":        {"encoding/binary", "fmt", "quicproquo/schemas"},
 	"keyspace.go":      {"encoding/binary", "quicproquo/schemas"},
 	"keys.go":          {"bytes", "crypto/sha256", "encoding/binary", "quicproquo/schemas"},
+	"group.go":         {"crypto/sha256", "crypto/subtle", "quicproquo/schemas"},
+	"groupdecode.go":   {"fmt", "quicproquo/schemas"},
 	"claim.go":         {"encoding/binary", "quicproquo/schemas"},
 	"keysdecode.go":    {"fmt", "quicproquo/schemas"},
 	"rows.go":          {"encoding/binary", "errors", "fmt"},

@@ -128,13 +128,21 @@ func encodeOutcomes(outcomes []outcome) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := results.NewOutcomes(int32(len(outcomes)))
-	if err != nil {
+	if err := fillOutcomes(results.NewOutcomes, outcomes); err != nil {
 		return nil, err
+	}
+	return msg.Marshal()
+}
+
+// fillOutcomes writes outcomes into a list of a message.
+func fillOutcomes(newList func(int32) (schemas.RecipientOutcome_List, error), outcomes []outcome) error {
+	list, err := newList(int32(len(outcomes)))
+	if err != nil {
+		return err
 	}
 	for i, o := range outcomes {
 		list.At(i).SetCode(o.code)
 		list.At(i).SetSeq(o.seq)
 	}
-	return msg.Marshal()
+	return nil
 }

@@ -26,6 +26,7 @@ import (
 //	session TOKEN     and of a session
 //	secret NAME
 //	channels ACCOUNT
+//	group ID          what readers see of a group
 //	keys A[:D]        a device's key packages and hybrid key
 //	due at=MS         whether there is something to expire
 //	restart           closes and opens the store
@@ -79,6 +80,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return countRows(t, v)
 	case "account":
 		return showAccount(t, v, d.CmdArgs[0].Key)
+	case "group":
+		return showGroup(t, v, d.CmdArgs[0].Key)
 	case "keys":
 		return showKeys(t, v, d.CmdArgs[0].Key)
 	case "channels":

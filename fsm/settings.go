@@ -36,6 +36,7 @@ const (
 	keyPackagesLow
 	keyClaimBurst
 	keyClaimSecs
+	groupIdleSecs
 	settingCount
 )
 
@@ -104,6 +105,10 @@ var settingTable = [settingCount]Setting{
 	keyClaimSecs: {
 		Name: "key_claim_secs", Unit: "seconds", Default: 600, Min: 0, Max: 30 * day,
 		Doc: "How long until one more claim is free again.",
+	},
+	groupIdleSecs: {
+		Name: "group_idle_secs", Unit: "seconds", Default: 180 * day, Min: day, Max: 3650 * day,
+		Doc: "How long the record of a group is kept in which nobody commits.",
 	},
 	requireChannelAuthz: {
 		Name: "require_channel_authz", Unit: "0 or 1", Default: 1, Min: 0, Max: 1,

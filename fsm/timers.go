@@ -23,6 +23,7 @@ const (
 	timerUsername
 	timerPackage
 	timerClaim
+	timerGroup
 )
 
 // timerHandlers is the one table of what runs when a timer's bucket has come.
@@ -34,6 +35,7 @@ var timerHandlers = [...]func(tx *Tx, key []byte){
 	timerUsername:  releaseUsername,
 	timerPackage:   endPackage,
 	timerClaim:     endClaims,
+	timerGroup:     endGroup,
 }
 
 // setTimer has kind's handler run with key once log time is at or after at, within

@@ -294,10 +294,10 @@ func (tx *Tx) eachEnvelope(h *queueEntry, from, to uint64, visit func(uint64, *e
 
 // putBody stores a body that refs queues share and returns its id.
 func (tx *Tx) putBody(body []byte, refs uint64) uint64 {
-	// The number of the command is unique; a command stores one body at most.
-	id := tx.meta.commands
-	if tx.bodiesGiven++; tx.bodiesGiven > 1 {
-		tx.fail(brokenf("command %d stores a second shared body", id))
+	// The number of the command is unique; a command stores a few bodies at most.
+	id := tx.meta.commands*schemas.MaxDeliveries + tx.bodiesGiven
+	if tx.bodiesGiven++; tx.bodiesGiven > schemas.MaxDeliveries {
+		tx.fail(brokenf("command %d stores more than %d shared bodies", tx.meta.commands, schemas.MaxDeliveries))
 	}
 	tx.key = appendBodyKey(tx.key[:0], tableBodies, id)
 	tx.set(tableBodies, tx.key, body)
