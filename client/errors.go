@@ -17,7 +17,7 @@ var (
 	// ErrUnavailable means that the call was certainly not carried out.
 	ErrUnavailable = &Error{Code: schemas.Code_unavailable}
 	// ErrUnknownOutcome means that a write may or may not have been applied.
-	// Whoever repeats it must use the same request id (WithRequestID).
+	// Whoever repeats it must use the same request id (Error.RequestID).
 	ErrUnknownOutcome = &Error{Code: schemas.Code_unknownOutcome}
 	// ErrTokenMissing means that the method needs a session.
 	ErrTokenMissing = &Error{Code: schemas.Code_tokenMissing}

@@ -80,24 +80,68 @@ func username(st state, name string) (u usernameRow) {
 
 func (u *usernameRow) taken(now uint64) bool { return u.owner != AccountKey{} || u.held > now }
 
-func (tx *Tx) account(key AccountKey) *accountRow {
-	if row := tx.accounts.get(key); row != nil {
-		return row
-	}
-	row := &accountRow{}
-	if value, ok := tx.committed(rowKey(tableAccounts, key[:])); ok {
-		if err := row.decode(value); err != nil {
-			tx.fail(err)
-		}
-	}
-	tx.accounts.put(key, row)
-	return row
+// accountEntry is an account and how much its queues hold, in memory. The usage is
+// read when it is first asked for.
+type accountEntry struct {
+	key AccountKey
+	accountRow
+	usage   uint64 // steps of usageStep bytes
+	counted bool   // usage is known
 }
 
-// putAccount writes an account that a rule has changed in place.
+// owner returns an account's entry for reading and changing.
+func (tx *Tx) owner(key AccountKey) *accountEntry {
+	// The rules of one command ask for the same account again and again.
+	if tx.lastAccount != nil && tx.lastAccount.key == key {
+		return tx.lastAccount
+	}
+	e := tx.accounts.get(key)
+	if e == nil {
+		e = &accountEntry{key: key}
+		if row, ok := tx.committed(rowKey(tableAccounts, key[:])); ok {
+			if err := e.decode(row); err != nil {
+				tx.fail(err)
+			}
+		}
+		tx.accounts.put(key, e)
+	}
+	tx.lastAccount = e
+	return e
+}
+
+func (tx *Tx) account(key AccountKey) *accountRow { return &tx.owner(key).accountRow }
+
+// putAccount writes an account that a rule has changed a copy of.
 func (tx *Tx) putAccount(key AccountKey, row *accountRow) {
-	tx.accounts.put(key, row)
+	tx.owner(key).accountRow = *row
 	tx.set(tableAccounts, rowKey(tableAccounts, key[:]), row.encode())
+}
+
+func (tx *Tx) usage(key AccountKey) uint64 {
+	e := tx.owner(key)
+	if !e.counted {
+		e.counted = true
+		if row, ok := tx.committed(rowKey(tableUsages, key[:])); ok {
+			var err error
+			if e.usage, err = decodeNumber(row); err != nil {
+				tx.fail(err)
+			}
+		}
+	}
+	return e.usage
+}
+
+func (tx *Tx) putUsage(key AccountKey, steps uint64) {
+	e := tx.owner(key)
+	e.usage, e.counted = steps, true
+	tx.key2 = append(append(tx.key2[:0], byte(tableUsages)), key[:]...)
+	if steps == 0 {
+		tx.delete(tableUsages, tx.key2)
+		return
+	}
+	var row [8]byte
+	le.PutUint64(row[:], steps)
+	tx.set(tableUsages, tx.key2, row[:])
 }
 
 func createAccountKey(r *request) []byte { return clone(r.createAccount.identityKey) }

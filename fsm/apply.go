@@ -142,7 +142,7 @@ func (tx *Tx) decide(c *command, r *request) Result {
 
 func (tx *Tx) begin() {
 	tx.batch = tx.db.NewBatch(pebble.WithMaxRetainedSizeBytes(2 * maxBatchBytes))
-	tx.indexed, tx.dirty, tx.lastQueue = false, 0, nil
+	tx.indexed, tx.dirty, tx.lastQueue, tx.lastAccount = false, 0, nil, nil
 }
 
 // abandon gives up what was not committed. The caches are of no use then, but
@@ -219,5 +219,4 @@ func (tx *Tx) settle(s *Store) {
 	tx.bodies.turn()
 	tx.accounts.turn()
 	tx.channels.turn()
-	tx.usages.turn()
 }

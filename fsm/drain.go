@@ -83,6 +83,15 @@ func (tx *Tx) take(h *queueEntry, limit int) (list []Envelope) {
 	return list
 }
 
+// sharedBody copies a body that queues share.
+func (tx *Tx) sharedBody(id uint64) []byte {
+	body, ok := tx.row(tableBodies, appendBodyKey(nil, tableBodies, id))
+	if !ok {
+		tx.fail(brokenf("body %d is missing", id))
+	}
+	return clone(body)
+}
+
 // fillEnvelopes writes envelopes of one queue into a list of a message.
 func fillEnvelopes(newList func(int32) (schemas.Envelope_List, error), list []Envelope, channel ChannelID) error {
 	to, err := newList(int32(len(list)))

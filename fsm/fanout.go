@@ -124,20 +124,30 @@ func push(tx *Tx, q *QueueID, e *envelopeRow) uint64 {
 func pushLoss(tx *Tx, q *QueueID) {
 	h := tx.queue(q)
 	marker := envelopeRow{kind: envelopeLoss, received: tx.now(), first: h.last + 1}
-	last := h.last
-	tx.eachEnvelope(h, max(last, h.acked+1), last, func(seq uint64, e *envelopeRow) bool {
-		if e.kind == envelopeLoss {
-			marker.first = e.first
-		}
-		return false
-	})
-	if marker.first <= last {
-		tx.deleteEnvelopes(h, last, last, false)
+	if end := tx.tailOf(h); end.kind == envelopeLoss {
+		marker.first = end.first
+		tx.deleteEnvelopes(h, h.last, h.last, false)
 	}
 	h.last++
 	tx.putEnvelope(h, h.last, &marker)
 	tx.putQueue(h)
 	tx.touch(h)
+}
+
+// tailOf returns what the row at h.last is; the zero tail if there is none. That is
+// known for a queue that this batch has added to, so a full queue that misses one
+// envelope after the other does not make the batch one that must be read.
+func (tx *Tx) tailOf(h *queueEntry) tail {
+	if h.acked == h.last {
+		return tail{}
+	}
+	if h.tail.kind == 0 {
+		tx.eachEnvelope(h, h.last, h.last, func(_ uint64, e *envelopeRow) bool {
+			h.tail = tail{e.kind, e.first}
+			return false
+		})
+	}
+	return h.tail
 }
 
 // usageStep is the grain in which an account's bytes are counted, so that its row

@@ -171,9 +171,8 @@ func (s *Store) newTx(gen *generation) (*Tx, error) {
 		db:       gen.db,
 		queues:   newTwoGen[QueueID, queueEntry](cachedQueues),
 		bodies:   newTwoGen[uint64, bodyEntry](cachedBodies),
-		accounts: newTwoGen[AccountKey, accountRow](cachedAccounts),
+		accounts: newTwoGen[AccountKey, accountEntry](cachedAccounts),
 		channels: newTwoGen[ChannelID, channelRow](cachedAccounts),
-		usages:   newTwoGen[AccountKey, uint64](cachedAccounts),
 	}
 	meta, err := readMeta(gen.db)
 	if err != nil {

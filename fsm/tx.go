@@ -44,14 +44,13 @@ type Tx struct {
 	// are in the lists and reach the batch when it is committed.
 	queues twoGen[QueueID, queueEntry]
 	bodies twoGen[uint64, bodyEntry]
-	// accounts mirrors rows of accounts, those that are not there included.
-	// Changes go to the batch at once.
-	accounts twoGen[AccountKey, accountRow]
-	// channels and usages do the same for rows of channels and usages.
+	// accounts and channels mirror rows of accounts, usages and channels, those
+	// that are not there included. Changes go to the batch at once.
+	accounts    twoGen[AccountKey, accountEntry]
 	channels    twoGen[ChannelID, channelRow]
-	usages      twoGen[AccountKey, uint64]
-	targets     []target    // scratch
-	lastQueue   *queueEntry // of this batch
+	targets     []target      // scratch
+	lastQueue   *queueEntry   // of this batch
+	lastAccount *accountEntry // of this batch
 	dirtyQueues []*queueEntry
 	dirtyBodies []*bodyEntry
 	touched     []AccountKey // accounts whose watchers are to be woken
@@ -68,9 +67,17 @@ type queueEntry struct {
 	touched bool
 	// steps is what the queue counts in its account's usage.
 	steps uint64
+	// tail is what the row at last is, as far as it is known.
+	tail tail
 	// changedFrom is the lowest sequence number whose row the uncommitted batch
 	// has written, 0 for none: rows below it may be read as committed.
 	changedFrom uint64
+}
+
+// tail is the last row of a queue: the zero tail is not known.
+type tail struct {
+	kind  byte   // see envelopeRow
+	first uint64 // of a loss marker
 }
 
 // bodyEntry is the number of queues that hold a shared body.
@@ -159,30 +166,6 @@ func (tx *Tx) putQueue(e *queueEntry) {
 	tx.digest.row(opSet, tx.key, row[:])
 }
 
-func (tx *Tx) usage(key AccountKey) uint64 {
-	if steps := tx.usages.get(key); steps != nil {
-		return *steps
-	}
-	steps := new(uint64)
-	if row, ok := tx.committed(rowKey(tableUsages, key[:])); ok {
-		var err error
-		if *steps, err = decodeNumber(row); err != nil {
-			tx.fail(err)
-		}
-	}
-	tx.usages.put(key, steps)
-	return *steps
-}
-
-func (tx *Tx) putUsage(key AccountKey, steps uint64) {
-	tx.usages.put(key, &steps)
-	if steps == 0 {
-		tx.delete(tableUsages, rowKey(tableUsages, key[:]))
-		return
-	}
-	tx.set(tableUsages, rowKey(tableUsages, key[:]), le.AppendUint64(nil, steps))
-}
-
 // headsOf returns the queues whose heads' keys begin with prefix, those of the
 // uncommitted batch included, in the order of their keys.
 func (tx *Tx) headsOf(prefix []byte) (queues []QueueID) {
@@ -208,15 +191,6 @@ func (tx *Tx) headsOf(prefix []byte) (queues []QueueID) {
 		return bytes.Compare(appendHeadKey(nil, &a), appendHeadKey(nil, &b))
 	})
 	return slices.Compact(queues)
-}
-
-// sharedBody copies a body that queues share.
-func (tx *Tx) sharedBody(id uint64) []byte {
-	body, ok := tx.row(tableBodies, appendBodyKey(nil, tableBodies, id))
-	if !ok {
-		tx.fail(brokenf("body %d is missing", id))
-	}
-	return clone(body)
 }
 
 // mark puts a queue on the list of those that the batch changes.
@@ -251,6 +225,9 @@ func (tx *Tx) putEnvelope(h *queueEntry, seq uint64, e *envelopeRow) {
 	e.encode(value)
 	tx.digest.row(opSet, key, value)
 	tx.markRow(h, seq)
+	if seq == h.last {
+		h.tail = tail{e.kind, e.first}
+	}
 }
 
 // deleteEnvelopes removes the rows of [from, to]. A few are deleted one by one:

@@ -61,16 +61,16 @@ var authenticated = table{
 	37: {name: "fetchKeyPackages", maxBytes: smallMethod, timeout: short},
 	38: {name: "keyPackageCount", maxBytes: smallMethod, timeout: short},
 
-	2:  {name: "enqueue", maxBytes: sendMethod, timeout: short},
+	2:  {name: "enqueue", maxBytes: sendMethod, timeout: short, auth: authOf[schemas.EnqueueParams], handle: write(enqueue)},
 	3:  {name: "fetch", maxBytes: smallMethod, timeout: short},
 	4:  {name: "fetchWait", maxBytes: smallMethod, timeout: long},
 	14: {name: "peek", maxBytes: smallMethod, timeout: short},
-	15: {name: "ack", maxBytes: smallMethod, timeout: short},
-	17: {name: "batchEnqueue", maxBytes: schemas.MaxRequest, timeout: short},
+	15: {name: "ack", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.AckParams], handle: write(ack)},
+	17: {name: "batchEnqueue", maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.BatchEnqueueParams], handle: write(batchEnqueue)},
 	33: {name: "subscribe", maxBytes: 256 << 10, timeout: short},
 
-	18: {name: "createChannel", maxBytes: smallMethod, timeout: short},
-	32: {name: "listChannels", maxBytes: smallMethod, timeout: short},
+	18: {name: "createChannel", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.CreateChannelParams], handle: write(createChannel)},
+	32: {name: "listChannels", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListChannelsParams], handle: serve(schemas.NewListChannelsResults, listChannels)},
 
 	34: {name: "publishCommit", maxBytes: schemas.MaxRequest, timeout: short},
 	35: {name: "fetchGroup", maxBytes: smallMethod, timeout: short},
@@ -127,5 +127,21 @@ func serve[P, R ~capnp.StructKind](newResults func(*capnp.Segment) (R, error), r
 			return err
 		}
 		return run(c, P(params), results)
+	}
+}
+
+// write makes a handler of a function that turns a method's parameters into a
+// command whose results struct is the method's own.
+func write[P ~capnp.StructKind](fill func(*call, P, schemas.Entry_command) error) handler {
+	return func(c *call) error {
+		params, err := c.params()
+		if err != nil {
+			return err
+		}
+		result, err := c.propose(func(cmd schemas.Entry_command) error { return fill(c, P(params), cmd) })
+		if err != nil {
+			return err
+		}
+		return c.relay(result)
 	}
 }

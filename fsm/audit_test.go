@@ -1,0 +1,208 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+)
+
+// audit counts a store's rows from nothing and holds every number that the store
+// keeps about them against that.
+type audit struct {
+	heads  map[QueueID]head
+	found  map[QueueID]*head  // counted from envelopes
+	places map[QueueID]uint64 // up to where every place is an envelope or lost
+	refs   map[uint64]uint64  // to bodies
+	bodies map[uint64]bool
+	usages map[AccountKey]uint64
+	due    map[QueueID]uint64
+	kept   map[uint64]uint64 // bodyRefs rows
+	pairs  map[[2]AccountKey]ChannelID
+	rows   map[ChannelID]channelRow
+	lists  map[AccountKey]map[ChannelID]bool
+}
+
+func auditStore(tb testing.TB, s *Store) *audit {
+	tb.Helper()
+	a := &audit{
+		heads: map[QueueID]head{}, found: map[QueueID]*head{}, places: map[QueueID]uint64{}, refs: map[uint64]uint64{},
+		bodies: map[uint64]bool{}, usages: map[AccountKey]uint64{}, due: map[QueueID]uint64{}, kept: map[uint64]uint64{},
+		pairs: map[[2]AccountKey]ChannelID{}, rows: map[ChannelID]channelRow{}, lists: map[AccountKey]map[ChannelID]bool{},
+	}
+	v, err := s.View()
+	must(tb, err)
+	defer func() { must(tb, v.Close()) }()
+	must(tb, eachRow(v.snapshot, nil, func(key, value []byte) (bool, error) {
+		a.row(tb, key, value)
+		return true, nil
+	}))
+	a.queues(tb)
+	a.channels(tb, v)
+	return a
+}
+
+// row takes one row. Heads come before envelopes, in the order of tables.
+func (a *audit) row(tb testing.TB, key, value []byte) {
+	tb.Helper()
+	t, key := table(key[0]), key[1:]
+	switch t {
+	case tableHeads:
+		var h head
+		must(tb, h.decode(value))
+		q, _, _ := readQueue(key)
+		a.heads[q], a.places[q] = h, h.acked
+	case tableEnvelopes:
+		var e envelopeRow
+		must(tb, e.decode(value))
+		q, rest, _ := readQueue(key)
+		a.envelope(tb, q, binary.BigEndian.Uint64(rest), &e)
+	case tableBodies:
+		a.bodies[binary.BigEndian.Uint64(key)] = true
+	case tableBodyRefs:
+		a.kept[binary.BigEndian.Uint64(key)] = le.Uint64(value)
+	case tableDue:
+		q, _, _ := readQueue(key[8:])
+		a.due[q] = binary.BigEndian.Uint64(key)
+	case tableUsages:
+		a.usages[AccountKey(key)] = le.Uint64(value)
+	case tableChannels:
+		var c channelRow
+		must(tb, c.decode(value))
+		a.rows[ChannelID{id: [16]byte(key), some: true}] = c
+	case tablePairs:
+		a.pairs[[2]AccountKey{AccountKey(key[:32]), AccountKey(key[32:])}] = ChannelID{id: [16]byte(value), some: true}
+	case tableChannelsOf:
+		member := AccountKey(key[:32])
+		if a.lists[member] == nil {
+			a.lists[member] = map[ChannelID]bool{}
+		}
+		a.lists[member][ChannelID{id: [16]byte(key[32:]), some: true}] = true
+	default:
+	}
+}
+
+func (a *audit) envelope(tb testing.TB, q QueueID, seq uint64, e *envelopeRow) {
+	tb.Helper()
+	if a.found[q] == nil {
+		a.found[q] = &head{}
+	}
+	first := seq
+	if e.kind == envelopeLoss {
+		first = max(e.first, a.heads[q].acked+1) // what was acknowledged clips it
+	} else {
+		a.found[q].count++
+		a.found[q].bytes += e.size()
+	}
+	if first != a.places[q]+1 {
+		tb.Errorf("queue %v goes from %d to %d: what was in between is gone without a marker", q, a.places[q], first)
+	}
+	a.places[q] = seq
+	if e.kind == envelopeShared {
+		a.found[q].shared++
+		a.refs[e.bodyID]++
+	}
+}
+
+func (a *audit) queues(tb testing.TB) {
+	tb.Helper()
+	usages := map[AccountKey]uint64{}
+	for q, h := range a.heads {
+		found := a.found[q]
+		if found == nil {
+			found = &head{}
+		}
+		if h.count != found.count || h.bytes != found.bytes || h.shared != found.shared {
+			tb.Errorf("queue %v says %d envelopes, %d bytes, %d shared; it holds %d, %d, %d",
+				q, h.count, h.bytes, h.shared, found.count, found.bytes, found.shared)
+		}
+		if a.places[q] != h.last {
+			tb.Errorf("queue %v ends at %d, its head says %d", q, a.places[q], h.last)
+		}
+		if h.due != a.due[q] {
+			tb.Errorf("queue %v is due in %d, its head says %d", q, a.due[q], h.due)
+		}
+		if steps := h.bytes / usageStep; steps > 0 {
+			usages[q.Owner] += steps
+		}
+	}
+	for q := range a.found {
+		if _, ok := a.heads[q]; !ok {
+			tb.Errorf("queue %v has envelopes and no head", q)
+		}
+	}
+	if fmt.Sprint(usages) != fmt.Sprint(a.usages) {
+		tb.Errorf("the accounts hold %v steps, their rows say %v", usages, a.usages)
+	}
+	if fmt.Sprint(a.refs) != fmt.Sprint(a.kept) {
+		tb.Errorf("bodies are referred to %v times, their rows say %v", a.refs, a.kept)
+	}
+	for id := range a.bodies {
+		if a.refs[id] == 0 {
+			tb.Errorf("body %d is in no queue", id)
+		}
+	}
+	if len(a.bodies) != len(a.refs) {
+		tb.Errorf("there are %d bodies, and %d are referred to", len(a.bodies), len(a.refs))
+	}
+}
+
+func (a *audit) channels(tb testing.TB, v *View) {
+	tb.Helper()
+	if len(a.pairs) != len(a.rows) {
+		tb.Errorf("%d pairs have %d channels", len(a.pairs), len(a.rows))
+	}
+	listed := 0
+	for members, id := range a.pairs {
+		if bytes.Compare(members[0][:], members[1][:]) >= 0 {
+			tb.Errorf("the pair %x, %x is out of order", members[0], members[1])
+		}
+		if row := a.rows[id]; row.members != members {
+			tb.Errorf("the pair of %x has the channel %v of %x", members, id, row.members)
+		}
+		for _, member := range members {
+			_, live, err := v.Account(member)
+			must(tb, err)
+			if live != a.lists[member][id] {
+				tb.Errorf("a member of %v lives: %v, and lists it: %v", id, live, !live)
+			}
+			if live {
+				listed++
+			}
+		}
+	}
+	for _, list := range a.lists {
+		listed -= len(list)
+	}
+	if listed != 0 {
+		tb.Errorf("accounts list %d channels too many", -listed)
+	}
+}
+
+// After every entry the store's numbers are what counting its rows gives: counts
+// and bytes of queues and accounts, references to bodies, the due table, and the
+// three tables of channels. A channel once made stays the pair's.
+func TestNumbersAreExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := openTest(helper(t), testOptions(vfs.NewMem()))
+		defer closeTest(helper(t), s)
+		pairs := map[[2]AccountKey]ChannelID{}
+		logs := drawLogs(t)
+		for len(logs) > 0 {
+			n := rapid.IntRange(1, min(3, len(logs))).Draw(t, "at once")
+			_, err := s.Apply(logs[:n])
+			must(helper(t), err)
+			logs = logs[n:]
+			a := auditStore(helper(t), s)
+			for members, id := range pairs {
+				if a.pairs[members] != id {
+					t.Errorf("the channel %v has become %v", id, a.pairs[members])
+				}
+			}
+			pairs = a.pairs
+		}
+	})
+}
