@@ -82,20 +82,24 @@ func (c *Conn) BatchEnqueue(ctx context.Context, b Batch) (outcomes []Outcome, e
 		func(p schemas.BatchEnqueueParams) error {
 			p.SetVersion(schemas.WireVersion)
 			p.SetTtlSecs(ttl)
-			if err := setRecipients(p, b.Recipients); err != nil {
+			if err := setRecipients(p.NewRecipients, b.Recipients); err != nil {
 				return err
 			}
 			return errors.Join(p.SetChannelId(b.Channel.bytes()), p.SetPayload(b.Payload))
 		},
 		func(r schemas.BatchEnqueueResults) (err error) {
-			outcomes, err = readOutcomes(r, len(b.Recipients))
+			list, err := r.Outcomes()
+			if err != nil {
+				return err
+			}
+			outcomes, err = readOutcomes(list, len(b.Recipients))
 			return err
 		})
 	return outcomes, err
 }
 
-func setRecipients(p schemas.BatchEnqueueParams, recipients []Recipient) error {
-	list, err := p.NewRecipients(int32(len(recipients)))
+func setRecipients(newList func(int32) (schemas.Recipient_List, error), recipients []Recipient) error {
+	list, err := newList(int32(len(recipients)))
 	if err != nil {
 		return err
 	}
@@ -108,11 +112,7 @@ func setRecipients(p schemas.BatchEnqueueParams, recipients []Recipient) error {
 	return nil
 }
 
-func readOutcomes(r schemas.BatchEnqueueResults, want int) ([]Outcome, error) {
-	list, err := r.Outcomes()
-	if err != nil {
-		return nil, err
-	}
+func readOutcomes(list schemas.RecipientOutcome_List, want int) ([]Outcome, error) {
 	if list.Len() != want {
 		return nil, fmt.Errorf("%w: %d outcomes for %d recipients", errResponse, list.Len(), want)
 	}

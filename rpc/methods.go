@@ -52,14 +52,14 @@ var open = table{
 // of the two tables, so authentication can't be forgotten: a test walks the
 // interface. Rows by topic; the number is the ordinal.
 var authenticated = table{
-	0:  {name: "uploadKeyPackage", maxBytes: 64 << 10, timeout: short},
-	1:  {name: "fetchKeyPackage", maxBytes: smallMethod, timeout: short},
-	6:  {name: "uploadHybridKey", maxBytes: smallMethod, timeout: short},
-	7:  {name: "fetchHybridKey", maxBytes: smallMethod, timeout: short},
-	16: {name: "fetchHybridKeys", maxBytes: 64 << 10, timeout: short},
-	36: {name: "uploadKeyPackages", maxBytes: schemas.MaxRequest, timeout: short},
-	37: {name: "fetchKeyPackages", maxBytes: smallMethod, timeout: short},
-	38: {name: "keyPackageCount", maxBytes: smallMethod, timeout: short},
+	0:  {name: "uploadKeyPackage", maxBytes: 64 << 10, timeout: short, auth: authOf[schemas.UploadKeyPackageParams], handle: serve(schemas.NewUploadKeyPackageResults, uploadKeyPackage)},
+	1:  {name: "fetchKeyPackage", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchKeyPackageParams], handle: serve(schemas.NewFetchKeyPackageResults, fetchKeyPackage)},
+	6:  {name: "uploadHybridKey", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.UploadHybridKeyParams], handle: serve(schemas.NewUploadHybridKeyResults, uploadHybridKey)},
+	7:  {name: "fetchHybridKey", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchHybridKeyParams], handle: serve(schemas.NewFetchHybridKeyResults, fetchHybridKey)},
+	16: {name: "fetchHybridKeys", maxBytes: 64 << 10, timeout: short, auth: authOf[schemas.FetchHybridKeysParams], handle: serve(schemas.NewFetchHybridKeysResults, fetchHybridKeys)},
+	36: {name: "uploadKeyPackages", maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.UploadKeyPackagesParams], handle: serve(schemas.NewUploadKeyPackagesResults, uploadKeyPackages)},
+	37: {name: "fetchKeyPackages", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchKeyPackagesParams], handle: serve(schemas.NewFetchKeyPackagesResults, fetchKeyPackages)},
+	38: {name: "keyPackageCount", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.KeyPackageCountParams], handle: serve(schemas.NewKeyPackageCountResults, keyPackageCount)},
 
 	2:  {name: "enqueue", maxBytes: sendMethod, timeout: short, auth: authOf[schemas.EnqueueParams], handle: write(enqueue)},
 	3:  {name: "fetch", maxBytes: smallMethod, timeout: short},
@@ -72,8 +72,8 @@ var authenticated = table{
 	18: {name: "createChannel", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.CreateChannelParams], handle: write(createChannel)},
 	32: {name: "listChannels", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListChannelsParams], handle: serve(schemas.NewListChannelsResults, listChannels)},
 
-	34: {name: "publishCommit", maxBytes: schemas.MaxRequest, timeout: short},
-	35: {name: "fetchGroup", maxBytes: smallMethod, timeout: short},
+	34: {name: "publishCommit", maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.PublishCommitParams], handle: write(publishCommit)},
+	35: {name: "fetchGroup", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchGroupParams], handle: serve(schemas.NewFetchGroupResults, fetchGroup)},
 
 	12: {name: "publishEndpoint", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.PublishEndpointParams], handle: serve(schemas.NewPublishEndpointResults, publishEndpoint)},
 	13: {name: "resolveEndpoint", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveEndpointParams], handle: serve(schemas.NewResolveEndpointResults, resolveEndpoint)},

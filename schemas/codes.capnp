@@ -84,6 +84,7 @@ enum Code {
   notServed @70;
   listTooLong @71;
   textTooLong @72;
+  hybridKeyNone @73;
 }
 
 enum Retry {
@@ -182,4 +183,5 @@ const codeTable :List(CodeInfo) = [
   (code = notServed, name = "NOT_SERVED", retry = never, meaning = "The method is declared and this version does not serve it yet.", hint = "Update the server when a version serves it."),
   (code = listTooLong, name = "LIST_TOO_LONG", retry = never, meaning = "A list in the call has more members than are allowed.", hint = "value is the limit: send the rest in further calls."),
   (code = textTooLong, name = "TEXT_TOO_LONG", retry = never, meaning = "A name or other small field in the call is too long.", hint = "value is the limit in bytes."),
+  (code = hybridKeyNone, name = "HYBRID_KEY_NONE", retry = later, meaning = "The device has uploaded no hybrid key.", hint = "Its owner uploads one with uploadHybridKey: try again later."),
 ];

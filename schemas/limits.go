@@ -90,6 +90,8 @@ const (
 	// MaxKeyPackages is how many key packages one call uploads, the last-resort
 	// one aside.
 	MaxKeyPackages = 100
+	// MaxKeyPackageDays is the longest lifetime that a key package may have.
+	MaxKeyPackageDays = 180
 	// MaxIdentities is how many accounts one fetchHybridKeys names.
 	MaxIdentities = 256
 	// MinGroupID and MaxGroupID bound the length of a group id, in bytes.
