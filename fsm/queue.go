@@ -130,7 +130,7 @@ func checkBatchEnqueue(st state, r *request) refusal {
 	if no := checkBody(st, p.payload, p.ttlSecs); no.refused() {
 		return no
 	}
-	if namesTwice(p.recipients) {
+	if namesTwice(st, p.recipients) {
 		return refuse(schemas.Code_duplicateRecipient)
 	}
 	if fanOut(st, p.recipients) > maxFanOut {
@@ -150,7 +150,9 @@ func fanOut(st state, recipients []recipientRequest) (queues int) {
 	return queues
 }
 
-func namesTwice(recipients []recipientRequest) bool {
+// namesTwice tells whether two recipients stand for one queue: by the same address,
+// or by an account and one of its devices.
+func namesTwice(st state, recipients []recipientRequest) bool {
 	if len(recipients) < 2 {
 		return false
 	}
@@ -160,6 +162,16 @@ func namesTwice(recipients []recipientRequest) bool {
 			return true
 		}
 		seen[recipients[i].queue] = struct{}{}
+	}
+	for i := range recipients {
+		all := recipients[i].queue
+		if all.Device == (DeviceID{}) {
+			continue
+		}
+		all.Device = DeviceID{}
+		if _, twice := seen[all]; twice && st.account(all.Owner).device(recipients[i].queue.Device) != nil {
+			return true
+		}
 	}
 	return false
 }
