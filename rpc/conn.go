@@ -16,6 +16,9 @@ import (
 type conn struct {
 	server *Server
 	log    *slog.Logger
+	// address is whom calls are charged to until their caller is known: where
+	// the client came from. One that migrates keeps it.
+	address [48]byte
 	// session is set once, when a session is bound to the connection.
 	session atomic.Pointer[session]
 	// known is set by the first call that somebody made: from then on the
@@ -83,6 +86,7 @@ func (c *conn) frameLimit() int {
 // accept starts serving a stream, or resets it when there are too many.
 func (c *conn) accept(s stream) {
 	if !c.add(s) {
+		c.server.stats.streamsRefused.Add(1)
 		s.CancelRead(StreamTooMany)
 		s.CancelWrite(StreamTooMany)
 		return

@@ -33,6 +33,10 @@ type Limits struct {
 	// Linger is how long a closing server waits for clients to take their last
 	// answers and leave.
 	Linger time.Duration
+
+	// Rates bound how often callers call (rpc/rates.go, and the table below). Off
+	// switches them off.
+	Rates Rates
 }
 
 // DefaultLimits returns the limits of a node that faces the Internet.
@@ -48,6 +52,7 @@ func DefaultLimits() Limits {
 		Read:          15 * time.Second,
 		Write:         15 * time.Second,
 		Linger:        250 * time.Millisecond,
+		Rates:         DefaultRates(),
 	}
 }
 
@@ -79,6 +84,9 @@ func (l *Limits) setDefaults() {
 		if *f.value <= 0 {
 			*f.value = f.def
 		}
+	}
+	if l.Rates == nil {
+		l.Rates = d.Rates
 	}
 	if l.RequestMemory <= 0 {
 		l.RequestMemory = d.RequestMemory

@@ -72,15 +72,27 @@ Generated from the source: ` + "`go test ./rpc -run Page -update`" + `. Every li
 	page.WriteString(`
 A connection's calls run OpenCalls at a time before login; further ones wait their turn, and their bytes wait in QUIC's flow control. A method's own limit is checked when the method is known:
 
-| method | ordinal | needs a session | largest request | time if none is named |
-|---|---|---|---|---|
+| method | ordinal | needs a session | largest request | time if none is named | class |
+|---|---|---|---|---|---|
 `)
 	for ordinal := range uint16(len(open)) {
 		for needs, tab := range map[string]*table{"no": &open, "yes": &authenticated} {
 			if m := tab.find(ordinal); m != nil {
-				fmt.Fprintf(&page, "| %s | @%d | %s | %s | %v |\n", m.name, ordinal, needs, size(int64(m.maxBytes)), m.timeout)
+				fmt.Fprintf(&page, "| %s | @%d | %s | %s | %v | %v |\n", m.name, ordinal, needs, size(int64(m.maxBytes)), m.timeout, tariffs[ordinal].class)
 			}
 		}
+	}
+	page.WriteString(`
+### Rates (rpc/rates.go)
+
+Each class of methods has a token bucket for each device (an account that acts without a device counts as one) and one for each IPv4 address or IPv6 /64. A call over a rate gets E013 RATE_LIMITED with retryAfterMs and is not charged. The address is charged before the caller is known, and given its token back when the device is over its own rate. At most ` +
+		fmt.Sprint(limiterBuckets) + ` buckets of each kind are held; one that is full is forgotten. fanOut has a token for each recipient of a batchEnqueue or publishCommit, beside the call's own. The cluster limits failed logins of a name and claims of key packages besides (docs/settings.md), across its nodes.
+
+| class | a device | an address |
+|---|---|---|
+`)
+	for _, r := range DefaultRates() {
+		fmt.Fprintf(&page, "| %v | %s | %s |\n", r.Class, rateText(r.Device), rateText(r.Address))
 	}
 	page.WriteString(`
 ## The client library (client/limits.go)
@@ -177,6 +189,17 @@ func size(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
+// rateText writes a rate for people.
+func rateText(r Rate) string {
+	switch {
+	case r.unlimited():
+		return "–"
+	case r.Every > time.Second:
+		return fmt.Sprintf("%d at once, then one in %v", r.Burst, r.Every)
+	}
+	return fmt.Sprintf("%d at once, then %d a second", r.Burst, time.Second/r.Every)
+}
+
 // serverLimits are the fields of Limits with their defaults and comments.
 func serverLimits(t *testing.T) []string {
 	t.Helper()
@@ -194,6 +217,9 @@ func serverLimits(t *testing.T) []string {
 		for _, field := range fields.Fields.List {
 			about := oneLine(field.Doc.Text())
 			for _, name := range field.Names {
+				if name.Name == "Rates" {
+					continue // a table of its own
+				}
 				value := defaults.FieldByName(name.Name).Interface()
 				text := fmt.Sprint(value)
 				if n, is := value.(int64); is {

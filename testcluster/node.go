@@ -77,7 +77,7 @@ func (n *Node) Start() error {
 		return err
 	}
 	n.engine = engine
-	n.server = rpc.NewServer(rpc.Engine(engine), rpc.Options{Logger: n.cluster.options.Logger, ClusterKey: secrets.ClusterKey})
+	n.server = rpc.NewServer(rpc.Engine(engine), rpc.Options{Limits: n.cluster.options.Limits, Logger: n.cluster.options.Logger, ClusterKey: secrets.ClusterKey})
 	engine.Serve(tlsid.ALPNClient, n.server.Serve)
 	return nil
 }

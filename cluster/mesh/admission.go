@@ -91,7 +91,7 @@ func (a *admission) admit(ctx context.Context, info *quic.ClientInfo) (context.C
 	if a.isKnown(info.RemoteAddr) {
 		return ctx, nil
 	}
-	g := &guest{admission: a, prefix: prefixOf(info.RemoteAddr)}
+	g := &guest{admission: a, prefix: PrefixOf(info.RemoteAddr)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.guests >= a.maxClients+maxPendingGuests {
@@ -193,9 +193,9 @@ func addrPort(address net.Addr) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), ap.IsValid()
 }
 
-// prefixOf is what one household or one carrier customer holds: an IPv4
+// PrefixOf is what one household or one carrier customer holds: an IPv4
 // address or an IPv6 /64 (RFC 6177). Other addresses share one prefix.
-func prefixOf(address net.Addr) netip.Prefix {
+func PrefixOf(address net.Addr) netip.Prefix {
 	ap, ok := addrPort(address)
 	if !ok {
 		return netip.Prefix{}
