@@ -31,10 +31,11 @@ type Server struct {
 	// The two method tables; tests bring their own.
 	open, authenticated *table
 
-	opaque   opaque
-	renewals renewals
-	gate     *gate
-	stats    *counters
+	opaque    opaque
+	renewals  renewals
+	gate      *gate
+	stats     *counters
+	strangers strangers
 
 	streams atomic.Int64 // open on all connections
 	memory  atomic.Int64 // of large requests that are being read or handled, in bytes

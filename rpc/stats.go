@@ -12,6 +12,7 @@ type Stats struct {
 	// Now.
 	Conns         int   // connections
 	Streams       int64 // open streams of all connections
+	OpenStreams   int   // those among them without a session
 	Running       int64 // calls
 	Subscribes    int64 // subscribe calls among them
 	RequestMemory int64 // held by large requests, in bytes
@@ -41,6 +42,26 @@ type LimitedCount struct {
 	By    string // whose rate: "address" or "device"
 	Count uint64
 }
+
+// MethodInfo is what a method is limited by.
+type MethodInfo struct {
+	Name     string
+	MaxBytes int // of the framed request
+	Class    Class
+}
+
+// Methods lists the methods by ordinal.
+func (s *Server) Methods() (list []MethodInfo) {
+	for ordinal := range uint16(noMethod) {
+		if m := s.methodOf(ordinal); m != nil {
+			list = append(list, MethodInfo{m.name, m.maxBytes, tariffs[ordinal].class})
+		}
+	}
+	return list
+}
+
+// Limits returns the limits that this server keeps.
+func (s *Server) Limits() Limits { return s.limits }
 
 // noMethod stands for the ordinal of a request that is no call of any method.
 const noMethod = len(table{})
@@ -77,7 +98,7 @@ func (s *Server) Stats() Stats {
 	conns := len(s.conns)
 	s.mu.Unlock()
 	return Stats{
-		Conns: conns, Streams: s.streams.Load(), Running: s.running.Load(),
+		Conns: conns, Streams: s.streams.Load(), OpenStreams: s.strangers.count(), Running: s.running.Load(),
 		Subscribes:    s.stats.running[subscribeMethod].Load(),
 		RequestMemory: s.memory.Load(), Buckets: s.gate.addresses.buckets() + s.gate.devices.buckets(),
 		ConnsServed: s.stats.conns.Load(), ConnsRefused: s.stats.connsRefused.Load(), StreamsRefused: s.stats.streamsRefused.Load(),

@@ -50,6 +50,13 @@ func (n *Node) Engine() *cluster.Node {
 	return n.engine
 }
 
+// Server returns the running node's front door, nil while it is down.
+func (n *Node) Server() *rpc.Server {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.server
+}
+
 func (n *Node) faultsName() { n.cluster.Faults().Name(n.address, string(n.id)) }
 
 // Start opens the node with whatever its directory holds.

@@ -12,14 +12,10 @@ import (
 	"quicproquo/crypto/tlsid"
 )
 
-// Streams a guest (client or joining node) may have open at once. QUIC limits
-// are fixed at the handshake, so the front door holds a client that has not
-// logged in to ClientStreamsBeforeLogin by accepting no more; what it does not
-// accept stays within the connection's window.
-const (
-	ClientStreams            = 64
-	ClientStreamsBeforeLogin = 4
-)
+// ClientStreams is how many streams a guest (client or joining node) may have open
+// at once. QUIC's limit is fixed at the handshake, before anybody has logged in:
+// what a client may do until then the front door limits (rpc.Limits).
+const ClientStreams = 64
 
 // Limits of one connection; bytes unless named otherwise.
 const (
