@@ -98,16 +98,16 @@ func TestNonsenseIsLimited(t *testing.T) {
 // acts without one. Who is over it does not take the rate of others behind the
 // same address. On fake time.
 func TestDevicesAreLimited(t *testing.T) {
-	node := newStoreNode(t)
+	node := newAccountNode(t)
 	synctest.Test(t, func(t *testing.T) {
-		p, q := node.newPerson(t, "alice"), node.newPerson(t, "bob")
+		p, q := node.newCitizen(t, "alice"), node.newCitizen(t, "bob")
 		phone, desk := fsm.DeviceID{1}, fsm.DeviceID{2}
 		node.newDevice(t, p, phone, nil)
 		node.newDevice(t, p, desk, nil)
 		server := NewServer(node, Options{Limits: Limits{Rates: Rates{
 			{Class: ClassRead, Device: Rate{3, time.Second}, Address: Rate{13, time.Hour}},
 		}}})
-		whoami := func(p *person, device []byte) schemas.Code {
+		whoami := func(p *citizen, device []byte) schemas.Code {
 			return server.ask(t, "127.0.0.1", frameOf(t, whoamiMethod, func(r schemas.Request) {
 				params, err := schemas.NewWhoamiParams(r.Segment())
 				must(t, err)
@@ -116,7 +116,7 @@ func TestDevicesAreLimited(t *testing.T) {
 			})).code
 		}
 		for _, who := range []struct {
-			*person
+			*citizen
 			device []byte
 		}{{p, phone[:]}, {p, desk[:]}, {p, nil}, {q, nil}} {
 			for i := range 50 {
@@ -124,7 +124,7 @@ func TestDevicesAreLimited(t *testing.T) {
 				if i >= 3 {
 					want = schemas.Code_rateLimited
 				}
-				if got := whoami(who.person, who.device); got != want {
+				if got := whoami(who.citizen, who.device); got != want {
 					t.Fatalf("%s, device %x, call %d: got %s, want %s", who.name, who.device, i, got.ID(), want.ID())
 				}
 			}
@@ -148,8 +148,8 @@ const whoamiMethod = 28
 // A send is charged for its recipients besides: who addresses thousands at once
 // is not cheaper than who sends to each.
 func TestFanOutIsLimited(t *testing.T) {
-	node := newStoreNode(t)
-	p := node.newPerson(t, "alice")
+	node := newAccountNode(t)
+	p := node.newCitizen(t, "alice")
 	server := NewServer(node, Options{Limits: Limits{Rates: Rates{
 		{Class: ClassSend, Device: Rate{3, time.Hour}},
 		{Class: ClassCommit, Device: Rate{9, time.Hour}},
