@@ -36,32 +36,39 @@ func (n *accountNode) run(tb testing.TB, by schemas.Caller, fill func(schemas.En
 	}
 }
 
-func (n *accountNode) newCitizen(tb testing.TB, name string) *citizen {
-	tb.Helper()
+func citizenOf(name string) *citizen {
 	p := &citizen{name: name}
 	seed := sha256.Sum256([]byte("account " + name))
 	p.private = ed25519.NewKeyFromSeed(seed[:])
 	copy(p.key[:], p.private[ed25519.SeedSize:])
+	return p
+}
+
+func (n *accountNode) newCitizen(tb testing.TB, name string) *citizen {
+	tb.Helper()
+	p := citizenOf(name)
 	n.run(tb, schemas.Caller{Kind: schemas.Actor_Kind_node}, func(command schemas.Entry_command) error {
 		a, err := command.NewCreateAccount()
 		must(tb, err)
-		return errors.Join(a.SetUsername(name), a.SetIdentityKey(p.key[:]), a.SetRecord(p.record()))
+		return errors.Join(a.SetUsername(name), a.SetIdentityKey(p.key[:]), a.SetRecord([]byte("no record of OPAQUE")))
 	})
 	p.token = n.newSession(tb, p, nil, "first")
 	return p
 }
 
-func (p *citizen) record() []byte { return []byte("record of " + p.name) }
-
 // newSession opens a session and returns its token.
 func (n *accountNode) newSession(tb testing.TB, p *citizen, device []byte, label string) []byte {
 	tb.Helper()
 	token := sha256.Sum256([]byte(label + " token of " + p.name))
-	hash, proof, name := sha256.Sum256(token[:]), sha256.Sum256(p.record()), sha256.Sum256([]byte(p.name))
+	view, err := n.store.View()
+	must(tb, err)
+	account, _, err := view.Account(p.key)
+	must(tb, errors.Join(err, view.Close()))
+	hash, proof, name := sha256.Sum256(token[:]), sha256.Sum256(account.Record), sha256.Sum256([]byte(p.name))
 	n.run(tb, schemas.Caller{Kind: schemas.Actor_Kind_node}, func(command schemas.Entry_command) error {
 		s, err := command.NewOpenSession()
 		must(tb, err)
-		s.SetHandshakeExpiresMs(uint64(time.Now().Add(time.Minute).UnixMilli()))
+		s.SetHandshakeExpiresMs(uint64(time.Now().Add(n.skew + 30*time.Second).UnixMilli()))
 		return errors.Join(s.SetName(name[:]), s.SetIdentityKey(p.key[:]), s.SetUsername(p.name), s.SetDeviceId(device),
 			s.SetTokenHash(hash[:]), s.SetHandshakeId(newRequestID()), s.SetRecordDigest(proof[:]))
 	})
