@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"quicproquo/cluster/mesh"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
 )
@@ -54,6 +55,8 @@ type Config struct {
 	StoreCache int64
 	// MinFreeDisk is the share of the disk below which writes are refused.
 	MinFreeDisk float64
+	// Guests bound what strangers cost this node before they are known.
+	Guests mesh.Limits
 	// Now stamps batches. Only tests that skew clocks set it.
 	Now func() time.Time
 	// Version is announced to peers and operators.

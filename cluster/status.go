@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"quicproquo/cluster/diskguard"
+	"quicproquo/cluster/mesh"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
@@ -199,6 +201,19 @@ func (r *textReader) note(err error) {
 	if r.err == nil {
 		r.err = err
 	}
+}
+
+// Usage is what a node uses of what it may, for operators.
+type Usage struct {
+	Disk        diskguard.Usage
+	MinFreeDisk float64 // share below which writes are refused
+	Guests      mesh.Stats
+	GuestLimits mesh.Limits
+}
+
+// Usage describes this node's use of its machine.
+func (n *Node) Usage() Usage {
+	return Usage{Disk: n.guard.Usage(), MinFreeDisk: n.cfg.MinFreeDisk, Guests: n.mesh.Stats(), GuestLimits: n.mesh.Limits()}
 }
 
 // Standing is the part of Status that costs nothing to find out.

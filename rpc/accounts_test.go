@@ -120,7 +120,7 @@ type accountDoor struct {
 func openAccounts(tb testing.TB) accountDoor {
 	tb.Helper()
 	node := newAccountNode(tb)
-	return accountDoor{openDoor(tb, NewServer(node, Options{ClusterKey: accountKEK})), node}
+	return accountDoor{openDoor(tb, NewServer(node, Options{ClusterKey: accountKEK, Limits: Limits{Rates: Off}})), node}
 }
 
 // person is somebody with an account.

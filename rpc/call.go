@@ -63,6 +63,7 @@ func (c *call) release() {
 		c.cancel()
 	}
 	if c.counted {
+		c.conn.server.stats.running[c.ordinal()].Add(-1)
 		c.conn.server.finish()
 	}
 	c.conn.server.memory.Add(-c.reserved)
@@ -94,6 +95,7 @@ func (c *call) answer() ([]byte, error) {
 	if err != nil {
 		return c.fail(c.internal(err))
 	}
+	c.conn.server.stats.answered(c.ordinal(), schemas.Code_ok)
 	return frame, nil
 }
 
@@ -106,6 +108,7 @@ func (c *call) fail(r *refusal) ([]byte, error) {
 	if err := r.write(c.response); err != nil {
 		return nil, fmt.Errorf("write refusal: %w", err)
 	}
+	c.conn.server.stats.answered(c.ordinal(), r.code)
 	return c.encode()
 }
 
@@ -152,10 +155,16 @@ func (c *call) perform() (err error) {
 	}()
 	needsSession, err := c.open()
 	if err != nil {
-		return err
+		return c.chargeNonsense(err)
 	}
 	if c.counted = c.conn.server.start(); !c.counted && !c.method.draining {
 		return &refusal{code: schemas.Code_unavailable, detail: "This node is about to stop."}
+	}
+	if c.counted {
+		c.conn.server.stats.running[c.ordinal()].Add(1)
+	}
+	if err := c.limitAddress(); err != nil {
+		return err
 	}
 	if needsSession {
 		err = c.authenticate()
@@ -164,6 +173,11 @@ func (c *call) perform() (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if needsSession {
+		if err := c.limitCaller(); err != nil {
+			return err
+		}
 	}
 	c.index = c.conn.server.node.Index()
 	if c.method.handle == nil {
@@ -231,6 +245,14 @@ func (c *call) params() (capnp.Struct, error) {
 		return capnp.Struct{}, malformed(errors.New("params are not a struct"))
 	}
 	return params, nil
+}
+
+// ordinal is the method's, noMethod while that is not known.
+func (c *call) ordinal() int {
+	if c.method == nil {
+		return noMethod
+	}
+	return int(c.request.Method())
 }
 
 // name is the method's, for the log.

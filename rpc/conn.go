@@ -16,6 +16,9 @@ import (
 type conn struct {
 	server *Server
 	log    *slog.Logger
+	// address is whom calls are charged to until their caller is known: where
+	// the client came from. One that migrates keeps it.
+	address [48]byte
 	// session is set once, when a session is bound to the connection.
 	session atomic.Pointer[session]
 	// known is set by the first call that somebody made: from then on the
@@ -29,14 +32,14 @@ type conn struct {
 	tasks sync.WaitGroup // a goroutine for each stream
 
 	mu      sync.Mutex
-	streams map[stream]struct{} // open ones
+	streams map[stream]bool // open ones: true while it counts as a stranger's
 }
 
 func newConn(s *Server, log *slog.Logger) *conn {
 	c := &conn{
 		server: s, log: log,
 		turns:   make(chan struct{}, s.limits.BoundCalls),
-		streams: map[stream]struct{}{},
+		streams: map[stream]bool{},
 	}
 	for range s.limits.OpenCalls {
 		c.turns <- struct{}{}
@@ -51,6 +54,14 @@ func (c *conn) welcome() {
 	}
 	for range c.server.limits.BoundCalls - c.server.limits.OpenCalls {
 		c.turns <- struct{}{}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s, stranger := range c.streams {
+		if stranger {
+			c.server.strangers.leave(c.address)
+			c.streams[s] = false
+		}
 	}
 }
 
@@ -83,6 +94,7 @@ func (c *conn) frameLimit() int {
 // accept starts serving a stream, or resets it when there are too many.
 func (c *conn) accept(s stream) {
 	if !c.add(s) {
+		c.server.stats.streamsRefused.Add(1)
 		s.CancelRead(StreamTooMany)
 		s.CancelWrite(StreamTooMany)
 		return
@@ -99,11 +111,18 @@ func (c *conn) add(s stream) bool {
 	if len(c.streams) >= c.server.limits.ConnStreams {
 		return false
 	}
-	if c.server.streams.Add(1) > int64(c.server.limits.Streams) {
-		c.server.streams.Add(-1)
+	stranger := !c.known.Load()
+	if stranger && !c.server.strangers.enter(c.address, &c.server.limits) {
 		return false
 	}
-	c.streams[s] = struct{}{}
+	if c.server.streams.Add(1) > int64(c.server.limits.Streams) {
+		c.server.streams.Add(-1)
+		if stranger {
+			c.server.strangers.leave(c.address)
+		}
+		return false
+	}
+	c.streams[s] = stranger
 	return true
 }
 
@@ -111,6 +130,9 @@ func (c *conn) remove(s stream) {
 	c.server.streams.Add(-1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.streams[s] {
+		c.server.strangers.leave(c.address)
+	}
 	delete(c.streams, s)
 }
 

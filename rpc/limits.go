@@ -17,6 +17,11 @@ type Limits struct {
 	Streams int
 	// ConnStreams is how many streams one connection has open at once.
 	ConnStreams int
+	// OpenStreams is how many of Streams may belong to connections on which
+	// nobody has shown a session yet, so that strangers leave room for those who
+	// have one; AddressStreams how many of these may come from one IPv4 address or
+	// IPv6 /64, so that one stranger leaves room for others.
+	OpenStreams, AddressStreams int
 	// OpenCalls and BoundCalls are how many calls of one connection run at once
 	// before and after a session is bound to it; further calls wait their turn.
 	OpenCalls, BoundCalls int
@@ -33,21 +38,28 @@ type Limits struct {
 	// Linger is how long a closing server waits for clients to take their last
 	// answers and leave.
 	Linger time.Duration
+
+	// Rates bound how often callers call (rpc/rates.go, and the table below). Off
+	// switches them off.
+	Rates Rates
 }
 
 // DefaultLimits returns the limits of a node that faces the Internet.
 func DefaultLimits() Limits {
 	return Limits{
-		Conns:         16 << 10,
-		Streams:       64 << 10,
-		ConnStreams:   64,
-		OpenCalls:     4,
-		BoundCalls:    32,
-		RequestMemory: 256 << 20,
-		Idle:          3 * time.Minute,
-		Read:          15 * time.Second,
-		Write:         15 * time.Second,
-		Linger:        250 * time.Millisecond,
+		Conns:          16 << 10,
+		Streams:        64 << 10,
+		ConnStreams:    64,
+		OpenStreams:    32 << 10,
+		AddressStreams: 2 << 10,
+		OpenCalls:      4,
+		BoundCalls:     32,
+		RequestMemory:  256 << 20,
+		Idle:           3 * time.Minute,
+		Read:           15 * time.Second,
+		Write:          15 * time.Second,
+		Linger:         250 * time.Millisecond,
+		Rates:          DefaultRates(),
 	}
 }
 
@@ -60,6 +72,8 @@ func (l *Limits) setDefaults() {
 		{&l.Conns, d.Conns},
 		{&l.Streams, d.Streams},
 		{&l.ConnStreams, d.ConnStreams},
+		{&l.OpenStreams, d.OpenStreams},
+		{&l.AddressStreams, d.AddressStreams},
 		{&l.OpenCalls, d.OpenCalls},
 		{&l.BoundCalls, d.BoundCalls},
 	} {
@@ -79,6 +93,9 @@ func (l *Limits) setDefaults() {
 		if *f.value <= 0 {
 			*f.value = f.def
 		}
+	}
+	if l.Rates == nil {
+		l.Rates = d.Rates
 	}
 	if l.RequestMemory <= 0 {
 		l.RequestMemory = d.RequestMemory

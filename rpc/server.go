@@ -31,8 +31,11 @@ type Server struct {
 	// The two method tables; tests bring their own.
 	open, authenticated *table
 
-	opaque   opaque
-	renewals renewals
+	opaque    opaque
+	renewals  renewals
+	gate      *gate
+	stats     *counters
+	strangers strangers
 
 	streams atomic.Int64 // open on all connections
 	memory  atomic.Int64 // of large requests that are being read or handled, in bytes
@@ -58,8 +61,9 @@ func NewServer(node Node, options Options) *Server {
 		node: node, limits: options.Limits, log: options.Logger.With(slog.String("part", "rpc")),
 		open: &open, authenticated: &authenticated,
 		opaque: opaque{key: options.ClusterKey},
-		quiet:  make(chan struct{}, 1),
-		conns:  map[*quic.Conn]*conn{},
+		gate:   newGate(options.Limits.Rates, time.Now()), stats: newCounters(),
+		quiet: make(chan struct{}, 1),
+		conns: map[*quic.Conn]*conn{},
 	}
 	s.renewals.open(node, s.log)
 	return s
@@ -91,16 +95,20 @@ func (s *Server) admit(qc *quic.Conn) *conn {
 	defer s.mu.Unlock()
 	switch {
 	case s.ending.Load():
+		s.stats.connsRefused.Add(1)
 		closeConn(qc, ConnDraining, "the node is about to stop")
 		return nil
 	case len(s.conns) >= s.limits.Conns:
+		s.stats.connsRefused.Add(1)
 		s.log.Warn("too many client connections; refusing one", slog.Int("limit", s.limits.Conns))
 		closeConn(qc, ConnTooMany, "the node serves as many clients as it can")
 		return nil
 	}
 	c := newConn(s, s.log.With(slog.String("client", qc.RemoteAddr().String())))
 	c.exporter = func() ([identity.ExporterSize]byte, error) { return export(qc) }
+	c.address = addressKey(qc.RemoteAddr())
 	s.conns[qc] = c
+	s.stats.conns.Add(1)
 	s.tasks.Add(1)
 	return c
 }

@@ -224,3 +224,49 @@ func TestIdleStreamsEnd(t *testing.T) {
 	}
 	eventually(t, "the stream is gone", func() bool { return d.server.streams.Load() == 0 })
 }
+
+// Strangers leave streams for others: those of one address for those of another,
+// and all together for those who have a session. A connection whose caller is
+// known counts no more, and every stream leaves the count when it ends.
+func TestStrangersLeaveRoom(t *testing.T) {
+	server := NewServer(newFakeNode(1), Options{Limits: Limits{OpenStreams: 6, AddressStreams: 4, Streams: 8}})
+	connect := func(from byte) *conn {
+		c := newConn(server, quiet())
+		c.address = [48]byte{from}
+		return c
+	}
+	open := func(c *conn, want int) (list []stream) {
+		t.Helper()
+		for range 9 {
+			if s := newFakeStream(nil); c.add(s) {
+				list = append(list, s)
+			}
+		}
+		if len(list) != want {
+			t.Errorf("%d streams were opened, want %d", len(list), want)
+		}
+		return list
+	}
+	one, same, other, known := connect(1), connect(1), connect(2), connect(3)
+	first := open(one, 4)
+	open(same, 0)
+	second := open(other, 2)
+	known.welcome()
+	third := open(known, 2)
+	for _, s := range third {
+		known.remove(s)
+	}
+	one.welcome()
+	if n := server.Stats().OpenStreams; n != 2 {
+		t.Errorf("%d streams count as strangers' after one of two logged in, want 2", n)
+	}
+	fourth := open(same, 2) // 8 in all
+	for c, list := range map[*conn][]stream{one: first, other: second, same: fourth} {
+		for _, s := range list {
+			c.remove(s)
+		}
+	}
+	if s := server.Stats(); s.OpenStreams != 0 || s.Streams != 0 || len(server.strangers.addresses) != 0 {
+		t.Errorf("left over: %+v, %d addresses", s, len(server.strangers.addresses))
+	}
+}

@@ -122,6 +122,7 @@ func (c *conn) turn(s stream, head []byte) error {
 	if _, err := s.Write(frame); err != nil {
 		return err
 	}
+	c.server.stats.bytesOut.Add(uint64(len(frame)))
 	if refused != nil {
 		return errStreamDone // what follows the head was not read
 	}
@@ -148,6 +149,7 @@ func (c *call) read(head []byte) (*refusal, error) {
 	frame, err := schemas.ReadFrame(&replay{head: head, rest: c.stream}, limit, c.frame)
 	if err == nil {
 		c.frame = frame
+		c.conn.server.stats.bytesIn.Add(uint64(len(frame)))
 		return nil, nil
 	}
 	if errors.Is(err, schemas.ErrTooLarge) {

@@ -94,8 +94,10 @@ const (
 	MaxKeyPackageDays = 180
 	// MaxIdentities is how many accounts one fetchHybridKeys names.
 	MaxIdentities = 256
-	// MinGroupID and MaxGroupID bound the length of a group id, in bytes.
-	MinGroupID, MaxGroupID = 16, 64
+	// MinGroupID is the shortest group id, in bytes.
+	MinGroupID = 16
+	// MaxGroupID is the longest group id, in bytes.
+	MaxGroupID = 64
 	// MaxDeliveries is how many deliveries one publishCommit has.
 	MaxDeliveries = 16
 	// MaxGroupInfo is the largest group info, in bytes.

@@ -19,6 +19,7 @@ import (
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
+	"quicproquo/rpc"
 )
 
 // Options shape a cluster. Zero values mean three nodes on loopback with the
@@ -34,7 +35,10 @@ type Options struct {
 	// MemoryStore keeps the stores in memory; logs stay on disk.
 	MemoryStore bool
 	MinFreeDisk float64
-	Logger      *slog.Logger
+	// Limits of the nodes' front doors. In tests (StartT) rates are off if none
+	// are named: hundreds of callers share one address there.
+	Limits rpc.Limits
+	Logger *slog.Logger
 	// Addresses are the nodes' ports; empty lets the network choose.
 	Addresses []string
 }
@@ -221,6 +225,9 @@ func StartT(tb testing.TB, options Options) *Cluster {
 	if options.Logger == nil {
 		// Shown when the test fails, or with -v.
 		options.Logger = slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: testLogLevel()}))
+	}
+	if options.Limits.Rates == nil {
+		options.Limits.Rates = rpc.Off
 	}
 	c, err := Start(options)
 	if err != nil {

@@ -50,6 +50,13 @@ func (n *Node) Engine() *cluster.Node {
 	return n.engine
 }
 
+// Server returns the running node's front door, nil while it is down.
+func (n *Node) Server() *rpc.Server {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.server
+}
+
 func (n *Node) faultsName() { n.cluster.Faults().Name(n.address, string(n.id)) }
 
 // Start opens the node with whatever its directory holds.
@@ -77,7 +84,7 @@ func (n *Node) Start() error {
 		return err
 	}
 	n.engine = engine
-	n.server = rpc.NewServer(rpc.Engine(engine), rpc.Options{Logger: n.cluster.options.Logger, ClusterKey: secrets.ClusterKey})
+	n.server = rpc.NewServer(rpc.Engine(engine), rpc.Options{Limits: n.cluster.options.Limits, Logger: n.cluster.options.Logger, ClusterKey: secrets.ClusterKey})
 	engine.Serve(tlsid.ALPNClient, n.server.Serve)
 	return nil
 }

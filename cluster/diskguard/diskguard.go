@@ -53,6 +53,7 @@ type Options struct {
 type Guard struct {
 	opts     Options
 	readOnly atomic.Bool
+	usage    atomic.Pointer[Usage] // as last measured
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 }
@@ -87,6 +88,9 @@ func Statfs(dir string) (Usage, error) {
 // ReadOnly tells whether writes must be refused.
 func (g *Guard) ReadOnly() bool { return g.readOnly.Load() }
 
+// Usage is what was measured last.
+func (g *Guard) Usage() Usage { return *g.usage.Load() }
+
 // Close ends the watching. The ballast stays.
 func (g *Guard) Close() error {
 	g.cancel()
@@ -118,6 +122,7 @@ func (g *Guard) check() error {
 	if usage.Total == 0 {
 		return fmt.Errorf("disk of %s has no size", g.opts.Dir)
 	}
+	g.usage.Store(&usage)
 	free := float64(usage.Free) / float64(usage.Total)
 	before := g.readOnly.Load()
 	now := free < g.opts.MinFree || (before && free < g.opts.MinFree+hysteresis)

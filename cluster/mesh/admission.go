@@ -19,9 +19,17 @@ const (
 	// maxKnown limits how many addresses of nodes are remembered: a cluster has
 	// 3 to 9 nodes, translators may give each a few more.
 	maxKnown = 256
-	// maxPendingGuests is how many guests may be in a handshake, or be joining
-	// nodes, beyond MaxClients.
-	maxPendingGuests = 512
+	// maxOtherGuests is how many guests that are no clients there may be, or in a
+	// handshake, beyond MaxClients: joining nodes, nodes at unknown addresses.
+	maxOtherGuests = 512
+	// proofAfter is how many handshakes of one address may be under way before a
+	// further one must prove that the address is its own.
+	proofAfter = 16
+	// crowdShare: when that share of MaxClients is there, further guests get small
+	// first windows.
+	crowdShare = 4
+	// proofShare: when that share of MaxHandshakes is under way, each must.
+	proofShare = 4
 	// A node that keeps coming from unknown addresses (a translator that changes
 	// ports) is told to dial again at most dialAgainLimit times per
 	// dialAgainPeriod; in between it is served with the guests' limits.
@@ -32,32 +40,39 @@ const (
 var (
 	errTooMany       = errors.New("too many connections")
 	errTooManyPrefix = errors.New("too many connections from this address")
+	errTooManyHellos = errors.New("too many handshakes")
 )
 
 // admission decides about connections before anything is spent on them.
 type admission struct {
-	maxClients    int
-	maxPerAddress int
-	retry         rateLimit
-	budget        windowBudget
-	log           *slog.Logger
+	limits Limits
+	retry  rateLimit
+	budget windowBudget
+	log    *slog.Logger
 
 	mu       sync.Mutex
 	known    map[netip.AddrPort]struct{} // addresses nodes proved to be at, or were dialed at
 	told     map[tlsid.NodeID]*dialAgain // who was told to dial again
 	guests   int                         // connections from unknown addresses, handshakes included
 	clients  int                         // those among them on qpq/1
-	prefixes map[netip.Prefix]int        // guests per IPv4 address or IPv6 /64
+	pending  int                         // guests that are in their handshake
+	prefixes map[netip.Prefix]census     // guests per IPv4 address or IPv6 /64
+
+	refused, retried atomic.Uint64
+}
+
+// census counts the guests of one address.
+type census struct {
+	guests, pending int // pending: those in their handshake
 }
 
 func newAdmission(o *Options) *admission {
 	a := &admission{
-		maxClients:    o.MaxClients,
-		maxPerAddress: o.MaxPerAddress,
-		log:           o.Logger,
-		known:         make(map[netip.AddrPort]struct{}),
-		told:          make(map[tlsid.NodeID]*dialAgain),
-		prefixes:      make(map[netip.Prefix]int),
+		limits:   o.Limits,
+		log:      o.Logger,
+		known:    make(map[netip.AddrPort]struct{}),
+		told:     make(map[tlsid.NodeID]*dialAgain),
+		prefixes: make(map[netip.Prefix]census),
 	}
 	a.retry = rateLimit{perSecond: o.HandshakesPerSecond, tokens: float64(o.HandshakesPerSecond)}
 	a.budget.left.Store(o.WindowBudget)
@@ -69,6 +84,7 @@ type guest struct {
 	admission *admission
 	prefix    netip.Prefix
 	client    bool         // under admission.mu
+	arrived   bool         // its handshake is done, or its connection over; under admission.mu
 	window    atomic.Int64 // bytes taken from the budget, -1 once returned
 }
 
@@ -82,7 +98,18 @@ func guestOf(ctx context.Context) *guest {
 
 // needsRetry implements quic.Transport.VerifySourceAddress.
 func (a *admission) needsRetry(address net.Addr) bool {
-	return !a.isKnown(address) && !a.retry.allow(time.Now())
+	if a.isKnown(address) || a.quiet(PrefixOf(address)) && a.retry.allow(time.Now()) {
+		return false
+	}
+	a.retried.Add(1)
+	return true
+}
+
+// quiet tells whether a further handshake from an address may go on trust.
+func (a *admission) quiet(prefix netip.Prefix) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pending < max(1, a.limits.MaxHandshakes/proofShare) && a.prefixes[prefix].pending < proofAfter
 }
 
 // admit implements quic.Transport.ConnContext: it counts guests and refuses
@@ -91,19 +118,72 @@ func (a *admission) admit(ctx context.Context, info *quic.ClientInfo) (context.C
 	if a.isKnown(info.RemoteAddr) {
 		return ctx, nil
 	}
-	g := &guest{admission: a, prefix: prefixOf(info.RemoteAddr)}
+	g := &guest{admission: a, prefix: PrefixOf(info.RemoteAddr)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.guests >= a.maxClients+maxPendingGuests {
-		return nil, errTooMany
-	}
-	if a.prefixes[g.prefix] >= a.maxPerAddress {
-		return nil, errTooManyPrefix
+	if err := a.refusalOf(g.prefix); err != nil {
+		a.refused.Add(1)
+		return nil, err
 	}
 	a.guests++
-	a.prefixes[g.prefix]++
+	a.pending++
+	a.count(g.prefix, census{1, 1})
 	context.AfterFunc(ctx, g.leave)
 	return context.WithValue(ctx, guestKey{}, g), nil
+}
+
+// refusalOf says why there is no room for one more guest from an address; the
+// caller holds mu.
+func (a *admission) refusalOf(prefix netip.Prefix) error {
+	o, from := &a.limits, a.prefixes[prefix]
+	switch {
+	case a.guests >= o.MaxClients+maxOtherGuests:
+		return errTooMany
+	case from.guests >= o.MaxPerAddress:
+		return errTooManyPrefix
+	case a.pending >= o.MaxHandshakes, from.pending >= o.MaxHandshakesPerAddress:
+		return errTooManyHellos
+	}
+	return nil
+}
+
+// isCrowded tells whether further guests get small first windows.
+func (a *admission) isCrowded() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.guests >= a.limits.MaxClients/crowdShare
+}
+
+// count changes what is counted for an address; the caller holds mu.
+func (a *admission) count(prefix netip.Prefix, by census) {
+	c := a.prefixes[prefix]
+	c.guests += by.guests
+	c.pending += by.pending
+	if c == (census{}) {
+		delete(a.prefixes, prefix)
+		return
+	}
+	a.prefixes[prefix] = c
+}
+
+// arrive notes that a guest's handshake is done. It is called for nodes, too.
+func (g *guest) arrive() {
+	if g == nil {
+		return
+	}
+	g.admission.mu.Lock()
+	defer g.admission.mu.Unlock()
+	g.settle()
+}
+
+// settle ends a guest's handshake in the counts, once; the caller holds mu.
+func (g *guest) settle() {
+	if g.arrived {
+		return
+	}
+	g.arrived = true
+	g.admission.pending--
+	g.admission.count(g.prefix, census{0, -1})
 }
 
 // admitClient counts a guest as a client once its hello asked for qpq/1.
@@ -113,7 +193,8 @@ func (a *admission) admitClient(g *guest) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.clients >= a.maxClients {
+	if a.clients >= a.limits.MaxClients {
+		a.refused.Add(1)
 		return errTooMany
 	}
 	a.clients++
@@ -130,9 +211,8 @@ func (g *guest) leave() {
 	if g.client {
 		a.clients--
 	}
-	if a.prefixes[g.prefix]--; a.prefixes[g.prefix] == 0 {
-		delete(a.prefixes, g.prefix)
-	}
+	g.settle()
+	a.count(g.prefix, census{-1, 0})
 	a.budget.giveBack(g)
 }
 
@@ -193,9 +273,9 @@ func addrPort(address net.Addr) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), ap.IsValid()
 }
 
-// prefixOf is what one household or one carrier customer holds: an IPv4
+// PrefixOf is what one household or one carrier customer holds: an IPv4
 // address or an IPv6 /64 (RFC 6177). Other addresses share one prefix.
-func prefixOf(address net.Addr) netip.Prefix {
+func PrefixOf(address net.Addr) netip.Prefix {
 	ap, ok := addrPort(address)
 	if !ok {
 		return netip.Prefix{}

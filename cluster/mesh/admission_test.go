@@ -209,7 +209,7 @@ func TestPrefix(t *testing.T) {
 		"[fe80::1%eth0]:5":       "fe80::/64",
 		"[2001:db8:1:2:ffff::]:": "invalid Prefix",
 	} {
-		if got := prefixOf(textAddr(address)).String(); got != want {
+		if got := PrefixOf(textAddr(address)).String(); got != want {
 			t.Errorf("prefix of %s is %s, expected %s", address, got, want)
 		}
 	}

@@ -94,11 +94,14 @@ func Open(options Options) (*Endpoint, error) {
 		VerifySourceAddress: e.admission.needsRetry,
 		ConnContext:         e.admission.admit,
 	}
-	guests, nodes := e.guestConfig(), peerConfig()
+	guests, crowd, nodes := e.guestConfig(), e.crowdConfig(), peerConfig()
 	e.listener, err = e.transport.Listen(e.tlsConfig(), &quic.Config{
 		GetConfigForClient: func(info *quic.ClientInfo) (*quic.Config, error) {
 			if e.admission.isKnown(info.RemoteAddr) {
 				return nodes, nil
+			}
+			if e.admission.isCrowded() {
+				return crowd, nil
 			}
 			return guests, nil
 		},
@@ -171,6 +174,7 @@ func (e *Endpoint) start(f func()) bool {
 
 // serve runs one incoming connection.
 func (e *Endpoint) serve(conn *quic.Conn) {
+	guestOf(conn.Context()).arrive()
 	state := conn.ConnectionState()
 	alpn := state.TLS.NegotiatedProtocol
 	handle, peer, refusal := e.enter(conn, &state)

@@ -12,14 +12,10 @@ import (
 	"quicproquo/crypto/tlsid"
 )
 
-// Streams a guest (client or joining node) may have open at once. QUIC limits
-// are fixed at the handshake, so the front door holds a client that has not
-// logged in to ClientStreamsBeforeLogin by accepting no more; what it does not
-// accept stays within the connection's window.
-const (
-	ClientStreams            = 64
-	ClientStreamsBeforeLogin = 4
-)
+// ClientStreams is how many streams a guest (client or joining node) may have open
+// at once. QUIC's limit is fixed at the handshake, before anybody has logged in:
+// what a client may do until then the front door limits (rpc.Limits).
+const ClientStreams = 64
 
 // Limits of one connection; bytes unless named otherwise.
 const (
@@ -28,7 +24,12 @@ const (
 	guestStreamWindowMax     = 1 << 20
 	guestConnectionWindow    = 128 << 10
 	guestConnectionWindowMax = 2 << 20
-	guestUniStreams          = 8 // gossip of a node at an unknown address
+	// First windows of guests when many are there: they grow as what was sent is
+	// read. So 10,000 guests whose data nobody reads pin 560 MiB, not 1.3 GiB,
+	// and WindowBudget.
+	crowdStreamWindow     = 16 << 10
+	crowdConnectionWindow = 32 << 10
+	guestUniStreams       = 8 // gossip of a node at an unknown address
 
 	// A snapshot at 8 MiB per round trip fills 1 Gbit/s at 64 ms.
 	peerStreamWindow        = 512 << 10
@@ -68,6 +69,11 @@ const (
 	DefaultMaxPerAddress = 1_024
 	// DefaultWindowBudget is in bytes, for all guests together.
 	DefaultWindowBudget = 256 << 20
+	// DefaultMaxHandshakes: a client that stops after its first packet costs what
+	// an idle one does, 42 KiB; one that sends all that quic-go queues, 0.5 MiB.
+	DefaultMaxHandshakes = 1_024
+	// DefaultMaxHandshakesPerAddress lets a carrier's address bring many at once.
+	DefaultMaxHandshakesPerAddress = 256
 	// DefaultHandshakesPerSecond is about a fifth of what two cores can do.
 	DefaultHandshakesPerSecond = 100
 )
@@ -91,20 +97,32 @@ type Options struct {
 	// ClientCertificate is an operator's certificate for qpq/1; nil: the node's own.
 	ClientCertificate *tls.Certificate
 
+	// Limits of strangers.
+	Limits
+
+	Logger *slog.Logger     // nil: discard
+	Now    func() time.Time // clock of certificate checks; nil: time.Now
+}
+
+// Limits bound what strangers cost a node. Zero values mean the defaults.
+type Limits struct {
 	// MaxClients limits connections on qpq/1 (default 10,000).
 	MaxClients int
 	// MaxPerAddress limits guest connections, handshakes included, from one IPv4
 	// address or one IPv6 /64 (default 1,024).
 	MaxPerAddress int
+	// MaxHandshakes limits the handshakes of guests that are under way (default
+	// 1,024), MaxHandshakesPerAddress those from one IPv4 address or IPv6 /64
+	// (default 256). From a quarter of the first on, and from the sixteenth of
+	// an address on, strangers must prove their address with a Retry, so spoofed
+	// packets fill neither.
+	MaxHandshakes, MaxHandshakesPerAddress int
 	// WindowBudget limits by how many bytes the flow-control windows of all
 	// guests together may grow beyond 128 KiB each (default 256 MiB).
 	WindowBudget int64
 	// HandshakesPerSecond is the rate above which strangers must first prove
 	// their address with a Retry (RFC 9000 §8.1.2; default 100, burst one second).
 	HandshakesPerSecond int
-
-	Logger *slog.Logger     // nil: discard
-	Now    func() time.Time // clock of certificate checks; nil: time.Now
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -114,17 +132,23 @@ func (o *Options) withDefaults() (Options, error) {
 		return Options{}, errors.New("open mesh: Conn, Identity, Member and Resolve are required")
 	case o.Keys == Keys{}:
 		return Options{}, errors.New("open mesh: Keys are empty, take them from LoadOrCreateKeys")
-	case o.MaxClients < 0, o.MaxPerAddress < 0, o.WindowBudget < 0, o.HandshakesPerSecond < 0:
+	case o.MaxClients < 0, o.MaxPerAddress < 0, o.MaxHandshakes < 0, o.MaxHandshakesPerAddress < 0, o.WindowBudget < 0, o.HandshakesPerSecond < 0:
 		return Options{}, errors.New("open mesh: limits must not be negative")
 	}
-	setDefault(&filled.MaxClients, DefaultMaxClients)
-	setDefault(&filled.MaxPerAddress, DefaultMaxPerAddress)
-	setDefault(&filled.WindowBudget, DefaultWindowBudget)
-	setDefault(&filled.HandshakesPerSecond, DefaultHandshakesPerSecond)
+	filled.setDefaults()
 	if filled.Logger == nil {
 		filled.Logger = slog.New(slog.DiscardHandler)
 	}
 	return filled, nil
+}
+
+func (l *Limits) setDefaults() {
+	setDefault(&l.MaxClients, DefaultMaxClients)
+	setDefault(&l.MaxPerAddress, DefaultMaxPerAddress)
+	setDefault(&l.MaxHandshakes, DefaultMaxHandshakes)
+	setDefault(&l.MaxHandshakesPerAddress, DefaultMaxHandshakesPerAddress)
+	setDefault(&l.WindowBudget, DefaultWindowBudget)
+	setDefault(&l.HandshakesPerSecond, DefaultHandshakesPerSecond)
 }
 
 func setDefault[T int | int64](value *T, standard T) {
@@ -147,6 +171,14 @@ func (e *Endpoint) guestConfig() *quic.Config {
 		MaxIncomingUniStreams:          guestUniStreams,
 		EnableDatagrams:                false, // a queue outside the windows; see supportsDatagrams
 	}
+}
+
+// crowdConfig is guestConfig when many guests are there.
+func (e *Endpoint) crowdConfig() *quic.Config {
+	config := e.guestConfig()
+	config.InitialStreamReceiveWindow = crowdStreamWindow
+	config.InitialConnectionReceiveWindow = crowdConnectionWindow
+	return config
 }
 
 // dialConfig is for connections to nodes: streams are opened by who dialed.

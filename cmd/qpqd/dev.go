@@ -32,7 +32,7 @@ const (
 )
 
 func devCommand() *cobra.Command {
-	var dir, logStore, logLevel string
+	var dir, logStore, logLevel, metrics string
 	var nodes int
 	var ephemeral bool
 	cmd := &cobra.Command{
@@ -60,13 +60,14 @@ goes on with the same data.`,
 			if err != nil {
 				return err
 			}
-			return dev(cmd.Context(), cmd.OutOrStdout(), dir, nodes, cmd.Flags().Changed("nodes"), raftlog.Kind(logStore), logger)
+			return dev(cmd.Context(), cmd.OutOrStdout(), dir, nodes, cmd.Flags().Changed("nodes"), raftlog.Kind(logStore), metrics, logger)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", devDir, "where the nodes keep their data")
 	cmd.Flags().IntVar(&nodes, "nodes", 3, "how many nodes a new cluster gets")
 	cmd.Flags().BoolVar(&ephemeral, "ephemeral", false, "use a temporary directory and delete it at the end")
 	cmd.Flags().StringVar(&logStore, "log-store", string(raftlog.BoltDB), "where the raft logs lie: boltdb or wal")
+	cmd.Flags().StringVar(&metrics, "metrics", "", "HOST:PORT (TCP) that serves /metrics of all nodes for Prometheus; empty: nothing does")
 	cmd.Flags().StringVar(&logLevel, "log-level", "error", "what goes to stderr: debug, info, warn or error")
 	return cmd
 }
@@ -74,7 +75,7 @@ goes on with the same data.`,
 // devMaxNodes keeps a slip of the finger from filling a machine.
 const devMaxNodes = 9
 
-func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, kind raftlog.Kind, logger *slog.Logger) error {
+func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, kind raftlog.Kind, metrics string, logger *slog.Logger) error {
 	addresses, err := devAddresses(dir, nodes, chosen)
 	if err != nil {
 		return err
@@ -85,14 +86,22 @@ func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, k
 	if err != nil {
 		return exitError{exitIO, err}
 	}
+	var nodesSeen []observed
 	for _, n := range c.Nodes() {
+		nodesSeen = append(nodesSeen, observed{string(n.ID()), n.Engine, n.Server})
 		fmt.Fprintf(w, "%s  udp %s  %s\n", n.ID(), n.Address(), n.Dir())
 	}
 	fmt.Fprintf(w, "\n%d nodes run. See them with:  qpqd status --dir %s\nCtrl-C stops them; the data stays.\n\n", len(addresses), dir)
-	failure := showStatus(ctx, w, c)
+	stopMetrics, failure := serveMetrics(metrics, nodesSeen, logger)
+	if failure == nil {
+		failure = showStatus(ctx, w, c)
+	}
 	fmt.Fprintln(w, "\nstopping")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
+	if stopMetrics != nil {
+		failure = errors.Join(failure, stopMetrics(stopCtx))
+	}
 	return errors.Join(failure, c.Close(stopCtx))
 }
 

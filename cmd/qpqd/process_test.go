@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -222,6 +224,36 @@ func TestDevKeepsItsData(t *testing.T) {
 	awaitStatus(t, binary, dir, "whole cluster that continues after the restart", func(after []member) bool {
 		return whole(after) && after[0].AppliedIndex > before[0].AppliedIndex
 	})
+}
+
+// `qpqd run --metrics` serves the node's numbers over HTTP until SIGTERM.
+func TestRunServesMetrics(t *testing.T) {
+	binary := buildBinary(t)
+	root := filepath.Join(t.TempDir(), "cluster")
+	address := freePorts(t, 1)[0]
+	if out, err := exec.CommandContext(t.Context(), binary, "init", "--out", root, "--node", "n1="+address).CombinedOutput(); err != nil {
+		t.Fatalf("init: %v\n%s", err, out)
+	}
+	// The UDP port's number is as good for TCP.
+	p := start(t, binary, "run", "--dir", filepath.Join(root, "n1"), "--metrics", address)
+	awaitStatus(t, binary, root, "leader", whole)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	if err != nil || !strings.Contains(string(page), `qpq_raft_leader{node="n1"} 1`) {
+		t.Errorf("got %v, %s", err, page)
+	}
+	p.signal(t, syscall.SIGTERM)
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
 }
 
 // Mistakes get an answer that says what to do.

@@ -30,6 +30,7 @@ type runFlags struct {
 	join                         bool
 	logStore                     string
 	logLevel, logFormat          string
+	metrics                      string
 	cacheMiB                     int64
 	minFree                      float64
 	heartbeat, election, lease   time.Duration
@@ -51,6 +52,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.lease, "leader-lease", timing.Lease, "silence of the majority after which a leader steps down")
 	flags.Uint64Var(&f.snapshotEvery, "snapshot-entries", snap.Threshold, "raft entries between snapshots")
 	flags.Uint64Var(&f.snapshotTrail, "trailing-entries", snap.Trailing, "raft entries kept behind a snapshot")
+	flags.StringVar(&f.metrics, "metrics", "", "HOST:PORT (TCP) that serves /metrics for Prometheus, such as 127.0.0.1:9431; empty: nothing does")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 }
@@ -109,6 +111,14 @@ func (f *runFlags) run(ctx context.Context) error {
 	}
 	server := rpc.NewServer(rpc.Engine(node), rpc.Options{Logger: logger, ClusterKey: key})
 	node.Serve(tlsid.ALPNClient, server.Serve)
+	stopMetrics, err := serveMetrics(f.metrics, []observed{{
+		f.id, func() *cluster.Node { return node }, func() *rpc.Server { return server },
+	}}, logger)
+	if err != nil {
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		defer cancel()
+		return errors.Join(err, server.Close(stopCtx), node.Close(stopCtx))
+	}
 	logger.Info("node runs", "id", f.id, "address", cfg.Address, "dir", f.dir)
 
 	var failure error
@@ -120,7 +130,7 @@ func (f *runFlags) run(ctx context.Context) error {
 	}
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
-	return errors.Join(failure, server.Close(stopCtx), node.Close(stopCtx))
+	return errors.Join(failure, server.Close(stopCtx), node.Close(stopCtx), stopMetrics(stopCtx))
 }
 
 // clusterConfig also returns the cluster key, which is the front door's.
