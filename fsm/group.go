@@ -111,7 +111,7 @@ func checkDelivery(st state, r *request, d *deliveryRequest) refusal {
 			return refusal{schemas.Code_payloadTooLarge, schemas.MaxHeader}
 		}
 	}
-	if namesTwice(d.recipients) {
+	if namesTwice(st, d.recipients) {
 		return refuse(schemas.Code_duplicateRecipient)
 	}
 	return checkBody(st, d.payload, r.publishCommit.ttlSecs)

@@ -27,7 +27,7 @@ var hostileRows = map[string]hostileRow{
 	},
 	"opaqueRegisterFinish": {
 		good: good(func(w *world, p schemas.OpaqueRegisterFinishParams) error {
-			return errors.Join(p.SetUsername("dora"), p.SetUpload(upload(w.tb)), p.SetIdentityKey(newKey(w.tb)[32:]))
+			return errors.Join(p.SetUsername("dora"), p.SetUpload(bogusUpload(w.tb)), p.SetIdentityKey(newKey(w.tb)[32:]))
 		}),
 		fields: "username:name upload:finish identityKey:newKey identityProof:proof", params: schemas.Code_usernameInvalid,
 		more: []hostileCase{
@@ -91,7 +91,7 @@ var hostileRows = map[string]hostileRow{
 	},
 	"changePasswordFinish": {
 		good: good(func(w *world, p schemas.ChangePasswordFinishParams) error {
-			return errors.Join(p.SetFinalization(make([]byte, 64)), p.SetHandshake(w.login), p.SetUpload(upload(w.tb)))
+			return errors.Join(p.SetFinalization(make([]byte, 64)), p.SetHandshake(w.login), p.SetUpload(bogusUpload(w.tb)))
 		}),
 		want:   schemas.Code_opaqueFinishFailed,
 		fields: "finalization:finish handshake:handshake upload:finish", params: schemas.Code_opaqueFinishFailed,
@@ -233,9 +233,9 @@ func setEmptyStructs(params capnp.Struct, at uint16, n int32) {
 	}
 }
 
-// upload is the end of a registration in form: a group element, then keys and
+// bogusUpload is the end of a registration in form: a group element, then keys and
 // an envelope that nobody can open. A true one takes Argon2id.
-func upload(tb testing.TB) []byte {
+func bogusUpload(tb testing.TB) []byte {
 	tb.Helper()
 	return append(ke1(tb, "alice")[:32:32], bytes.Repeat([]byte{3}, 160)...)
 }
@@ -246,7 +246,7 @@ func (w *world) register(name string) *citizen {
 	p := citizenOf(name)
 	w.results(9, func(r schemas.Request) {
 		params, err := schemas.NewOpaqueRegisterFinishParams(r.Segment())
-		must(w.tb, errors.Join(err, params.SetUsername(name), params.SetUpload(upload(w.tb)), params.SetIdentityKey(p.key[:]), r.SetParams(params.ToPtr())))
+		must(w.tb, errors.Join(err, params.SetUsername(name), params.SetUpload(bogusUpload(w.tb)), params.SetIdentityKey(p.key[:]), r.SetParams(params.ToPtr())))
 	})
 	return p
 }
