@@ -45,6 +45,7 @@ func Limits() []Limit {
 		{"MaxRenewals", MaxRenewals},
 		{"MaxKeyPackage", MaxKeyPackage},
 		{"MaxKeyPackages", MaxKeyPackages},
+		{"MaxKeyPackageDays", MaxKeyPackageDays},
 		{"MaxIdentities", MaxIdentities},
 		{"MinGroupID", MinGroupID},
 		{"MaxGroupID", MaxGroupID},
