@@ -182,16 +182,72 @@ func (a *audit) channels(tb testing.TB, v *View) {
 	}
 }
 
+// heavyLine is a random command on envelopes large enough to move an account's
+// usage, in few queues.
+func heavyLine(t *rapid.T) string {
+	pick := func(list ...string) string { return rapid.SampledFrom(list).Draw(t, "pick") }
+	account := pick("ann", "bob")
+	device := pick("-", "phone", "laptop")
+	body := pick("x*100", "x*9000", "x*17000", "x*40000")
+	switch pick("enqueue", "enqueue", "enqueue", "batch", "batch", "ack", "drain", "expire", "register", "revoke") {
+	case "enqueue":
+		return fmt.Sprintf("enqueue as=node to=%s body=%s ttl=%s channel=%s", account, body, pick("60", "4000"), pick("-", "c"))
+	case "batch":
+		return fmt.Sprintf("batchEnqueue as=node to=%s body=%s ttl=%s", pick("ann,bob", "ann:phone,bob/h*50", "bob:laptop"), body, pick("60", "4000"))
+	case "ack":
+		return fmt.Sprintf("ack as=node to=%s device=%s seq=%s channel=%s", account, device, pick("1", "2", "3", "5"), pick("-", "c"))
+	case "drain":
+		return fmt.Sprintf("drain as=node to=%s device=%s limit=%s channel=%s", account, device, pick("1", "2", "0"), pick("-", "c"))
+	case "expire":
+		return "expire rows=" + pick("0", "1", "3")
+	case "register":
+		return fmt.Sprintf("registerDevice as=%s device=%s", account, pick("phone", "laptop"))
+	}
+	return fmt.Sprintf("revokeDevice as=%s device=%s", account, pick("phone", "laptop"))
+}
+
+// drawHeavyLogs is drawLogs for heavy lines, with two accounts to begin with.
+func drawHeavyLogs(t *rapid.T) []Log {
+	lines := []string{"createAccount name=ann key=ann", "createAccount name=bob key=bob"}
+	for range rapid.IntRange(1, 60).Draw(t, "commands") {
+		lines = append(lines, heavyLine(t))
+	}
+	stamp := uint64(1_000_000)
+	var logs []Log
+	for i := 0; i < len(lines); {
+		var frames [][]byte
+		for n := rapid.IntRange(1, 4).Draw(t, "in entry"); n > 0 && i < len(lines); n-- {
+			c := parseCall(helper(t), lines[i], i+1)
+			frames = append(frames, c.frame(helper(t)))
+			i++
+		}
+		stamp += rapid.SampledFrom([]uint64{0, 1000, 70_000}).Draw(t, "time")
+		logs = append(logs, seal(helper(t), uint64(len(logs)+1), stamp, frames...))
+	}
+	return logs
+}
+
 // After every entry the store's numbers are what counting its rows gives: counts
 // and bytes of queues and accounts, references to bodies, the due table, and the
 // three tables of channels. A channel once made stays the pair's.
 func TestNumbersAreExact(t *testing.T) {
+	t.Run("any", func(t *testing.T) { numbersAreExact(t, drawLogs) })
+	t.Run("heavy", func(t *testing.T) { numbersAreExact(t, drawHeavyLogs) })
+}
+
+func numbersAreExact(t *testing.T, draw func(*rapid.T) []Log) {
+	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
-		s := openTest(helper(t), testOptions(vfs.NewMem()))
-		defer closeTest(helper(t), s)
+		opts := testOptions(vfs.NewMem())
+		s := openTest(helper(t), opts)
+		defer func() { closeTest(helper(t), s) }()
 		pairs := map[[2]AccountKey]ChannelID{}
-		logs := drawLogs(t)
+		logs := draw(t)
 		for len(logs) > 0 {
+			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
+				closeTest(helper(t), s)
+				s = openTest(helper(t), opts)
+			}
 			n := rapid.IntRange(1, min(3, len(logs))).Draw(t, "at once")
 			_, err := s.Apply(logs[:n])
 			must(helper(t), err)

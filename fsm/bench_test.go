@@ -140,6 +140,103 @@ func benchApply(b *testing.B, queues, batch int) {
 	reportDisk(b, s)
 }
 
+// BenchmarkApplyToAccounts is BenchmarkApply between accounts: an op is one enqueue
+// of 1 KiB by an account to one of 10,000, into their own queues, those of one or
+// two devices, or into a channel. queue=bare is a node's into queues of nobody.
+func BenchmarkApplyToAccounts(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		devices int
+		channel bool
+		bare    bool
+	}{
+		{"queue=bare", 0, false, true}, {"devices=0", 0, false, false}, {"devices=1", 1, false, false},
+		{"devices=2", 2, false, false}, {"channel", 1, true, false},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := openTest(b, Options{Dir: b.TempDir()})
+			defer closeTest(b, s)
+			l := &benchLog{}
+			const recipients, batch = 10_000, 256
+			if !c.bare {
+				settle(b, s, l, recipients, c.devices, c.channel)
+			}
+			by := entryBuilder{kind: schemas.Actor_Kind_account, actor: accountKey("sender")}
+			if c.bare {
+				by = entryBuilder{kind: schemas.Actor_Kind_node}
+			}
+			var logs []Log
+			n := 0
+			for ; n < b.N; n += batch {
+				var lines []string
+				for i := range batch {
+					to := (n + i) * 7919 % recipients
+					line := fmt.Sprintf("enqueue to=r%d body=x*1024", to)
+					if c.channel {
+						line += fmt.Sprintf(" channel=c%d", to)
+					}
+					lines = append(lines, line)
+				}
+				logs = append(logs, l.lines(b, by, lines))
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			before := cpuTime()
+			for i := range logs {
+				applyAll(b, s, logs[i:i+1])
+			}
+			b.StopTimer()
+			b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// settle makes the sender's account and the recipients', with devices and channels.
+func settle(b *testing.B, s *Store, l *benchLog, recipients, devices int, channel bool) {
+	b.Helper()
+	node := entryBuilder{kind: schemas.Actor_Kind_node}
+	applyAll(b, s, []Log{l.lines(b, node, []string{"createAccount name=sender key=sender"})})
+	const together = 500
+	for from := 0; from < recipients; from += together {
+		var accounts, others []string
+		for i := from; i < from+together; i++ {
+			accounts = append(accounts, fmt.Sprintf("createAccount name=r%d key=r%d", i, i))
+			for d := range devices {
+				others = append(others, fmt.Sprintf("registerDevice as=r%d device=d%d", i, d))
+			}
+			if channel {
+				others = append(others, fmt.Sprintf("createChannel as=r%d peer=sender channel=c%d", i, i))
+			}
+		}
+		applyAll(b, s, []Log{l.lines(b, node, accounts)})
+		for len(others) > 0 {
+			n := min(len(others), together)
+			applyAll(b, s, []Log{l.lines(b, node, others[:n])})
+			others = others[n:]
+		}
+	}
+}
+
+// lines makes the next log entry of script lines, by somebody if they do not say.
+func (l *benchLog) lines(b *testing.B, by entryBuilder, lines []string) Log {
+	b.Helper()
+	var frames [][]byte
+	for _, line := range lines {
+		l.next++
+		c := parseCall(b, line, int(l.next))
+		if c.arg("as", "") == "" {
+			switch {
+			case by.kind == schemas.Actor_Kind_node:
+				c.args = append(c.args, argument{"as", "node"})
+			default:
+				c.args = append(c.args, argument{"as", strings.TrimRight(string(by.actor), ".")})
+			}
+		}
+		frames = append(frames, c.frame(b))
+	}
+	return l.seal(b, frames)
+}
+
 // BenchmarkSnapshot makes a snapshot of a store of 1 GiB that has just taken
 // writes. written-MiB is the most that one had to write: the memtable, the manifest
 // and the other small files; tables are linked.
