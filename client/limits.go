@@ -30,6 +30,15 @@ const (
 	// again several times in this time.
 	silence = time.Second
 
+	// pushTime bounds the reading of one response of a subscription.
+	pushTime = 15 * time.Second
+	// pushSilence is how long a node may send no response to a subscription. It
+	// sends an empty one about every 30 seconds.
+	pushSilence = 90 * time.Second
+	// pushTick is how often a subscription that waits looks whether the node is
+	// there.
+	pushTick = 2 * time.Second
+
 	// badPause and maxBadPause are how long an endpoint that failed is avoided:
 	// doubled for each failure in a row, with jitter.
 	badPause    = 250 * time.Millisecond

@@ -18,6 +18,10 @@ type link struct {
 	// whoever has put a token into presenting.
 	presented  atomic.Pointer[Session]
 	presenting chan struct{}
+	// leaving ends when the link takes no new calls: what would stay on it for
+	// ever goes to the next one.
+	leaving context.Context
+	leave   context.CancelFunc
 
 	mu      sync.Mutex
 	idle    []idleStream // finished, last used last
@@ -32,7 +36,11 @@ type idleStream struct {
 }
 
 func newLink(conn *quic.Conn, at *endpoint) *link {
-	return &link{conn: conn, at: at, slots: make(chan struct{}, maxStreams), presenting: make(chan struct{}, 1)}
+	leaving, leave := context.WithCancel(conn.Context())
+	return &link{
+		conn: conn, at: at, slots: make(chan struct{}, maxStreams), presenting: make(chan struct{}, 1),
+		leaving: leaving, leave: leave,
+	}
 }
 
 // alive tells whether calls can start here. A dead connection is noticed here
@@ -67,6 +75,7 @@ func (l *link) retire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.retired = true
+	l.leave()
 	l.closeIfLeft()
 }
 
@@ -78,6 +87,7 @@ func (l *link) closeIfLeft() {
 
 // close ends the connection and every call on it.
 func (l *link) close() {
+	l.leave()
 	_ = l.conn.CloseWithError(connDone, "") // fails only when it is gone already
 }
 
@@ -182,4 +192,6 @@ func drop(s *quic.Stream) {
 const (
 	connDone   quic.ApplicationErrorCode = 0
 	streamDone quic.StreamErrorCode      = 0
+	// streamTimeout is the node's: the client did not take an answer in time.
+	streamTimeout quic.StreamErrorCode = 2
 )

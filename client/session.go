@@ -66,21 +66,24 @@ func CallAs[P authorized, R ~capnp.StructKind](
 	}
 	request.session = s
 	return Call(ctx, c, request, newParams, func(params P) error {
-		if s.Key == nil {
-			auth, err := params.NewAuth()
-			if err != nil {
-				return err
-			}
-			auth.SetVersion(schemas.AuthVersion)
-			if err := auth.SetAccessToken(s.Token[:]); err != nil {
-				return err
-			}
-		}
-		if fill == nil {
-			return nil
+		if err := authorize(params, s); err != nil || fill == nil {
+			return err
 		}
 		return fill(params)
 	}, read)
+}
+
+// authorize puts the token of a session that is never bound into a call.
+func authorize[P authorized](params P, s *Session) error {
+	if s.Key != nil {
+		return nil
+	}
+	auth, err := params.NewAuth()
+	if err != nil {
+		return err
+	}
+	auth.SetVersion(schemas.AuthVersion)
+	return auth.SetAccessToken(s.Token[:])
 }
 
 // present makes the session known on a link before the first call that needs it:

@@ -18,6 +18,11 @@ func (n *Node) View() (*fsm.View, error) { return n.store.View() }
 // change falls between.
 func (n *Node) Watch(queue fsm.QueueID) *fsm.Watch { return n.store.Watch(queue) }
 
+// WatchDevice tells of every later change of any queue of a device.
+func (n *Node) WatchDevice(owner fsm.AccountKey, device fsm.DeviceID) *fsm.Watch {
+	return n.store.WatchDevice(owner, device)
+}
+
 // Index returns the raft index of the last command that this node applied.
 func (n *Node) Index() uint64 { return n.store.Index() }
 

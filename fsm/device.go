@@ -124,6 +124,7 @@ func applyRevokeDevice(tx *Tx, r *request) Result {
 	tx.putAccount(key, &a)
 	closeSessions(tx, key, func(_ []byte, s *sessionRow) bool { return s.device == id })
 	removeDevice(tx, key, id)
+	tx.touchAccount(key) // sessions of the account itself may read for the device
 	return tx.flagResult(true)
 }
 

@@ -136,8 +136,7 @@ func (noImports) Import(path string) (*types.Package, error) {
 
 // mapRanges are the functions that may range over a map, and why.
 var mapRanges = map[string]string{
-	"wakeAll":     "every watch gets the same signal; no state is touched",
-	"wakeAccount": "every watch of the account gets the same signal; no state is touched",
+	"wakeAll": "every watch gets the same signal; no state is touched",
 }
 
 func checkSyntax(t *testing.T, fset *token.FileSet, file *ast.File, info *types.Info) {

@@ -216,6 +216,21 @@ func (v *View) check(r *request) refusal {
 	return c.check(v, r)
 }
 
+// Decided tells whether the outcome of an entry's request id is known here, so
+// that proposing the entry again gives that outcome and changes nothing.
+func (v *View) Decided(entry []byte) (bool, error) {
+	if v.decoder == nil {
+		v.decoder = &decoder{}
+	}
+	r, err := v.decoder.decode(entry)
+	if err != nil {
+		return false, err
+	}
+	v.err = nil
+	known := r.idLen != 0 && v.decided(r)
+	return known, v.readError("outcome")
+}
+
 // decided tells whether an outcome of the request's id is known.
 func (v *View) decided(r *request) bool {
 	newest := v.meta.stamp / generationMs

@@ -70,6 +70,9 @@ func (n *accountNode) WaitSeen(ctx context.Context, index uint64) error {
 func (n *accountNode) Linearize(context.Context) error    { return nil }
 func (n *accountNode) View() (*fsm.View, error)           { return n.store.View() }
 func (n *accountNode) Watch(queue fsm.QueueID) *fsm.Watch { return n.store.Watch(queue) }
+func (n *accountNode) WatchDevice(owner fsm.AccountKey, device fsm.DeviceID) *fsm.Watch {
+	return n.store.WatchDevice(owner, device)
+}
 func (n *accountNode) Health() Health                     { return Health{State: StateOK} }
 
 // write proposes a command of the node's own, as an operator does.

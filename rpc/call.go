@@ -40,8 +40,11 @@ type call struct {
 	// reads; a handler that knows better raises it.
 	index   uint64
 	counted bool // the server waits for this call when it drains
-	// reserved is what the request holds of the server's memory, in bytes.
-	reserved int64
+	// reserved and reservedAnswer are what the request and the response hold of
+	// the server's memory, in bytes.
+	reserved, reservedAnswer int64
+	// subscription is what a subscribe call leaves behind: it answers from then on.
+	subscription *subscription
 }
 
 // callPool holds calls between requests, so that an idle stream holds none.
@@ -67,6 +70,7 @@ func (c *call) release() {
 		c.conn.server.finish()
 	}
 	c.conn.server.memory.Add(-c.reserved)
+	c.conn.server.answers.Add(-c.reservedAnswer)
 	c.message.Release()
 	frame, out := c.frame, c.out
 	if cap(frame) > keptBuffer {
@@ -75,14 +79,14 @@ func (c *call) release() {
 	if cap(out) > keptBuffer {
 		out = nil
 	}
-	c.conn, c.stream, c.method, c.ctx, c.cancel = nil, nil, nil, nil, nil
+	c.conn, c.stream, c.method, c.ctx, c.cancel, c.subscription = nil, nil, nil, nil, nil, nil
 	c.request, c.response, c.caller = schemas.Request{}, schemas.Response{}, caller{}
-	c.frame, c.out, c.index, c.counted, c.reserved = frame[:0], out[:0], 0, false, 0
+	c.frame, c.out, c.index, c.counted, c.reserved, c.reservedAnswer = frame[:0], out[:0], 0, false, 0, 0
 	callPool.Put(c)
 }
 
 // answer runs the request in c.frame and returns the framed response, which is
-// good until release.
+// good until release. There is none when the call left a subscription.
 func (c *call) answer() ([]byte, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
@@ -90,6 +94,14 @@ func (c *call) answer() ([]byte, error) {
 	if err := c.perform(); err != nil {
 		return c.fail(c.refusalOf(err))
 	}
+	if c.subscription != nil {
+		return nil, nil
+	}
+	return c.finish()
+}
+
+// finish returns the framed response of results.
+func (c *call) finish() ([]byte, error) {
 	c.response.SetIndex(c.index)
 	frame, err := c.encode()
 	if err != nil {
@@ -158,7 +170,7 @@ func (c *call) perform() (err error) {
 		return c.chargeNonsense(err)
 	}
 	if c.counted = c.conn.server.start(); !c.counted && !c.method.draining {
-		return &refusal{code: schemas.Code_unavailable, detail: "This node is about to stop."}
+		return stopping()
 	}
 	if c.counted {
 		c.conn.server.stats.running[c.ordinal()].Add(1)

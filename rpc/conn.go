@@ -30,6 +30,8 @@ type conn struct {
 	// turns holds a token for each call that may run now.
 	turns chan struct{}
 	tasks sync.WaitGroup // a goroutine for each stream
+	// subscriptions counts the subscribe calls of the connection.
+	subscriptions atomic.Int32
 
 	mu      sync.Mutex
 	streams map[stream]bool // open ones: true while it counts as a stranger's

@@ -77,6 +77,9 @@ func (n *fakeNode) Linearize(ctx context.Context) error {
 // A fake node has no store.
 func (n *fakeNode) View() (*fsm.View, error)     { return nil, fsm.ErrClosed }
 func (n *fakeNode) Watch(fsm.QueueID) *fsm.Watch { panic("a fake node has no queues") }
+func (n *fakeNode) WatchDevice(fsm.AccountKey, fsm.DeviceID) *fsm.Watch {
+	panic("a fake node has no queues")
+}
 func (n *fakeNode) Propose(context.Context, []byte) (uint64, fsm.Result, error) {
 	return 0, fsm.Result{}, fsm.ErrClosed
 }

@@ -28,6 +28,11 @@ type Limits struct {
 	// RequestMemory bounds the requests over smallRequest bytes that are being
 	// read or handled, in bytes, over all connections.
 	RequestMemory int64
+	// AnswerMemory bounds the answers over smallRequest bytes of envelopes that
+	// are being made or sent, in bytes, over all connections.
+	AnswerMemory int64
+	// ConnSubscriptions is how many subscribe calls one connection has at once.
+	ConnSubscriptions int
 
 	// Idle is how long a stream may stay silent between two calls.
 	Idle time.Duration
@@ -38,6 +43,9 @@ type Limits struct {
 	// Linger is how long a closing server waits for clients to take their last
 	// answers and leave.
 	Linger time.Duration
+	// KeepAlive is how long a subscription is silent at most, give or take a
+	// fifth.
+	KeepAlive time.Duration
 
 	// Rates bound how often callers call (rpc/rates.go, and the table below). Off
 	// switches them off.
@@ -47,19 +55,22 @@ type Limits struct {
 // DefaultLimits returns the limits of a node that faces the Internet.
 func DefaultLimits() Limits {
 	return Limits{
-		Conns:          16 << 10,
-		Streams:        64 << 10,
-		ConnStreams:    64,
-		OpenStreams:    32 << 10,
-		AddressStreams: 2 << 10,
-		OpenCalls:      4,
-		BoundCalls:     32,
-		RequestMemory:  256 << 20,
-		Idle:           3 * time.Minute,
-		Read:           15 * time.Second,
-		Write:          15 * time.Second,
-		Linger:         250 * time.Millisecond,
-		Rates:          DefaultRates(),
+		Conns:             16 << 10,
+		Streams:           64 << 10,
+		ConnStreams:       64,
+		OpenStreams:       32 << 10,
+		AddressStreams:    2 << 10,
+		OpenCalls:         4,
+		BoundCalls:        32,
+		RequestMemory:     256 << 20,
+		AnswerMemory:      256 << 20,
+		ConnSubscriptions: 4,
+		Idle:              3 * time.Minute,
+		Read:              15 * time.Second,
+		Write:             15 * time.Second,
+		Linger:            250 * time.Millisecond,
+		KeepAlive:         30 * time.Second,
+		Rates:             DefaultRates(),
 	}
 }
 
@@ -76,6 +87,7 @@ func (l *Limits) setDefaults() {
 		{&l.AddressStreams, d.AddressStreams},
 		{&l.OpenCalls, d.OpenCalls},
 		{&l.BoundCalls, d.BoundCalls},
+		{&l.ConnSubscriptions, d.ConnSubscriptions},
 	} {
 		if *f.value <= 0 {
 			*f.value = f.def
@@ -89,6 +101,7 @@ func (l *Limits) setDefaults() {
 		{&l.Read, d.Read},
 		{&l.Write, d.Write},
 		{&l.Linger, d.Linger},
+		{&l.KeepAlive, d.KeepAlive},
 	} {
 		if *f.value <= 0 {
 			*f.value = f.def
@@ -102,6 +115,11 @@ func (l *Limits) setDefaults() {
 	}
 	// A budget below one request would refuse it for ever.
 	l.RequestMemory = max(l.RequestMemory, schemas.MaxRequest)
+	if l.AnswerMemory <= 0 {
+		l.AnswerMemory = d.AnswerMemory
+	}
+	// Room for the largest answer there is, as message and as frame.
+	l.AnswerMemory = max(l.AnswerMemory, 2*schemas.MaxResponse)
 	l.BoundCalls = max(l.BoundCalls, l.OpenCalls)
 }
 
@@ -125,6 +143,10 @@ const (
 	// catchingUpLag is how many committed entries a node may have to apply yet
 	// and still call itself ok.
 	catchingUpLag = 1024
+	// pushBytes bounds the envelopes of one response of a subscription, in bytes,
+	// unless the first is larger: what a slow reader makes a node hold.
+	pushBytes = 256 << 10
+
 	// retryLagging is when a client may try a lagging node again.
 	retryLagging = 100 * time.Millisecond
 	// retryBusy is when a client may try a node again that is short of memory.

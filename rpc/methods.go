@@ -62,12 +62,12 @@ var authenticated = table{
 	38: {name: "keyPackageCount", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.KeyPackageCountParams], handle: serve(schemas.NewKeyPackageCountResults, keyPackageCount)},
 
 	2:  {name: "enqueue", maxBytes: sendMethod, timeout: short, auth: authOf[schemas.EnqueueParams], handle: write(enqueue)},
-	3:  {name: "fetch", maxBytes: smallMethod, timeout: short},
-	4:  {name: "fetchWait", maxBytes: smallMethod, timeout: long},
-	14: {name: "peek", maxBytes: smallMethod, timeout: short},
+	3:  {name: "fetch", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchParams], handle: serve(schemas.NewFetchResults, fetch)},
+	4:  {name: "fetchWait", maxBytes: smallMethod, timeout: long, auth: authOf[schemas.FetchWaitParams], handle: serve(schemas.NewFetchResults, fetchWait)},
+	14: {name: "peek", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.PeekParams], handle: serve(schemas.NewPeekResults, peek)},
 	15: {name: "ack", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.AckParams], handle: write(ack)},
 	17: {name: "batchEnqueue", maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.BatchEnqueueParams], handle: write(batchEnqueue)},
-	33: {name: "subscribe", maxBytes: 256 << 10, timeout: short},
+	33: {name: "subscribe", maxBytes: 256 << 10, timeout: short, auth: authOf[schemas.SubscribeParams], handle: subscribe},
 
 	18: {name: "createChannel", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.CreateChannelParams], handle: write(createChannel)},
 	32: {name: "listChannels", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListChannelsParams], handle: serve(schemas.NewListChannelsResults, listChannels)},

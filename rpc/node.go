@@ -20,6 +20,8 @@ type Node interface {
 	View() (*fsm.View, error)
 	// Watch tells of later changes of a queue. Watch first, then read.
 	Watch(queue fsm.QueueID) *fsm.Watch
+	// WatchDevice tells of later changes of any queue of a device.
+	WatchDevice(owner fsm.AccountKey, device fsm.DeviceID) *fsm.Watch
 	// Propose writes a framed schemas.Entry through the log and returns the index
 	// and the result of applying it (cluster.Node says which errors).
 	Propose(ctx context.Context, entry []byte) (uint64, fsm.Result, error)

@@ -39,9 +39,14 @@ func (c *call) dropState() {
 // propose writes a command through the log on behalf of the caller. What the
 // store's rules refuse is a *refusal.
 func (c *call) propose(fill func(schemas.Entry_command) error) (fsm.Result, error) {
-	return c.proposeAs(schemas.Caller{
+	return c.proposeAs(c.actor(), fill)
+}
+
+// actor is the caller as log entries name it.
+func (c *call) actor() schemas.Caller {
+	return schemas.Caller{
 		Kind: schemas.Actor_Kind_account, Account: c.caller.account[:], Device: c.caller.actorDevice(),
-	}, fill)
+	}
 }
 
 // proposeAsNode is propose for what the node has found out itself.

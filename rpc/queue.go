@@ -84,18 +84,7 @@ func ack(c *call, p schemas.AckParams, cmd schemas.Entry_command) error {
 // the call's. It removes exactly what it answers, at most limit envelopes, 0 for
 // the default; the same request id gets the same answer again.
 func (c *call) drainQueue(q fsm.QueueID, limit uint32) error {
-	result, err := c.propose(func(cmd schemas.Entry_command) error {
-		e, err := cmd.NewDrain()
-		if err != nil {
-			return err
-		}
-		e.SetVersion(schemas.WireVersion)
-		e.SetLimit(limit)
-		return errors.Join(
-			e.SetRecipientKey(q.Owner[:]),
-			e.SetChannelId(q.Channel.Bytes()),
-			e.SetDeviceId(deviceField(q.Device)))
-	})
+	result, err := c.propose(drainOf(q, limit))
 	if err != nil {
 		return err
 	}

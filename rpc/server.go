@@ -39,8 +39,11 @@ type Server struct {
 
 	streams atomic.Int64 // open on all connections
 	memory  atomic.Int64 // of large requests that are being read or handled, in bytes
+	answers atomic.Int64 // of large answers that are being made or sent, in bytes
 
 	draining atomic.Bool   // new calls are refused
+	drained  chan struct{} // closed with draining: calls that wait give up
+	drainer  sync.Once
 	ending   atomic.Bool   // idle streams are ended; set after draining
 	running  atomic.Int64  // calls that Close waits for
 	quiet    chan struct{} // told when running falls to 0 while draining
@@ -62,7 +65,7 @@ func NewServer(node Node, options Options) *Server {
 		open: &open, authenticated: &authenticated,
 		opaque: opaque{key: options.ClusterKey},
 		gate:   newGate(options.Limits.Rates, time.Now()), stats: newCounters(),
-		quiet: make(chan struct{}, 1),
+		quiet: make(chan struct{}, 1), drained: make(chan struct{}),
 		conns: map[*quic.Conn]*conn{},
 	}
 	s.renewals.open(node, s.log)
@@ -154,11 +157,21 @@ func (s *Server) reserve(n int64) bool {
 	return true
 }
 
-// Close drains the server: running calls finish, new ones get UNAVAILABLE, then
-// streams and connections are ended. ctx bounds the polite part. Close returns
+// reserveAnswer is reserve for the memory of answers.
+func (s *Server) reserveAnswer(n int64) bool {
+	if s.answers.Add(n) > s.limits.AnswerMemory {
+		s.answers.Add(-n)
+		return false
+	}
+	return true
+}
+
+// Close drains the server: running calls finish, new ones and those that wait for
+// something get UNAVAILABLE, then streams and connections are ended. ctx bounds the polite part. Close returns
 // when every Serve has.
 func (s *Server) Close(ctx context.Context) error {
 	s.draining.Store(true)
+	s.drainer.Do(func() { close(s.drained) })
 	for s.running.Load() > 0 && ctx.Err() == nil {
 		select {
 		case <-s.quiet:

@@ -44,9 +44,13 @@ var (
 func (c *conn) serveStream(s stream) {
 	head := make([]byte, frameHead)
 	for {
+		var sub *subscription
 		err := c.awaitRequest(s, head)
 		if err == nil {
-			err = c.turn(s, head)
+			sub, err = c.turn(s, head)
+		}
+		if sub != nil {
+			err = sub.run()
 		}
 		if err != nil {
 			endStream(s, err)
@@ -93,10 +97,12 @@ func (c *conn) awaitRequest(s stream, head []byte) error {
 	return err
 }
 
-// turn is one call: the rest of its request, its work, its answer.
-func (c *conn) turn(s stream, head []byte) error {
+// turn is one call: the rest of its request, its work, its answer. Instead of an
+// answer it may return a subscription, which has the stream from then on and holds
+// no turn.
+func (c *conn) turn(s stream, head []byte) (*subscription, error) {
 	if err := c.takeTurn(s); err != nil {
-		return err
+		return nil, err
 	}
 	defer c.giveTurn()
 	one := newCall(c, s)
@@ -104,7 +110,7 @@ func (c *conn) turn(s stream, head []byte) error {
 
 	refused, err := one.read(head)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var frame []byte
 	if refused != nil {
@@ -114,19 +120,29 @@ func (c *conn) turn(s stream, head []byte) error {
 	}
 	if err != nil {
 		c.log.Error("answer a call", slog.Any("error", err))
-		return err
+		return nil, err
 	}
-	if err := s.SetWriteDeadline(time.Now().Add(c.server.limits.Write)); err != nil {
-		return err
+	if one.subscription != nil {
+		return one.subscription, nil
 	}
-	if _, err := s.Write(frame); err != nil {
-		return err
+	if err := one.send(frame); err != nil {
+		return nil, err
 	}
 	c.server.stats.bytesOut.Add(uint64(len(frame)))
 	if refused != nil {
-		return errStreamDone // what follows the head was not read
+		return nil, errStreamDone // what follows the head was not read
 	}
-	return nil
+	return nil, nil
+}
+
+// send writes a framed response. A client that makes no room for it in time loses
+// the stream.
+func (c *call) send(frame []byte) error {
+	if err := c.stream.SetWriteDeadline(time.Now().Add(c.conn.server.limits.Write)); err != nil {
+		return err
+	}
+	_, err := c.stream.Write(frame)
+	return err
 }
 
 // read fetches the request that head begins. It may refuse it by its size
