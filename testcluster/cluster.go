@@ -2,6 +2,7 @@ package testcluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -259,11 +260,7 @@ func (c *Cluster) Client(nodes ...*Node) (*client.Conn, error) {
 	if len(nodes) == 0 {
 		nodes = c.Nodes()
 	}
-	secrets, err := cluster.LoadSecrets(nodes[0].dir)
-	if err != nil {
-		return nil, err
-	}
-	config, err := tlsid.ClientDialConfig(secrets.Identity.AuthoritiesPEM(), nil)
+	config, err := c.ClientTLS()
 	if err != nil {
 		return nil, err
 	}
@@ -276,6 +273,16 @@ func (c *Cluster) Client(nodes ...*Node) (*client.Conn, error) {
 		options.Endpoints = append(options.Endpoints, n.address)
 	}
 	return client.Open(options)
+}
+
+// ClientTLS is the configuration with which any client finds a node of this
+// cluster and no other.
+func (c *Cluster) ClientTLS() (*tls.Config, error) {
+	secrets, err := cluster.LoadSecrets(c.Nodes()[0].dir)
+	if err != nil {
+		return nil, err
+	}
+	return tlsid.ClientDialConfig(secrets.Identity.AuthoritiesPEM(), nil)
 }
 
 // literal reads an address without asking anybody: a network in memory has no
