@@ -3,7 +3,6 @@ package rpc
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -356,30 +355,6 @@ func spoiledField(t *testing.T, f paramField, k kind, limit int) []hostileCase {
 			return bytes.Repeat([]byte{0x5a}, len(old))
 		}), k.foreign},
 	)
-}
-
-func setData(t *testing.T, params capnp.Struct, f paramField, value []byte) {
-	t.Helper()
-	list, err := capnp.NewData(params.Segment(), value)
-	must(t, err)
-	must(t, params.SetPtr(uint16(f.offset), list.ToPtr()))
-}
-
-// setNumber writes the low bits of a value.
-func setNumber(t *testing.T, params capnp.Struct, f paramField, value uint64) {
-	t.Helper()
-	switch f.bits {
-	case 1:
-		params.SetBit(capnp.BitOffset(f.offset), value&1 != 0)
-	case 16:
-		params.SetUint16(capnp.DataOffset(f.offset*2), uint16(value))
-	case 32:
-		params.SetUint32(capnp.DataOffset(f.offset*4), uint32(value))
-	case 64:
-		params.SetUint64(capnp.DataOffset(f.offset*8), value)
-	default:
-		t.Fatal(fmt.Sprint("a number of ", f.bits, " bits"))
-	}
 }
 
 // Whatever bytes come instead of good calls of all methods, the node answers or

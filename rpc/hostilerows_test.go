@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"testing"
 	"time"
 
 	"capnproto.org/go/capnp/v3"
@@ -359,43 +358,4 @@ func (w *world) keyPackage(p *citizen, options mls.KeyPackageOptions) []byte {
 	kp, err := owner.NewKeyPackage(time.Now(), options)
 	must(w.tb, err)
 	return kp.Message()
-}
-
-// setEmptyStructs makes a list of structs that have no fields: it costs eight
-// bytes however long it is.
-func setEmptyStructs(params capnp.Struct, at uint16, n int32) {
-	list, err := capnp.NewCompositeList(params.Segment(), capnp.ObjectSize{}, n)
-	if err == nil {
-		_ = params.SetPtr(at, list.ToPtr())
-	}
-}
-
-// bogusUpload is the end of a registration in form: a group element, then keys and
-// an envelope that nobody can open. A true one takes Argon2id.
-func bogusUpload(tb testing.TB) []byte {
-	tb.Helper()
-	return append(ke1(tb, "alice")[:32:32], bytes.Repeat([]byte{3}, 160)...)
-}
-
-// register makes an account at the door.
-func (w *world) register(name string) *citizen {
-	w.tb.Helper()
-	p := citizenOf(name)
-	w.results(9, func(r schemas.Request) {
-		params, err := schemas.NewOpaqueRegisterFinishParams(r.Segment())
-		must(w.tb, errors.Join(err, params.SetUsername(name), params.SetUpload(bogusUpload(w.tb)), params.SetIdentityKey(p.key[:]), r.SetParams(params.ToPtr())))
-	})
-	return p
-}
-
-// handshake is that of a login that nobody can finish.
-func (w *world) handshake(name string) []byte {
-	w.tb.Helper()
-	results := w.results(10, func(r schemas.Request) {
-		p, err := schemas.NewOpaqueLoginStartParams(r.Segment())
-		must(w.tb, errors.Join(err, p.SetUsername(name), p.SetRequest(ke1(w.tb, name)), r.SetParams(p.ToPtr())))
-	})
-	handshake, err := schemas.OpaqueLoginStartResults(results).Handshake()
-	must(w.tb, err)
-	return handshake
 }
