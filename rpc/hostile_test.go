@@ -3,7 +3,6 @@ package rpc
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -80,42 +79,49 @@ func good[P ~capnp.StructKind](fill func(*world, P) error) func(*world, capnp.St
 
 // kind says what is wrong with a parameter that is missing or of another type,
 // shorter, longer, or of the right length and somebody else's. fine: nothing is.
-type kind struct{ missing, short, long, foreign schemas.Code }
+// huge is for what is much longer still; fine: as what is longer.
+type kind struct{ missing, short, long, foreign, huge schemas.Code }
 
 const fine = schemas.Code_ok
 
 var hostileKinds = map[string]kind{
-	"any":        {fine, fine, fine, fine},
-	"ownKey":     {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_identityMismatch},
-	"otherKey":   {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_accountNotFound},
-	"newKey":     {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, fine},
-	"maybeKey":   {fine, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_accountNotFound},
-	"device":     {fine, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_deviceNotFound},
-	"thisDevice": {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, fine},
-	"channel":    {fine, schemas.Code_channelIdLength, schemas.Code_channelIdLength, schemas.Code_channelNotFound},
-	"start":      {schemas.Code_opaqueStartFailed, schemas.Code_opaqueStartFailed, schemas.Code_opaqueStartFailed, fine},
-	"finish":     {schemas.Code_opaqueFinishFailed, schemas.Code_opaqueFinishFailed, schemas.Code_opaqueFinishFailed, schemas.Code_opaqueFinishFailed},
-	"handshake":  {schemas.Code_noPendingLogin, schemas.Code_noPendingLogin, schemas.Code_noPendingLogin, schemas.Code_noPendingLogin},
-	"name":       {schemas.Code_usernameInvalid, fine, schemas.Code_usernameInvalid, fine},
-	"proof":      {fine, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid},
-	"signature":  {schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid},
-	"knownName":  {schemas.Code_usernameInvalid, schemas.Code_accountNotFound, schemas.Code_usernameInvalid, schemas.Code_accountNotFound},
+	"any":        {fine, fine, fine, fine, fine},
+	"ownKey":     {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_identityMismatch, fine},
+	"otherKey":   {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_accountNotFound, fine},
+	"newKey":     {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, fine, fine},
+	"maybeKey":   {fine, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_accountNotFound, fine},
+	"device":     {fine, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_deviceNotFound, fine},
+	"thisDevice": {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, fine, fine},
+	"channel":    {fine, schemas.Code_channelIdLength, schemas.Code_channelIdLength, schemas.Code_channelNotFound, fine},
+	"start":      {schemas.Code_opaqueStartFailed, schemas.Code_opaqueStartFailed, schemas.Code_opaqueStartFailed, fine, fine},
+	"finish":     {schemas.Code_opaqueFinishFailed, schemas.Code_opaqueFinishFailed, schemas.Code_opaqueFinishFailed, schemas.Code_opaqueFinishFailed, fine},
+	"handshake":  {schemas.Code_noPendingLogin, schemas.Code_noPendingLogin, schemas.Code_noPendingLogin, schemas.Code_noPendingLogin, fine},
+	"name":       {schemas.Code_usernameInvalid, fine, schemas.Code_usernameInvalid, fine, fine},
+	"proof":      {fine, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, fine},
+	"signature":  {schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, fine},
+	"knownName":  {schemas.Code_usernameInvalid, schemas.Code_accountNotFound, schemas.Code_usernameInvalid, schemas.Code_accountNotFound, fine},
 	// Looked at after the proof of the password, which is what is wrong here.
-	"keyAfterProof": {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_opaqueFinishFailed},
-	"deviceKey":     {fine, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_signatureInvalid},
-	"knownDevice":   {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_deviceNotFound},
-	"queueKey":      {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_accountNotFound},
-	"ownQueue":      {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_identityMismatch},
-	"body":          {schemas.Code_payloadEmpty, fine, fine, fine},
-	"recipients":    {schemas.Code_recipientsEmpty, fine, fine, fine},
-	"seq":           {fine, fine, schemas.Code_ackBeyondEnd, fine},
-	"cursor":        {fine, schemas.Code_channelIdLength, schemas.Code_channelIdLength, fine},
-	"token":         {schemas.Code_tokenMissing, schemas.Code_tokenInvalid, schemas.Code_tokenInvalid, schemas.Code_tokenInvalid},
-	"endpoint":      {fine, fine, fine, fine},
-	"label":         {fine, fine, fine, fine},
-	"wire":          {fine, fine, schemas.Code_wireVersionUnsupported, fine},
-	"ttl":           {fine, fine, schemas.Code_ttlTooLarge, fine},
-	"wait":          {fine, fine, schemas.Code_timeoutTooLarge, fine},
+	"keyAfterProof": {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_opaqueFinishFailed, fine},
+	"deviceKey":     {fine, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_signatureInvalid, fine},
+	"knownDevice":   {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_deviceNotFound, fine},
+	"queueKey":      {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_accountNotFound, fine},
+	"ownQueue":      {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_identityMismatch, fine},
+	"package":       {schemas.Code_payloadEmpty, schemas.Code_keyPackageInvalid, schemas.Code_keyPackageInvalid, schemas.Code_keyPackageInvalid, schemas.Code_payloadTooLarge},
+	"lastResort":    {fine, schemas.Code_keyPackageInvalid, schemas.Code_keyPackageInvalid, schemas.Code_keyPackageInvalid, schemas.Code_payloadTooLarge},
+	"hybrid":        {schemas.Code_hybridKeyLength, schemas.Code_hybridKeyLength, schemas.Code_hybridKeyLength, fine, fine},
+	"group":         {schemas.Code_groupIdLength, schemas.Code_groupIdLength, fine, fine, fine},
+	"groupProof":    {fine, schemas.Code_keyLength, schemas.Code_keyLength, fine, fine},
+	"verifier":      {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, fine, fine},
+	"body":          {schemas.Code_payloadEmpty, fine, fine, fine, fine},
+	"recipients":    {schemas.Code_recipientsEmpty, fine, fine, fine, fine},
+	"seq":           {fine, fine, schemas.Code_ackBeyondEnd, fine, fine},
+	"cursor":        {fine, schemas.Code_channelIdLength, schemas.Code_channelIdLength, fine, fine},
+	"token":         {schemas.Code_tokenMissing, schemas.Code_tokenInvalid, schemas.Code_tokenInvalid, schemas.Code_tokenInvalid, fine},
+	"endpoint":      {fine, fine, fine, fine, fine},
+	"label":         {fine, fine, fine, fine, fine},
+	"wire":          {fine, fine, schemas.Code_wireVersionUnsupported, fine, fine},
+	"ttl":           {fine, fine, schemas.Code_ttlTooLarge, fine, fine},
+	"wait":          {fine, fine, schemas.Code_timeoutTooLarge, fine, fine},
 }
 
 // refused makes a call that must be refused and change nothing.
@@ -289,7 +295,10 @@ func (w *world) checkNumber(t *testing.T, s shape, row hostileRow, f paramField,
 // Cap'n Proto something of another type reads as nothing.
 func spoiledField(t *testing.T, f paramField, k kind, limit int) []hostileCase {
 	t.Helper()
-	at := uint16(f.offset)
+	at, huge := uint16(f.offset), k.huge
+	if huge == fine {
+		huge = k.long
+	}
 	data := func(change func(old []byte) []byte) func(*world, capnp.Struct) {
 		return func(_ *world, params capnp.Struct) {
 			old, err := params.Ptr(at)
@@ -335,7 +344,7 @@ func spoiledField(t *testing.T, f paramField, k kind, limit int) []hostileCase {
 			}
 			return append(old, make([]byte, max(1, 17-len(old)))...)
 		}), k.long},
-		hostileCase{"much too long", data(func([]byte) []byte { return bytes.Repeat([]byte("a"), min(limit/2, 1<<20)) }), k.long},
+		hostileCase{"much too long", data(func([]byte) []byte { return bytes.Repeat([]byte("a"), min(limit/2, 1<<20)) }), huge},
 		hostileCase{"of somebody else", data(func(old []byte) []byte {
 			if len(old) == 0 {
 				old = make([]byte, 16)
@@ -346,30 +355,6 @@ func spoiledField(t *testing.T, f paramField, k kind, limit int) []hostileCase {
 			return bytes.Repeat([]byte{0x5a}, len(old))
 		}), k.foreign},
 	)
-}
-
-func setData(t *testing.T, params capnp.Struct, f paramField, value []byte) {
-	t.Helper()
-	list, err := capnp.NewData(params.Segment(), value)
-	must(t, err)
-	must(t, params.SetPtr(uint16(f.offset), list.ToPtr()))
-}
-
-// setNumber writes the low bits of a value.
-func setNumber(t *testing.T, params capnp.Struct, f paramField, value uint64) {
-	t.Helper()
-	switch f.bits {
-	case 1:
-		params.SetBit(capnp.BitOffset(f.offset), value&1 != 0)
-	case 16:
-		params.SetUint16(capnp.DataOffset(f.offset*2), uint16(value))
-	case 32:
-		params.SetUint32(capnp.DataOffset(f.offset*4), uint32(value))
-	case 64:
-		params.SetUint64(capnp.DataOffset(f.offset*8), value)
-	default:
-		t.Fatal(fmt.Sprint("a number of ", f.bits, " bits"))
-	}
 }
 
 // Whatever bytes come instead of good calls of all methods, the node answers or

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"testing"
+	"time"
 
 	"capnproto.org/go/capnp/v3"
 
 	"quicproquo/crypto/account"
 	"quicproquo/crypto/identity"
+	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
+	"quicproquo/crypto/suite"
 	"quicproquo/schemas"
 )
 
@@ -192,21 +195,132 @@ var hostileRows = map[string]hostileRow{
 	"uploadBlob":   {pending: schemas.Code_notServed},
 	"downloadBlob": {pending: schemas.Code_notServed},
 
+	"uploadKeyPackage": {
+		good: good(func(w *world, p schemas.UploadKeyPackageParams) error {
+			return errors.Join(p.SetIdentityKey(w.alice.key[:]), p.SetPackage(w.keyPackage(w.alice, mls.KeyPackageOptions{})))
+		}),
+		fields: "identityKey:ownKey package:package", params: schemas.Code_identityRequired,
+		more: []hostileCase{
+			{"a package of 16 KiB and a byte", func(_ *world, p capnp.Struct) {
+				_ = schemas.UploadKeyPackageParams(p).SetPackage(make([]byte, schemas.MaxKeyPackage+1))
+			}, schemas.Code_payloadTooLarge},
+			{"another's package", func(w *world, p capnp.Struct) {
+				_ = schemas.UploadKeyPackageParams(p).SetPackage(w.keyPackage(w.bob, mls.KeyPackageOptions{}))
+			}, schemas.Code_keyPackageInvalid},
+			{"a package that has expired", func(w *world, p capnp.Struct) {
+				_ = schemas.UploadKeyPackageParams(p).SetPackage(w.keyPackage(w.alice, mls.KeyPackageOptions{Lifetime: tree.Lifetime{NotBefore: 1, NotAfter: 2}}))
+			}, schemas.Code_keyPackageInvalid},
+		},
+	},
+	"uploadKeyPackages": {
+		good: good(func(w *world, p schemas.UploadKeyPackagesParams) error {
+			return errors.Join(p.SetIdentityKey(w.alice.key[:]), packages(p, w.keyPackage(w.alice, mls.KeyPackageOptions{})),
+				p.SetLastResort(w.keyPackage(w.alice, mls.KeyPackageOptions{LastResort: true})))
+		}),
+		fields: "identityKey:ownKey packages:any lastResort:lastResort expiresMs:any signatureKey:any", params: schemas.Code_identityRequired,
+		more: []hostileCase{
+			{"101 packages", func(_ *world, p capnp.Struct) {
+				_ = packages(schemas.UploadKeyPackagesParams(p), make([][]byte, 101)...)
+			}, schemas.Code_listTooLong},
+			{"no package at all", func(_ *world, p capnp.Struct) {
+				_ = errors.Join(packages(schemas.UploadKeyPackagesParams(p)), schemas.UploadKeyPackagesParams(p).SetLastResort(nil))
+			}, schemas.Code_payloadEmpty},
+			{"a bad one after a good one", func(w *world, p capnp.Struct) {
+				_ = packages(schemas.UploadKeyPackagesParams(p), w.keyPackage(w.alice, mls.KeyPackageOptions{}), []byte("bad"))
+			}, schemas.Code_keyPackageInvalid},
+			{"one package twice", func(w *world, p capnp.Struct) {
+				one := w.keyPackage(w.alice, mls.KeyPackageOptions{})
+				_ = packages(schemas.UploadKeyPackagesParams(p), one, one)
+			}, schemas.Code_keyPackageUsed},
+			{"a last-resort package that is not marked", func(w *world, p capnp.Struct) {
+				_ = schemas.UploadKeyPackagesParams(p).SetLastResort(w.keyPackage(w.alice, mls.KeyPackageOptions{}))
+			}, schemas.Code_keyPackageInvalid},
+		},
+	},
+	"fetchKeyPackage": {
+		good:   good(func(w *world, p schemas.FetchKeyPackageParams) error { return p.SetIdentityKey(w.bob.key[:]) }),
+		want:   schemas.Code_keyPackageNone, // he has none
+		fields: "identityKey:otherKey deviceId:device", params: schemas.Code_identityRequired,
+	},
+	"fetchKeyPackages": {
+		good:   good(func(w *world, p schemas.FetchKeyPackagesParams) error { return p.SetIdentityKey(w.bob.key[:]) }),
+		fields: "identityKey:otherKey deviceId:device oldestOnly:any", params: schemas.Code_identityRequired,
+	},
+	"keyPackageCount": {good: nothing[schemas.KeyPackageCountParams]},
+	"uploadHybridKey": {
+		good: good(func(w *world, p schemas.UploadHybridKeyParams) error {
+			return errors.Join(p.SetIdentityKey(w.alice.key[:]), p.SetHybridPublicKey(make([]byte, schemas.HybridKeySize)))
+		}),
+		fields: "identityKey:ownKey hybridPublicKey:hybrid signature:proof", params: schemas.Code_identityRequired,
+	},
+	"fetchHybridKey": {
+		good:   good(func(w *world, p schemas.FetchHybridKeyParams) error { return p.SetIdentityKey(w.bob.key[:]) }),
+		want:   schemas.Code_hybridKeyNone, // he has none
+		fields: "identityKey:otherKey deviceId:device", params: schemas.Code_identityRequired,
+	},
+	"fetchHybridKeys": {
+		good: good(func(w *world, p schemas.FetchHybridKeysParams) error {
+			list, err := p.NewIdentityKeys(1)
+			return errors.Join(err, list.Set(0, w.bob.key[:]))
+		}),
+		fields: "identityKeys:any",
+		more: []hostileCase{
+			{"257 accounts", func(_ *world, p capnp.Struct) { _, _ = schemas.FetchHybridKeysParams(p).NewIdentityKeys(257) }, schemas.Code_listTooLong},
+			{"a short key", func(_ *world, p capnp.Struct) {
+				list, _ := schemas.FetchHybridKeysParams(p).IdentityKeys()
+				_ = list.Set(0, make([]byte, 31))
+			}, schemas.Code_keyLength},
+			{"no key", func(_ *world, p capnp.Struct) {
+				list, _ := schemas.FetchHybridKeysParams(p).IdentityKeys()
+				_ = list.Set(0, nil)
+			}, schemas.Code_identityRequired},
+		},
+	},
+
+	"publishCommit": {
+		good: good(func(w *world, p schemas.PublishCommitParams) error {
+			p.SetVersion(1)
+			list, err := p.NewDeliveries(1)
+			return errors.Join(err, recipients(list.At(0).NewRecipients, w.bob.key[:]), list.At(0).SetPayload([]byte("commit")),
+				p.SetGroupId(make([]byte, 16)), p.SetNextVerifier(make([]byte, 32)))
+		}),
+		fields: "groupId:group epoch:any proof:groupProof nextVerifier:verifier deliveries:any groupInfo:any ttlSecs:ttl", params: schemas.Code_wireVersionUnsupported,
+		more: []hostileCase{
+			{"a group id of 65 bytes", func(_ *world, p capnp.Struct) { _ = schemas.PublishCommitParams(p).SetGroupId(make([]byte, 65)) }, schemas.Code_groupIdLength},
+			{"a proof of a group that is not there", func(_ *world, p capnp.Struct) { _ = schemas.PublishCommitParams(p).SetProof(make([]byte, 32)) }, schemas.Code_groupNotFound},
+			{"a group info over 1 MiB", func(_ *world, p capnp.Struct) {
+				_ = schemas.PublishCommitParams(p).SetGroupInfo(make([]byte, schemas.MaxGroupInfo+1))
+			}, schemas.Code_payloadTooLarge},
+			{"17 deliveries", func(_ *world, p capnp.Struct) { _, _ = schemas.PublishCommitParams(p).NewDeliveries(17) }, schemas.Code_listTooLong},
+			{"a delivery to nobody", func(_ *world, p capnp.Struct) {
+				list, _ := schemas.PublishCommitParams(p).Deliveries()
+				_ = recipients(list.At(0).NewRecipients)
+			}, schemas.Code_recipientsEmpty},
+			{"a delivery to 4,097", func(_ *world, p capnp.Struct) {
+				list, _ := schemas.PublishCommitParams(p).Deliveries()
+				_, _ = list.At(0).NewRecipients(4097)
+			}, schemas.Code_tooManyRecipients},
+			{"a delivery of nothing", func(_ *world, p capnp.Struct) {
+				list, _ := schemas.PublishCommitParams(p).Deliveries()
+				_ = list.At(0).SetPayload(nil)
+			}, schemas.Code_payloadEmpty},
+			{"a delivery in another's channel", func(w *world, p capnp.Struct) {
+				list, _ := schemas.PublishCommitParams(p).Deliveries()
+				_ = list.At(0).SetChannelId(w.foreignChannel[:])
+			}, schemas.Code_channelAccessDenied},
+		},
+	},
+	"fetchGroup": {
+		good:   good(func(_ *world, p schemas.FetchGroupParams) error { return p.SetGroupId(make([]byte, 16)) }),
+		want:   schemas.Code_groupNotFound, // nobody has published it
+		fields: "groupId:group", params: schemas.Code_groupIdLength,
+	},
+
 	// Marks: their handlers are on their way.
-	"uploadKeyPackage":  {pending: schemas.Code_tokenMissing},
-	"fetchKeyPackage":   {pending: schemas.Code_tokenMissing},
-	"uploadHybridKey":   {pending: schemas.Code_tokenMissing},
-	"fetchHybridKey":    {pending: schemas.Code_tokenMissing},
-	"fetchHybridKeys":   {pending: schemas.Code_tokenMissing},
-	"uploadKeyPackages": {pending: schemas.Code_tokenMissing},
-	"fetchKeyPackages":  {pending: schemas.Code_tokenMissing},
-	"keyPackageCount":   {pending: schemas.Code_tokenMissing},
-	"fetch":             {pending: schemas.Code_tokenMissing},
-	"fetchWait":         {pending: schemas.Code_tokenMissing},
-	"peek":              {pending: schemas.Code_tokenMissing},
-	"subscribe":         {pending: schemas.Code_tokenMissing},
-	"publishCommit":     {pending: schemas.Code_tokenMissing},
-	"fetchGroup":        {pending: schemas.Code_tokenMissing},
+	"fetch":     {pending: schemas.Code_tokenMissing},
+	"fetchWait": {pending: schemas.Code_tokenMissing},
+	"peek":      {pending: schemas.Code_tokenMissing},
+	"subscribe": {pending: schemas.Code_tokenMissing},
 }
 
 // nothing is the good call of a method that needs no parameters.
@@ -224,41 +338,24 @@ func recipients(newList func(int32) (schemas.Recipient_List, error), keys ...[]b
 	return err
 }
 
-// setEmptyStructs makes a list of structs that have no fields: it costs eight
-// bytes however long it is.
-func setEmptyStructs(params capnp.Struct, at uint16, n int32) {
-	list, err := capnp.NewCompositeList(params.Segment(), capnp.ObjectSize{}, n)
-	if err == nil {
-		_ = params.SetPtr(at, list.ToPtr())
+// packages makes the list of packages of an upload.
+func packages(p schemas.UploadKeyPackagesParams, all ...[]byte) error {
+	list, err := p.NewPackages(int32(len(all)))
+	for i, one := range all {
+		err = errors.Join(err, list.Set(i, one))
 	}
+	return err
 }
 
-// bogusUpload is the end of a registration in form: a group element, then keys and
-// an envelope that nobody can open. A true one takes Argon2id.
-func bogusUpload(tb testing.TB) []byte {
-	tb.Helper()
-	return append(ke1(tb, "alice")[:32:32], bytes.Repeat([]byte{3}, 160)...)
-}
-
-// register makes an account at the door.
-func (w *world) register(name string) *citizen {
+// keyPackage makes a key package that somebody has signed.
+func (w *world) keyPackage(p *citizen, options mls.KeyPackageOptions) []byte {
 	w.tb.Helper()
-	p := citizenOf(name)
-	w.results(9, func(r schemas.Request) {
-		params, err := schemas.NewOpaqueRegisterFinishParams(r.Segment())
-		must(w.tb, errors.Join(err, params.SetUsername(name), params.SetUpload(bogusUpload(w.tb)), params.SetIdentityKey(p.key[:]), r.SetParams(params.ToPtr())))
-	})
-	return p
-}
-
-// handshake is that of a login that nobody can finish.
-func (w *world) handshake(name string) []byte {
-	w.tb.Helper()
-	results := w.results(10, func(r schemas.Request) {
-		p, err := schemas.NewOpaqueLoginStartParams(r.Segment())
-		must(w.tb, errors.Join(err, p.SetUsername(name), p.SetRequest(ke1(w.tb, name)), r.SetParams(p.ToPtr())))
-	})
-	handshake, err := schemas.OpaqueLoginStartResults(results).Handshake()
+	s, err := suite.Lookup(1)
 	must(w.tb, err)
-	return handshake
+	signer, err := s.NewSigner(suite.Secret(bytes.Clone(p.private[:32])))
+	must(w.tb, err)
+	owner := mls.Identity{Signer: signer, Credential: tree.BasicCredential([]byte(p.name))}
+	kp, err := owner.NewKeyPackage(time.Now(), options)
+	must(w.tb, err)
+	return kp.Message()
 }

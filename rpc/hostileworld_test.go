@@ -1,9 +1,11 @@
 package rpc
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -226,4 +228,67 @@ func fieldOf(t testing.TB, f capnpschema.Field) paramField {
 		t.Fatalf("field %s has a type that this test does not know: %v", name, typ.Which())
 	}
 	return p
+}
+
+func setData(t *testing.T, params capnp.Struct, f paramField, value []byte) {
+	t.Helper()
+	list, err := capnp.NewData(params.Segment(), value)
+	must(t, err)
+	must(t, params.SetPtr(uint16(f.offset), list.ToPtr()))
+}
+
+// setNumber writes the low bits of a value.
+func setNumber(t *testing.T, params capnp.Struct, f paramField, value uint64) {
+	t.Helper()
+	switch f.bits {
+	case 1:
+		params.SetBit(capnp.BitOffset(f.offset), value&1 != 0)
+	case 16:
+		params.SetUint16(capnp.DataOffset(f.offset*2), uint16(value))
+	case 32:
+		params.SetUint32(capnp.DataOffset(f.offset*4), uint32(value))
+	case 64:
+		params.SetUint64(capnp.DataOffset(f.offset*8), value)
+	default:
+		t.Fatal(fmt.Sprint("a number of ", f.bits, " bits"))
+	}
+}
+
+// setEmptyStructs makes a list of structs that have no fields: it costs eight
+// bytes however long it is.
+func setEmptyStructs(params capnp.Struct, at uint16, n int32) {
+	list, err := capnp.NewCompositeList(params.Segment(), capnp.ObjectSize{}, n)
+	if err == nil {
+		_ = params.SetPtr(at, list.ToPtr())
+	}
+}
+
+// bogusUpload is the end of a registration in form: a group element, then keys and
+// an envelope that nobody can open. A true one takes Argon2id.
+func bogusUpload(tb testing.TB) []byte {
+	tb.Helper()
+	return append(ke1(tb, "alice")[:32:32], bytes.Repeat([]byte{3}, 160)...)
+}
+
+// register makes an account at the door.
+func (w *world) register(name string) *citizen {
+	w.tb.Helper()
+	p := citizenOf(name)
+	w.results(9, func(r schemas.Request) {
+		params, err := schemas.NewOpaqueRegisterFinishParams(r.Segment())
+		must(w.tb, errors.Join(err, params.SetUsername(name), params.SetUpload(bogusUpload(w.tb)), params.SetIdentityKey(p.key[:]), r.SetParams(params.ToPtr())))
+	})
+	return p
+}
+
+// handshake is that of a login that nobody can finish.
+func (w *world) handshake(name string) []byte {
+	w.tb.Helper()
+	results := w.results(10, func(r schemas.Request) {
+		p, err := schemas.NewOpaqueLoginStartParams(r.Segment())
+		must(w.tb, errors.Join(err, p.SetUsername(name), p.SetRequest(ke1(w.tb, name)), r.SetParams(p.ToPtr())))
+	})
+	handshake, err := schemas.OpaqueLoginStartResults(results).Handshake()
+	must(w.tb, err)
+	return handshake
 }
