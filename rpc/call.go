@@ -45,6 +45,7 @@ type call struct {
 	reserved, reservedAnswer int64
 	// subscription is what a subscribe call leaves behind: it answers from then on.
 	subscription *subscription
+	pushes       bool // it is a response of a subscription, without a request
 }
 
 // callPool holds calls between requests, so that an idle stream holds none.
@@ -81,7 +82,7 @@ func (c *call) release() {
 	}
 	c.conn, c.stream, c.method, c.ctx, c.cancel, c.subscription = nil, nil, nil, nil, nil, nil
 	c.request, c.response, c.caller = schemas.Request{}, schemas.Response{}, caller{}
-	c.frame, c.out, c.index, c.counted, c.reserved, c.reservedAnswer = frame[:0], out[:0], 0, false, 0, 0
+	c.frame, c.out, c.index, c.counted, c.reserved, c.reservedAnswer, c.pushes = frame[:0], out[:0], 0, false, 0, 0, false
 	callPool.Put(c)
 }
 
@@ -95,6 +96,7 @@ func (c *call) answer() ([]byte, error) {
 		return c.fail(c.refusalOf(err))
 	}
 	if c.subscription != nil {
+		c.conn.server.stats.answered(c.ordinal(), schemas.Code_ok)
 		return nil, nil
 	}
 	return c.finish()
@@ -107,7 +109,9 @@ func (c *call) finish() ([]byte, error) {
 	if err != nil {
 		return c.fail(c.internal(err))
 	}
-	c.conn.server.stats.answered(c.ordinal(), schemas.Code_ok)
+	if !c.pushes { // a subscription was counted when it began
+		c.conn.server.stats.answered(c.ordinal(), schemas.Code_ok)
+	}
 	return frame, nil
 }
 
@@ -261,7 +265,10 @@ func (c *call) params() (capnp.Struct, error) {
 
 // ordinal is the method's, noMethod while that is not known.
 func (c *call) ordinal() int {
-	if c.method == nil {
+	switch {
+	case c.pushes:
+		return subscribeMethod
+	case c.method == nil:
 		return noMethod
 	}
 	return int(c.request.Method())

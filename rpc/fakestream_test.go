@@ -18,6 +18,7 @@ type fakeStream struct {
 	in          *bytes.Reader
 	out         bytes.Buffer
 	stall, slow bool
+	written     func() // called after each write; may be nil
 
 	readBy, writeBy time.Time
 	ctx             context.Context
@@ -43,6 +44,9 @@ func (s *fakeStream) Write(data []byte) (int, error) {
 	if s.slow {
 		time.Sleep(time.Until(s.writeBy))
 		return 0, os.ErrDeadlineExceeded
+	}
+	if s.written != nil {
+		defer s.written()
 	}
 	return s.out.Write(data)
 }

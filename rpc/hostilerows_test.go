@@ -182,6 +182,47 @@ var hostileRows = map[string]hostileRow{
 		}),
 		fields: "recipientKey:ownQueue channelId:channel seq:seq deviceId:device", params: schemas.Code_wireVersionUnsupported,
 	},
+	"fetch": {
+		good: good(func(w *world, p schemas.FetchParams) error {
+			p.SetVersion(1)
+			return p.SetRecipientKey(w.alice.key[:])
+		}),
+		fields: "recipientKey:ownQueue channelId:channel limit:any drain:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
+		more: []hostileCase{
+			{"drain somebody else's", func(w *world, p capnp.Struct) {
+				schemas.FetchParams(p).SetDrain(true)
+				_ = schemas.FetchParams(p).SetRecipientKey(w.bob.key[:])
+			}, schemas.Code_identityMismatch},
+		},
+	},
+	"fetchWait": {
+		good: good(func(w *world, p schemas.FetchWaitParams) error {
+			p.SetVersion(1)
+			return p.SetRecipientKey(w.alice.key[:])
+		}),
+		fields: "recipientKey:ownQueue channelId:channel timeoutMs:wait limit:any drain:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
+		more: []hostileCase{
+			{"a millisecond too long", func(_ *world, p capnp.Struct) {
+				schemas.FetchWaitParams(p).SetTimeoutMs(uint64(schemas.MaxWait.Milliseconds()) + 1)
+			}, schemas.Code_timeoutTooLarge},
+		},
+	},
+	"peek": {
+		good: good(func(w *world, p schemas.PeekParams) error {
+			p.SetVersion(1)
+			return p.SetRecipientKey(w.alice.key[:])
+		}),
+		fields: "recipientKey:ownQueue channelId:channel after:any limit:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
+	},
+	"subscribe": {
+		good:   nothing[schemas.SubscribeParams],
+		fields: "cursors:any deviceId:device limit:any",
+		more: []hostileCase{
+			{"a cursor beyond the end", func(w *world, p capnp.Struct) { w.cursors(p, 1, nil, 1) }, schemas.Code_ackBeyondEnd},
+			{"a cursor of 15 bytes", func(w *world, p capnp.Struct) { w.cursors(p, 1, make([]byte, 15), 0) }, schemas.Code_channelIdLength},
+			{"a cursor too many", func(w *world, p capnp.Struct) { w.cursors(p, schemas.MaxCursors+1, nil, 0) }, schemas.Code_listTooLong},
+		},
+	},
 
 	"createChannel": {
 		good:   good(func(w *world, p schemas.CreateChannelParams) error { return p.SetPeerKey(w.bob.key[:]) }),
@@ -315,12 +356,6 @@ var hostileRows = map[string]hostileRow{
 		want:   schemas.Code_groupNotFound, // nobody has published it
 		fields: "groupId:group", params: schemas.Code_groupIdLength,
 	},
-
-	// Marks: their handlers are on their way.
-	"fetch":     {pending: schemas.Code_tokenMissing},
-	"fetchWait": {pending: schemas.Code_tokenMissing},
-	"peek":      {pending: schemas.Code_tokenMissing},
-	"subscribe": {pending: schemas.Code_tokenMissing},
 }
 
 // nothing is the good call of a method that needs no parameters.
@@ -358,4 +393,14 @@ func (w *world) keyPackage(p *citizen, options mls.KeyPackageOptions) []byte {
 	kp, err := owner.NewKeyPackage(time.Now(), options)
 	must(w.tb, err)
 	return kp.Message()
+}
+
+// cursors puts n cursors into the parameters of subscribe.
+func (w *world) cursors(params capnp.Struct, n int32, channel []byte, after uint64) {
+	list, err := schemas.SubscribeParams(params).NewCursors(n)
+	must(w.tb, err)
+	for i := range list.Len() {
+		list.At(i).SetAfter(after)
+		must(w.tb, list.At(i).SetChannelId(channel))
+	}
 }

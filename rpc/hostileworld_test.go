@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -142,6 +143,8 @@ func (w *world) connect() *conn {
 func (w *world) send(t *testing.T, frame []byte) answer {
 	t.Helper()
 	stream := newFakeStream(frame)
+	// The client leaves after the first answer: subscriptions have no other end.
+	stream.ctx, stream.written = context.WithCancel(stream.ctx)
 	w.connect().serveStream(stream)
 	got := stream.answers(t)
 	if len(got) != 1 {
