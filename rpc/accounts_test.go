@@ -73,7 +73,7 @@ func (n *accountNode) Watch(queue fsm.QueueID) *fsm.Watch { return n.store.Watch
 func (n *accountNode) WatchDevice(owner fsm.AccountKey, device fsm.DeviceID) *fsm.Watch {
 	return n.store.WatchDevice(owner, device)
 }
-func (n *accountNode) Health() Health                     { return Health{State: StateOK} }
+func (n *accountNode) Health() Health { return Health{State: StateOK} }
 
 // write proposes a command of the node's own, as an operator does.
 func (n *accountNode) write(tb testing.TB, fill func(schemas.Entry_command) error) fsm.Result {

@@ -155,6 +155,7 @@ type shape struct {
 	ordinal uint16
 	name    string
 	fields  []paramField
+	results []string // names
 	size    capnp.ObjectSize
 }
 
@@ -201,6 +202,13 @@ func methodShapes(t testing.TB) (list []shape) {
 		must(t, err)
 		for j := range fields.Len() {
 			s.fields = append(s.fields, fieldOf(t, fields.At(j)))
+		}
+		results, err := node(methods.At(i).ResultStructType()).StructNode().Fields()
+		must(t, err)
+		for j := range results.Len() {
+			name, err := results.At(j).Name()
+			must(t, err)
+			s.results = append(s.results, name)
 		}
 		list = append(list, s)
 	}
