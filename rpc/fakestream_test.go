@@ -21,6 +21,7 @@ type fakeStream struct {
 
 	readBy, writeBy time.Time
 	ctx             context.Context
+	wrote           func() // called after each write; nil: nobody is told
 	resetRead       []quic.StreamErrorCode
 	resetWrite      []quic.StreamErrorCode
 	closed          bool
@@ -43,6 +44,9 @@ func (s *fakeStream) Write(data []byte) (int, error) {
 	if s.slow {
 		time.Sleep(time.Until(s.writeBy))
 		return 0, os.ErrDeadlineExceeded
+	}
+	if s.wrote != nil {
+		defer s.wrote()
 	}
 	return s.out.Write(data)
 }

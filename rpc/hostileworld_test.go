@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -14,6 +15,9 @@ import (
 	capnpschema "capnproto.org/go/capnp/v3/std/capnp/schema"
 
 	"quicproquo/crypto/identity"
+	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
+	"quicproquo/crypto/suite"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
@@ -129,6 +133,14 @@ func (w *world) call(t *testing.T, s shape, row hostileRow, edit func(schemas.Re
 	return w.send(t, w.frame(t, s, row, edit))
 }
 
+// untilAnswered is a stream whose client leaves after the first answer: a
+// subscription would hold it.
+func untilAnswered(input []byte) *fakeStream {
+	s := newFakeStream(input)
+	s.ctx, s.wrote = context.WithCancel(s.ctx)
+	return s
+}
+
 // connect opens a connection on which somebody has shown a session.
 func (w *world) connect() *conn {
 	c := newConn(w.server, quiet())
@@ -141,7 +153,7 @@ func (w *world) connect() *conn {
 // that the method's limit is what bounds it.
 func (w *world) send(t *testing.T, frame []byte) answer {
 	t.Helper()
-	stream := newFakeStream(frame)
+	stream := untilAnswered(frame)
 	w.connect().serveStream(stream)
 	got := stream.answers(t)
 	if len(got) != 1 {
@@ -299,4 +311,26 @@ func (w *world) handshake(name string) []byte {
 	handshake, err := schemas.OpaqueLoginStartResults(results).Handshake()
 	must(w.tb, err)
 	return handshake
+}
+
+// packages makes the list of packages of an upload.
+func packages(p schemas.UploadKeyPackagesParams, all ...[]byte) error {
+	list, err := p.NewPackages(int32(len(all)))
+	for i, one := range all {
+		err = errors.Join(err, list.Set(i, one))
+	}
+	return err
+}
+
+// keyPackage makes a key package that somebody has signed.
+func (w *world) keyPackage(p *citizen, options mls.KeyPackageOptions) []byte {
+	w.tb.Helper()
+	s, err := suite.Lookup(1)
+	must(w.tb, err)
+	signer, err := s.NewSigner(suite.Secret(bytes.Clone(p.private[:32])))
+	must(w.tb, err)
+	owner := mls.Identity{Signer: signer, Credential: tree.BasicCredential([]byte(p.name))}
+	kp, err := owner.NewKeyPackage(time.Now(), options)
+	must(w.tb, err)
+	return kp.Message()
 }

@@ -72,6 +72,7 @@ func subscribe(c *call) error {
 		c.conn.subscriptions.Add(-1)
 		return stopping()
 	}
+	c.conn.server.stats.running[subscribeMethod].Add(1)
 	s.watch = c.conn.server.node.WatchDevice(s.caller.account, s.device)
 	c.subscription = s
 	return nil
@@ -160,6 +161,7 @@ func keepAliveIn(d time.Duration) time.Duration { return d - d/5 + rand.N(2*d/5+
 func (s *subscription) end() {
 	s.watch.Stop()
 	s.conn.subscriptions.Add(-1)
+	s.conn.server.stats.running[subscribeMethod].Add(-1)
 	s.conn.server.finish()
 }
 
