@@ -35,7 +35,7 @@ A connection's calls run OpenCalls at a time before login; further ones wait the
 	for ordinal := range uint16(len(open)) {
 		for needs, tab := range map[string]*table{"no": &open, "yes": &authenticated} {
 			if m := tab.find(ordinal); m != nil {
-				fmt.Fprintf(&page, "| %s | @%d | %s | %s | %v | %v |\n", m.name, ordinal, needs, size(int64(m.maxBytes)), m.timeout, tariffs[ordinal].class)
+				fmt.Fprintf(&page, "| %s | @%d | %s | %s | %v | %v |\n", m.name, ordinal, needs, size(int64(m.maxBytes)), m.timeout, m.class)
 			}
 		}
 	}
