@@ -50,7 +50,7 @@ func BenchmarkCall(b *testing.B) {
 // The door alone, without a network: decode, look up, answer, encode.
 func BenchmarkAnswer(b *testing.B) {
 	frame := healthFrame(b)
-	c := newConn(NewServer(newFakeNode(1), Options{}), quiet())
+	c := newConn(NewServer(newFakeNode(1), Options{Limits: Limits{Rates: Off}}), quiet())
 	s := newFakeStream(nil)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -66,7 +66,7 @@ func BenchmarkAnswer(b *testing.B) {
 func benchDoor(b *testing.B) *door {
 	b.Helper()
 	// As many calls at once as a bound session has.
-	return openDoor(b, NewServer(newFakeNode(1), Options{Limits: Limits{OpenCalls: 32}}))
+	return openDoor(b, NewServer(newFakeNode(1), Options{Limits: Limits{OpenCalls: 32, Rates: Off}}))
 }
 
 func benchHealth(ctx context.Context, c *client.Conn) error {

@@ -14,6 +14,8 @@
 // Reading order: methods.go (the two tables), call.go (one call from request to
 // response), session.go (who calls), seen.go (how fresh the answer is), stream.go
 // (calls in turn), conn.go and server.go (streams, connections, draining), then
-// errors.go (the only place where errors become codes) and limits.go. Topics
-// have a file each: health.go.
+// errors.go (the only place where errors become codes) and limits.go; rates.go
+// (who may call how often), limiter.go (its buckets) and strangers.go (what those
+// without a session may hold); stats.go (what operators see). Topics have a file
+// each: health.go, account.go, device.go, keys.go, queue.go, channel.go, group.go.
 package rpc

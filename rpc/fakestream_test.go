@@ -18,10 +18,10 @@ type fakeStream struct {
 	in          *bytes.Reader
 	out         bytes.Buffer
 	stall, slow bool
-	written     func() // called after each write; may be nil
 
 	readBy, writeBy time.Time
 	ctx             context.Context
+	wrote           func() // called after each write; nil: nobody is told
 	resetRead       []quic.StreamErrorCode
 	resetWrite      []quic.StreamErrorCode
 	closed          bool
@@ -45,8 +45,8 @@ func (s *fakeStream) Write(data []byte) (int, error) {
 		time.Sleep(time.Until(s.writeBy))
 		return 0, os.ErrDeadlineExceeded
 	}
-	if s.written != nil {
-		defer s.written()
+	if s.wrote != nil {
+		defer s.wrote()
 	}
 	return s.out.Write(data)
 }

@@ -368,7 +368,7 @@ func FuzzCalls(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
 		c := w.connect()
-		stream := newFakeStream(input)
+		stream := untilAnswered(input)
 		c.serveStream(stream)
 		for _, a := range stream.answers(t) {
 			if a.code == schemas.Code_internal {

@@ -1,10 +1,8 @@
 package rpc
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
-	"time"
 
 	"capnproto.org/go/capnp/v3"
 
@@ -12,7 +10,6 @@ import (
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
-	"quicproquo/crypto/suite"
 	"quicproquo/schemas"
 )
 
@@ -182,47 +179,6 @@ var hostileRows = map[string]hostileRow{
 		}),
 		fields: "recipientKey:ownQueue channelId:channel seq:seq deviceId:device", params: schemas.Code_wireVersionUnsupported,
 	},
-	"fetch": {
-		good: good(func(w *world, p schemas.FetchParams) error {
-			p.SetVersion(1)
-			return p.SetRecipientKey(w.alice.key[:])
-		}),
-		fields: "recipientKey:ownQueue channelId:channel limit:any drain:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
-		more: []hostileCase{
-			{"drain somebody else's", func(w *world, p capnp.Struct) {
-				schemas.FetchParams(p).SetDrain(true)
-				_ = schemas.FetchParams(p).SetRecipientKey(w.bob.key[:])
-			}, schemas.Code_identityMismatch},
-		},
-	},
-	"fetchWait": {
-		good: good(func(w *world, p schemas.FetchWaitParams) error {
-			p.SetVersion(1)
-			return p.SetRecipientKey(w.alice.key[:])
-		}),
-		fields: "recipientKey:ownQueue channelId:channel timeoutMs:wait limit:any drain:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
-		more: []hostileCase{
-			{"a millisecond too long", func(_ *world, p capnp.Struct) {
-				schemas.FetchWaitParams(p).SetTimeoutMs(uint64(schemas.MaxWait.Milliseconds()) + 1)
-			}, schemas.Code_timeoutTooLarge},
-		},
-	},
-	"peek": {
-		good: good(func(w *world, p schemas.PeekParams) error {
-			p.SetVersion(1)
-			return p.SetRecipientKey(w.alice.key[:])
-		}),
-		fields: "recipientKey:ownQueue channelId:channel after:any limit:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
-	},
-	"subscribe": {
-		good:   nothing[schemas.SubscribeParams],
-		fields: "cursors:any deviceId:device limit:any",
-		more: []hostileCase{
-			{"a cursor beyond the end", func(w *world, p capnp.Struct) { w.cursors(p, 1, nil, 1) }, schemas.Code_ackBeyondEnd},
-			{"a cursor of 15 bytes", func(w *world, p capnp.Struct) { w.cursors(p, 1, make([]byte, 15), 0) }, schemas.Code_channelIdLength},
-			{"a cursor too many", func(w *world, p capnp.Struct) { w.cursors(p, schemas.MaxCursors+1, nil, 0) }, schemas.Code_listTooLong},
-		},
-	},
 
 	"createChannel": {
 		good:   good(func(w *world, p schemas.CreateChannelParams) error { return p.SetPeerKey(w.bob.key[:]) }),
@@ -356,6 +312,60 @@ var hostileRows = map[string]hostileRow{
 		want:   schemas.Code_groupNotFound, // nobody has published it
 		fields: "groupId:group", params: schemas.Code_groupIdLength,
 	},
+
+	"fetch": {
+		good: good(func(w *world, p schemas.FetchParams) error {
+			p.SetVersion(1)
+			return p.SetRecipientKey(w.alice.key[:])
+		}),
+		fields: "recipientKey:ownQueue channelId:channel limit:any drain:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
+		more: []hostileCase{
+			{"a channel of others", func(w *world, p capnp.Struct) { _ = schemas.FetchParams(p).SetChannelId(w.foreignChannel[:]) }, schemas.Code_channelAccessDenied},
+			{"drain of another's queue", func(w *world, p capnp.Struct) {
+				schemas.FetchParams(p).SetDrain(true)
+				_ = schemas.FetchParams(p).SetRecipientKey(w.bob.key[:])
+			}, schemas.Code_identityMismatch},
+			{"drain of a channel of others", func(w *world, p capnp.Struct) {
+				schemas.FetchParams(p).SetDrain(true)
+				_ = schemas.FetchParams(p).SetChannelId(w.foreignChannel[:])
+			}, schemas.Code_channelAccessDenied},
+		},
+	},
+	"fetchWait": {
+		good: good(func(w *world, p schemas.FetchWaitParams) error {
+			p.SetVersion(1)
+			return p.SetRecipientKey(w.alice.key[:])
+		}),
+		fields: "recipientKey:ownQueue channelId:channel timeoutMs:wait limit:any drain:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
+		more: []hostileCase{
+			{"a channel of others", func(w *world, p capnp.Struct) { _ = schemas.FetchWaitParams(p).SetChannelId(w.foreignChannel[:]) }, schemas.Code_channelAccessDenied},
+		},
+	},
+	"peek": {
+		good: good(func(w *world, p schemas.PeekParams) error {
+			p.SetVersion(1)
+			return p.SetRecipientKey(w.alice.key[:])
+		}),
+		fields: "recipientKey:ownQueue channelId:channel after:any limit:any deviceId:device", params: schemas.Code_wireVersionUnsupported,
+		more: []hostileCase{
+			{"a channel of others", func(w *world, p capnp.Struct) { _ = schemas.PeekParams(p).SetChannelId(w.foreignChannel[:]) }, schemas.Code_channelAccessDenied},
+		},
+	},
+	"subscribe": {
+		good:   nothing[schemas.SubscribeParams],
+		fields: "cursors:any deviceId:device limit:any",
+		more: []hostileCase{
+			{"4,097 cursors", func(_ *world, p capnp.Struct) { _, _ = schemas.SubscribeParams(p).NewCursors(4097) }, schemas.Code_listTooLong},
+			{"a cursor with a short channel", func(_ *world, p capnp.Struct) {
+				list, _ := schemas.SubscribeParams(p).NewCursors(1)
+				_ = list.At(0).SetChannelId(make([]byte, 15))
+			}, schemas.Code_channelIdLength},
+			{"a cursor beyond the end", func(_ *world, p capnp.Struct) {
+				list, _ := schemas.SubscribeParams(p).NewCursors(1)
+				list.At(0).SetAfter(1)
+			}, schemas.Code_ackBeyondEnd},
+		},
+	},
 }
 
 // nothing is the good call of a method that needs no parameters.
@@ -371,36 +381,4 @@ func recipients(newList func(int32) (schemas.Recipient_List, error), keys ...[]b
 		err = errors.Join(err, list.At(i).SetKey(key))
 	}
 	return err
-}
-
-// packages makes the list of packages of an upload.
-func packages(p schemas.UploadKeyPackagesParams, all ...[]byte) error {
-	list, err := p.NewPackages(int32(len(all)))
-	for i, one := range all {
-		err = errors.Join(err, list.Set(i, one))
-	}
-	return err
-}
-
-// keyPackage makes a key package that somebody has signed.
-func (w *world) keyPackage(p *citizen, options mls.KeyPackageOptions) []byte {
-	w.tb.Helper()
-	s, err := suite.Lookup(1)
-	must(w.tb, err)
-	signer, err := s.NewSigner(suite.Secret(bytes.Clone(p.private[:32])))
-	must(w.tb, err)
-	owner := mls.Identity{Signer: signer, Credential: tree.BasicCredential([]byte(p.name))}
-	kp, err := owner.NewKeyPackage(time.Now(), options)
-	must(w.tb, err)
-	return kp.Message()
-}
-
-// cursors puts n cursors into the parameters of subscribe.
-func (w *world) cursors(params capnp.Struct, n int32, channel []byte, after uint64) {
-	list, err := schemas.SubscribeParams(params).NewCursors(n)
-	must(w.tb, err)
-	for i := range list.Len() {
-		list.At(i).SetAfter(after)
-		must(w.tb, list.At(i).SetChannelId(channel))
-	}
 }

@@ -15,6 +15,9 @@ import (
 	capnpschema "capnproto.org/go/capnp/v3/std/capnp/schema"
 
 	"quicproquo/crypto/identity"
+	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
+	"quicproquo/crypto/suite"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
@@ -130,6 +133,14 @@ func (w *world) call(t *testing.T, s shape, row hostileRow, edit func(schemas.Re
 	return w.send(t, w.frame(t, s, row, edit))
 }
 
+// untilAnswered is a stream whose client leaves after the first answer: a
+// subscription would hold it.
+func untilAnswered(input []byte) *fakeStream {
+	s := newFakeStream(input)
+	s.ctx, s.wrote = context.WithCancel(s.ctx)
+	return s
+}
+
 // connect opens a connection on which somebody has shown a session.
 func (w *world) connect() *conn {
 	c := newConn(w.server, quiet())
@@ -142,9 +153,7 @@ func (w *world) connect() *conn {
 // that the method's limit is what bounds it.
 func (w *world) send(t *testing.T, frame []byte) answer {
 	t.Helper()
-	stream := newFakeStream(frame)
-	// The client leaves after the first answer: subscriptions have no other end.
-	stream.ctx, stream.written = context.WithCancel(stream.ctx)
+	stream := untilAnswered(frame)
 	w.connect().serveStream(stream)
 	got := stream.answers(t)
 	if len(got) != 1 {
@@ -158,6 +167,7 @@ type shape struct {
 	ordinal uint16
 	name    string
 	fields  []paramField
+	results []string // names
 	size    capnp.ObjectSize
 }
 
@@ -204,6 +214,13 @@ func methodShapes(t testing.TB) (list []shape) {
 		must(t, err)
 		for j := range fields.Len() {
 			s.fields = append(s.fields, fieldOf(t, fields.At(j)))
+		}
+		results, err := node(methods.At(i).ResultStructType()).StructNode().Fields()
+		must(t, err)
+		for j := range results.Len() {
+			name, err := results.At(j).Name()
+			must(t, err)
+			s.results = append(s.results, name)
 		}
 		list = append(list, s)
 	}
@@ -294,4 +311,26 @@ func (w *world) handshake(name string) []byte {
 	handshake, err := schemas.OpaqueLoginStartResults(results).Handshake()
 	must(w.tb, err)
 	return handshake
+}
+
+// packages makes the list of packages of an upload.
+func packages(p schemas.UploadKeyPackagesParams, all ...[]byte) error {
+	list, err := p.NewPackages(int32(len(all)))
+	for i, one := range all {
+		err = errors.Join(err, list.Set(i, one))
+	}
+	return err
+}
+
+// keyPackage makes a key package that somebody has signed.
+func (w *world) keyPackage(p *citizen, options mls.KeyPackageOptions) []byte {
+	w.tb.Helper()
+	s, err := suite.Lookup(1)
+	must(w.tb, err)
+	signer, err := s.NewSigner(suite.Secret(bytes.Clone(p.private[:32])))
+	must(w.tb, err)
+	owner := mls.Identity{Signer: signer, Credential: tree.BasicCredential([]byte(p.name))}
+	kp, err := owner.NewKeyPackage(time.Now(), options)
+	must(w.tb, err)
+	return kp.Message()
 }

@@ -35,7 +35,7 @@ A connection's calls run OpenCalls at a time before login; further ones wait the
 	for ordinal := range uint16(len(open)) {
 		for needs, tab := range map[string]*table{"no": &open, "yes": &authenticated} {
 			if m := tab.find(ordinal); m != nil {
-				fmt.Fprintf(&page, "| %s | @%d | %s | %s | %v | %v |\n", m.name, ordinal, needs, size(int64(m.maxBytes)), m.timeout, tariffs[ordinal].class)
+				fmt.Fprintf(&page, "| %s | @%d | %s | %s | %v | %v |\n", m.name, ordinal, needs, size(int64(m.maxBytes)), m.timeout, m.class)
 			}
 		}
 	}
@@ -46,7 +46,7 @@ A connection's calls run OpenCalls at a time before login; further ones wait the
 	section(&page, "A node's port towards strangers (cluster/mesh)",
 		append(constants(t, "../cluster/mesh/options.go"), constants(t, "../cluster/mesh/admission.go")...))
 	page.WriteString(`
-What QUIC's library lets a server choose, and what not: [decision 0060](decisions/0060-limits-of-strangers.md).
+What QUIC's library lets a server choose, and what not: [decision 0090](decisions/0090-limits-of-strangers.md).
 `)
 	section(&page, "A node in its cluster (cluster/limits.go)", constants(t, "../cluster/limits.go"))
 	section(&page, "The client library (client/limits.go)", constants(t, "../client/limits.go"))

@@ -11,6 +11,10 @@ import (
 // method is one row of a method table.
 type method struct {
 	name string // as in node.capnp
+	// class says which rates a call is charged to; recipients counts those whom it
+	// addresses besides, nil: none (rates.go).
+	class      Class
+	recipients func(capnp.Struct) int
 	// maxBytes bounds the framed request.
 	maxBytes int
 	// timeout is the time of a call that names none.
@@ -39,57 +43,57 @@ const (
 
 // open are the methods that anybody may call.
 var open = table{
-	5: {name: "health", maxBytes: smallMethod, timeout: short, draining: true, handle: serve(schemas.NewHealthResults, health)},
+	5: {name: "health", class: ClassFree, maxBytes: smallMethod, timeout: short, draining: true, handle: serve(schemas.NewHealthResults, health)},
 
-	8:  {name: "opaqueRegisterStart", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueRegisterStartResults, registerStart)},
-	9:  {name: "opaqueRegisterFinish", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueRegisterFinishResults, registerFinish)},
-	10: {name: "opaqueLoginStart", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueLoginStartResults, loginStart)},
-	11: {name: "opaqueLoginFinish", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueLoginFinishResults, loginFinish)},
-	27: {name: "bindSession", maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewBindSessionResults, bindSession)},
+	8:  {name: "opaqueRegisterStart", class: ClassRegister, maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueRegisterStartResults, registerStart)},
+	9:  {name: "opaqueRegisterFinish", class: ClassRegister, maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueRegisterFinishResults, registerFinish)},
+	10: {name: "opaqueLoginStart", class: ClassLogin, maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueLoginStartResults, loginStart)},
+	11: {name: "opaqueLoginFinish", class: ClassSession, maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewOpaqueLoginFinishResults, loginFinish)},
+	27: {name: "bindSession", class: ClassSession, maxBytes: smallMethod, timeout: short, handle: serve(schemas.NewBindSessionResults, bindSession)},
 }
 
 // authenticated are the methods that need a session. A method is in exactly one
 // of the two tables, so authentication can't be forgotten: a test walks the
 // interface. Rows by topic; the number is the ordinal.
 var authenticated = table{
-	0:  {name: "uploadKeyPackage", maxBytes: 64 << 10, timeout: short, auth: authOf[schemas.UploadKeyPackageParams], handle: serve(schemas.NewUploadKeyPackageResults, uploadKeyPackage)},
-	1:  {name: "fetchKeyPackage", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchKeyPackageParams], handle: serve(schemas.NewFetchKeyPackageResults, fetchKeyPackage)},
-	6:  {name: "uploadHybridKey", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.UploadHybridKeyParams], handle: serve(schemas.NewUploadHybridKeyResults, uploadHybridKey)},
-	7:  {name: "fetchHybridKey", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchHybridKeyParams], handle: serve(schemas.NewFetchHybridKeyResults, fetchHybridKey)},
-	16: {name: "fetchHybridKeys", maxBytes: 64 << 10, timeout: short, auth: authOf[schemas.FetchHybridKeysParams], handle: serve(schemas.NewFetchHybridKeysResults, fetchHybridKeys)},
-	36: {name: "uploadKeyPackages", maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.UploadKeyPackagesParams], handle: serve(schemas.NewUploadKeyPackagesResults, uploadKeyPackages)},
-	37: {name: "fetchKeyPackages", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchKeyPackagesParams], handle: serve(schemas.NewFetchKeyPackagesResults, fetchKeyPackages)},
-	38: {name: "keyPackageCount", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.KeyPackageCountParams], handle: serve(schemas.NewKeyPackageCountResults, keyPackageCount)},
+	0:  {name: "uploadKeyPackage", class: ClassKeys, maxBytes: 64 << 10, timeout: short, auth: authOf[schemas.UploadKeyPackageParams], handle: serve(schemas.NewUploadKeyPackageResults, uploadKeyPackage)},
+	1:  {name: "fetchKeyPackage", class: ClassKeys, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchKeyPackageParams], handle: serve(schemas.NewFetchKeyPackageResults, fetchKeyPackage)},
+	6:  {name: "uploadHybridKey", class: ClassKeys, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.UploadHybridKeyParams], handle: serve(schemas.NewUploadHybridKeyResults, uploadHybridKey)},
+	7:  {name: "fetchHybridKey", class: ClassLookup, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchHybridKeyParams], handle: serve(schemas.NewFetchHybridKeyResults, fetchHybridKey)},
+	16: {name: "fetchHybridKeys", class: ClassLookup, maxBytes: 64 << 10, timeout: short, auth: authOf[schemas.FetchHybridKeysParams], handle: serve(schemas.NewFetchHybridKeysResults, fetchHybridKeys)},
+	36: {name: "uploadKeyPackages", class: ClassKeys, maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.UploadKeyPackagesParams], handle: serve(schemas.NewUploadKeyPackagesResults, uploadKeyPackages)},
+	37: {name: "fetchKeyPackages", class: ClassKeys, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchKeyPackagesParams], handle: serve(schemas.NewFetchKeyPackagesResults, fetchKeyPackages)},
+	38: {name: "keyPackageCount", class: ClassRead, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.KeyPackageCountParams], handle: serve(schemas.NewKeyPackageCountResults, keyPackageCount)},
 
-	2:  {name: "enqueue", maxBytes: sendMethod, timeout: short, auth: authOf[schemas.EnqueueParams], handle: write(enqueue)},
-	3:  {name: "fetch", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchParams], handle: serve(schemas.NewFetchResults, fetch)},
-	4:  {name: "fetchWait", maxBytes: smallMethod, timeout: long, auth: authOf[schemas.FetchWaitParams], handle: serve(schemas.NewFetchResults, fetchWait)},
-	14: {name: "peek", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.PeekParams], handle: serve(schemas.NewPeekResults, peek)},
-	15: {name: "ack", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.AckParams], handle: write(ack)},
-	17: {name: "batchEnqueue", maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.BatchEnqueueParams], handle: write(batchEnqueue)},
-	33: {name: "subscribe", maxBytes: 256 << 10, timeout: short, auth: authOf[schemas.SubscribeParams], handle: subscribe},
+	2:  {name: "enqueue", class: ClassSend, maxBytes: sendMethod, timeout: short, auth: authOf[schemas.EnqueueParams], handle: write(enqueue)},
+	3:  {name: "fetch", class: ClassReceive, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchParams], handle: serve(schemas.NewFetchResults, fetch)},
+	4:  {name: "fetchWait", class: ClassReceive, maxBytes: smallMethod, timeout: long, auth: authOf[schemas.FetchWaitParams], handle: serve(schemas.NewFetchResults, fetchWait)},
+	14: {name: "peek", class: ClassReceive, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.PeekParams], handle: serve(schemas.NewPeekResults, peek)},
+	15: {name: "ack", class: ClassReceive, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.AckParams], handle: write(ack)},
+	17: {name: "batchEnqueue", class: ClassSend, recipients: batchRecipients, maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.BatchEnqueueParams], handle: write(batchEnqueue)},
+	33: {name: "subscribe", class: ClassReceive, maxBytes: 256 << 10, timeout: short, auth: authOf[schemas.SubscribeParams], handle: subscribe},
 
-	18: {name: "createChannel", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.CreateChannelParams], handle: write(createChannel)},
-	32: {name: "listChannels", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListChannelsParams], handle: serve(schemas.NewListChannelsResults, listChannels)},
+	18: {name: "createChannel", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.CreateChannelParams], handle: write(createChannel)},
+	32: {name: "listChannels", class: ClassRead, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListChannelsParams], handle: serve(schemas.NewListChannelsResults, listChannels)},
 
-	34: {name: "publishCommit", maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.PublishCommitParams], handle: write(publishCommit)},
-	35: {name: "fetchGroup", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchGroupParams], handle: serve(schemas.NewFetchGroupResults, fetchGroup)},
+	34: {name: "publishCommit", class: ClassCommit, recipients: commitRecipients, maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.PublishCommitParams], handle: write(publishCommit)},
+	35: {name: "fetchGroup", class: ClassRead, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchGroupParams], handle: serve(schemas.NewFetchGroupResults, fetchGroup)},
 
-	12: {name: "publishEndpoint", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.PublishEndpointParams], handle: serve(schemas.NewPublishEndpointResults, publishEndpoint)},
-	13: {name: "resolveEndpoint", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveEndpointParams], handle: serve(schemas.NewResolveEndpointResults, resolveEndpoint)},
-	19: {name: "resolveUser", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveUserParams], handle: serve(schemas.NewResolveUserResults, resolveUser)},
-	20: {name: "resolveIdentity", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveIdentityParams], handle: serve(schemas.NewResolveIdentityResults, resolveIdentity)},
-	23: {name: "deleteAccount", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.DeleteAccountParams], handle: serve(schemas.NewDeleteAccountResults, deleteAccount)},
-	24: {name: "registerDevice", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.RegisterDeviceParams], handle: serve(schemas.NewRegisterDeviceResults, registerDevice)},
-	25: {name: "listDevices", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListDevicesParams], handle: serve(schemas.NewListDevicesResults, listDevices)},
-	26: {name: "revokeDevice", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.RevokeDeviceParams], handle: serve(schemas.NewRevokeDeviceResults, revokeDevice)},
-	28: {name: "whoami", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.WhoamiParams], handle: serve(schemas.NewWhoamiResults, whoami)},
-	29: {name: "logout", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.LogoutParams], handle: serve(schemas.NewLogoutResults, logout)},
-	30: {name: "changePasswordStart", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ChangePasswordStartParams], handle: serve(schemas.NewChangePasswordStartResults, changePasswordStart)},
-	31: {name: "changePasswordFinish", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ChangePasswordFinishParams], handle: serve(schemas.NewChangePasswordFinishResults, changePasswordFinish)},
+	12: {name: "publishEndpoint", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.PublishEndpointParams], handle: serve(schemas.NewPublishEndpointResults, publishEndpoint)},
+	13: {name: "resolveEndpoint", class: ClassLookup, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveEndpointParams], handle: serve(schemas.NewResolveEndpointResults, resolveEndpoint)},
+	19: {name: "resolveUser", class: ClassLookup, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveUserParams], handle: serve(schemas.NewResolveUserResults, resolveUser)},
+	20: {name: "resolveIdentity", class: ClassLookup, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ResolveIdentityParams], handle: serve(schemas.NewResolveIdentityResults, resolveIdentity)},
+	23: {name: "deleteAccount", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.DeleteAccountParams], handle: serve(schemas.NewDeleteAccountResults, deleteAccount)},
+	24: {name: "registerDevice", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.RegisterDeviceParams], handle: serve(schemas.NewRegisterDeviceResults, registerDevice)},
+	25: {name: "listDevices", class: ClassLookup, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListDevicesParams], handle: serve(schemas.NewListDevicesResults, listDevices)},
+	26: {name: "revokeDevice", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.RevokeDeviceParams], handle: serve(schemas.NewRevokeDeviceResults, revokeDevice)},
+	28: {name: "whoami", class: ClassRead, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.WhoamiParams], handle: serve(schemas.NewWhoamiResults, whoami)},
+	29: {name: "logout", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.LogoutParams], handle: serve(schemas.NewLogoutResults, logout)},
+	30: {name: "changePasswordStart", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ChangePasswordStartParams], handle: serve(schemas.NewChangePasswordStartResults, changePasswordStart)},
+	31: {name: "changePasswordFinish", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ChangePasswordFinishParams], handle: serve(schemas.NewChangePasswordFinishResults, changePasswordFinish)},
 
-	21: {name: "uploadBlob", maxBytes: sendMethod, timeout: short, auth: authOf[schemas.UploadBlobParams], handle: notServed},
-	22: {name: "downloadBlob", maxBytes: smallMethod, timeout: short, auth: authOf[schemas.DownloadBlobParams], handle: notServed},
+	21: {name: "uploadBlob", class: ClassSend, maxBytes: sendMethod, timeout: short, auth: authOf[schemas.UploadBlobParams], handle: notServed},
+	22: {name: "downloadBlob", class: ClassRead, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.DownloadBlobParams], handle: notServed},
 }
 
 // notServed answers for methods that are declared and built later.

@@ -89,62 +89,6 @@ func DefaultRates() Rates {
 	}
 }
 
-// tariff is what a method's calls are charged to.
-type tariff struct {
-	class Class
-	// recipients counts those whom a call addresses; nil: it addresses none.
-	recipients func(capnp.Struct) int
-}
-
-// tariffs are the methods', by ordinal.
-var tariffs = [len(table{})]tariff{
-	5:  {class: ClassFree},
-	8:  {class: ClassRegister},
-	9:  {class: ClassRegister},
-	10: {class: ClassLogin},
-	11: {class: ClassSession},
-	27: {class: ClassSession},
-
-	0:  {class: ClassKeys},
-	1:  {class: ClassKeys},
-	6:  {class: ClassKeys},
-	7:  {class: ClassLookup},
-	16: {class: ClassLookup},
-	36: {class: ClassKeys},
-	37: {class: ClassKeys},
-	38: {class: ClassRead},
-
-	2:  {class: ClassSend},
-	3:  {class: ClassReceive},
-	4:  {class: ClassReceive},
-	14: {class: ClassReceive},
-	15: {class: ClassReceive},
-	17: {class: ClassSend, recipients: batchRecipients},
-	33: {class: ClassReceive},
-
-	18: {class: ClassManage},
-	32: {class: ClassRead},
-
-	34: {class: ClassCommit, recipients: commitRecipients},
-	35: {class: ClassRead},
-
-	12: {class: ClassManage},
-	13: {class: ClassLookup},
-	19: {class: ClassLookup},
-	20: {class: ClassLookup},
-	23: {class: ClassManage},
-	24: {class: ClassManage},
-	25: {class: ClassLookup},
-	26: {class: ClassManage},
-	28: {class: ClassRead},
-	29: {class: ClassManage},
-	30: {class: ClassManage},
-	31: {class: ClassManage},
-
-	21: {class: ClassSend},
-	22: {class: ClassRead},
-}
-
 // batchRecipients and commitRecipients read no more than the lengths of lists.
 // What can't be read the handler refuses.
 func batchRecipients(params capnp.Struct) int {
@@ -218,7 +162,7 @@ func (c *call) chargeNonsense(why error) error {
 // limitAddress charges the call to the address that it comes from. It comes
 // before anything that a stranger could make expensive.
 func (c *call) limitAddress() error {
-	g, class := c.conn.server.gate, c.tariff().class
+	g, class := c.conn.server.gate, c.class()
 	if wait := g.addresses.take(bucketKey{class, c.conn.address}, g.rates[class].Address, 1, time.Now()); wait > 0 {
 		g.refusedAddress[class].Add(1)
 		return tooFast(wait)
@@ -230,37 +174,37 @@ func (c *call) limitAddress() error {
 // found. What it refuses is not charged to the address: a device that is too
 // fast does not take the rate of its neighbours.
 func (c *call) limitCaller() error {
-	g, t, now := c.conn.server.gate, c.tariff(), time.Now()
-	key := bucketKey{class: t.class}
+	g, m, now := c.conn.server.gate, c.method, time.Now()
+	key := bucketKey{class: m.class}
 	copy(key.who[:], c.caller.account[:])
 	copy(key.who[len(c.caller.account):], c.caller.device[:])
-	wait := g.devices.take(key, g.rates[t.class].Device, 1, now)
-	refused := t.class
-	if wait == 0 && t.recipients != nil {
+	wait := g.devices.take(key, g.rates[m.class].Device, 1, now)
+	refused := m.class
+	if wait == 0 && m.recipients != nil {
 		params, err := c.params()
 		if err != nil {
 			return err
 		}
-		if n := min(t.recipients(params), schemas.MaxRecipients); n > 0 {
+		if n := min(m.recipients(params), schemas.MaxRecipients); n > 0 {
 			fanOut := bucketKey{ClassFanOut, key.who}
 			refused = ClassFanOut
 			if wait = g.devices.take(fanOut, g.rates[ClassFanOut].Device, n, now); wait > 0 {
-				g.devices.giveBack(key, g.rates[t.class].Device, 1)
+				g.devices.giveBack(key, g.rates[m.class].Device, 1)
 			}
 		}
 	}
 	if wait > 0 {
 		g.refusedDevice[refused].Add(1)
-		g.addresses.giveBack(bucketKey{t.class, c.conn.address}, g.rates[t.class].Address, 1)
+		g.addresses.giveBack(bucketKey{m.class, c.conn.address}, g.rates[m.class].Address, 1)
 		return tooFast(wait)
 	}
 	return nil
 }
 
-// tariff is the method's; that of no method when there is none.
-func (c *call) tariff() tariff {
+// class is the method's, ClassNone when there is none.
+func (c *call) class() Class {
 	if c.method == nil {
-		return tariff{}
+		return ClassNone
 	}
-	return tariffs[c.request.Method()]
+	return c.method.class
 }

@@ -247,3 +247,24 @@ func TestStatsCountCalls(t *testing.T) {
 		t.Errorf("got %+v; want 1 connection, 1 stream, 1 refused, %d bytes in", got, len(calls))
 	}
 }
+
+// A subscription counts as one for as long as it lasts.
+func TestStatsCountSubscriptions(t *testing.T) {
+	node := newAccountNode(t)
+	p := node.newCitizen(t, "alice")
+	server := NewServer(node, Options{})
+	qc := openDoor(t, server).dial(t)
+	s := openStream(t, qc, frameOf(t, subscribeMethod, func(r schemas.Request) {
+		params, err := schemas.NewSubscribeParams(r.Segment())
+		must(t, err)
+		must(t, r.SetParams(params.ToPtr()))
+		setAuth(t, params.NewAuth, p.token, nil)
+	}))
+	if _, err := schemas.ReadFrame(s, schemas.MaxResponse, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one subscription counts", func() bool { return server.Stats().Subscribes == 1 })
+	s.CancelRead(0)
+	s.CancelWrite(0)
+	eventually(t, "none counts", func() bool { return server.Stats().Subscribes == 0 })
+}

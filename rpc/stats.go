@@ -54,7 +54,7 @@ type MethodInfo struct {
 func (s *Server) Methods() (list []MethodInfo) {
 	for ordinal := range uint16(noMethod) {
 		if m := s.methodOf(ordinal); m != nil {
-			list = append(list, MethodInfo{m.name, m.maxBytes, tariffs[ordinal].class})
+			list = append(list, MethodInfo{m.name, m.maxBytes, m.class})
 		}
 	}
 	return list
