@@ -73,6 +73,20 @@ func packageKey(key AccountKey, id DeviceID, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(rowKey(tablePackages, key[:], id[:]), number)
 }
 
+// mlsHeader is how an MLSMessage with a key package begins: version and wire
+// format (RFC 9420 §6).
+const mlsHeader = "\x00\x01\x00\x05"
+
+// packageHash is the same for a package bare and as an MLSMessage, so that nobody
+// brings one twice. A bare package of suite 5 begins like the header: so all that
+// look like it go, in both.
+func packageHash(data []byte) [sha256.Size]byte {
+	for bytes.HasPrefix(data, []byte(mlsHeader)) {
+		data = data[len(mlsHeader):]
+	}
+	return sha256.Sum256(data)
+}
+
 // checkUploadKeyPackages refuses in this order: account, identity, number of
 // packages, each package's size and end, signature key, packages used before,
 // room.
@@ -131,7 +145,7 @@ func checkPackages(st state, p *uploadKeyPackagesRequest) refusal {
 		case one.expires <= st.now():
 			return refuse(schemas.Code_keyPackageInvalid)
 		}
-		hash := sha256.Sum256(one.data)
+		hash := packageHash(one.data)
 		_, twice := seen[hash]
 		if _, used := st.row(tablePackageHashes, rowKey(tablePackageHashes, hash[:])); used || twice {
 			return refusal{schemas.Code_keyPackageUsed, uint64(i)}
@@ -158,7 +172,7 @@ func applyUploadKeyPackages(tx *Tx, r *request) Result {
 			tx.set(tablePackages, packageKey(key, id, h.number), append(le.AppendUint64(nil, expires), one.data...))
 			have.count++
 		}
-		hash := sha256.Sum256(one.data)
+		hash := packageHash(one.data)
 		tx.set(tablePackageHashes, rowKey(tablePackageHashes, hash[:]), h.encode())
 		tx.setTimer(timerPackage, hash[:], expires)
 	}
