@@ -39,7 +39,12 @@ func pool(st state, key AccountKey, id DeviceID) (p poolRow) {
 	return p
 }
 
+// putPool writes a pool; an empty one is no row.
 func (tx *Tx) putPool(key AccountKey, id DeviceID, p *poolRow) {
+	if p.count == 0 && len(p.lastResort) == 0 {
+		tx.delete(tablePools, rowKey(tablePools, key[:], id[:]))
+		return
+	}
 	tx.set(tablePools, rowKey(tablePools, key[:], id[:]), p.encode())
 }
 
@@ -192,11 +197,15 @@ func endPackage(tx *Tx, hash []byte) {
 		tx.fail(err)
 	}
 	tx.delete(tablePackageHashes, rowKey(tablePackageHashes, hash))
+	p := pool(tx, h.account, h.device)
 	if h.number == 0 {
+		if last := packageHash(p.lastResort); bytes.Equal(last[:], hash) {
+			p.lastResort, p.lastExpiry = nil, 0
+			tx.putPool(h.account, h.device, &p)
+		}
 		return
 	}
 	if _, waits := tx.row(tablePackages, packageKey(h.account, h.device, h.number)); waits {
-		p := pool(tx, h.account, h.device)
 		tx.dropPackage(h.account, h.device, h.number, &p)
 		tx.putPool(h.account, h.device, &p)
 	}
