@@ -87,6 +87,10 @@ func applyClaimKeyPackages(tx *Tx, r *request) Result {
 
 func (tx *Tx) chargeClaim(requester, account AccountKey) {
 	due := max(claimsDue(tx, requester, account), tx.now()) + tx.setting(keyClaimSecs)*1000
+	tx.setClaimsDue(requester, account, due)
+}
+
+func (tx *Tx) setClaimsDue(requester, account AccountKey, due uint64) {
 	id := append(clone(requester[:]), account[:]...)
 	tx.set(tableClaims, rowKey(tableClaims, id), le.AppendUint64(nil, due))
 	tx.setTimer(timerClaim, id, due)

@@ -93,8 +93,8 @@ func packageHash(data []byte) [sha256.Size]byte {
 }
 
 // checkUploadKeyPackages refuses in this order: account, identity, number of
-// packages, each package's size and end, signature key, packages used before,
-// room.
+// packages, each package's size and end, packages used before, signature key,
+// room, rate.
 func checkUploadKeyPackages(st state, r *request) refusal {
 	p := &r.uploadKeyPackages
 	if no := checkOwnKeys(st, r, p.identityKey); no.refused() {
@@ -116,7 +116,20 @@ func checkUploadKeyPackages(st state, r *request) refusal {
 	if have := pool(st, r.actor.account, r.actor.device).count; uint64(have)+uint64(p.named) > limit {
 		return refusal{schemas.Code_keyPackageLimit, limit}
 	}
+	interval := st.setting(keyUploadSecs) * 1000
+	free := st.now() + st.setting(keyUploadBurst)*interval
+	if due := uploadsDue(st, r.actor.account, len(p.packages)); due > free {
+		return refusal{schemas.Code_rateLimited, due - free}
+	}
 	return refusal{}
+}
+
+// uploadsDue is what claimsDue is of claims, of an account's uploads with n more: an
+// account's claims of its own packages are not counted, so their row is free for it.
+// Each package that was ever uploaded is a row until its lifetime ends: without this
+// an account could fill the store with them.
+func uploadsDue(st state, key AccountKey, n int) uint64 {
+	return max(claimsDue(st, key, key), st.now()) + uint64(n)*st.setting(keyUploadSecs)*1000
 }
 
 // checkOwnKeys refuses uploads for an account that is not the actor's, and devices
@@ -164,6 +177,9 @@ func checkPackages(st state, p *uploadKeyPackagesRequest) refusal {
 func applyUploadKeyPackages(tx *Tx, r *request) Result {
 	p := &r.uploadKeyPackages
 	key, id := r.actor.account, r.actor.device
+	if due := uploadsDue(tx, key, len(p.packages)); due > tx.now() {
+		tx.setClaimsDue(key, key, due)
+	}
 	have := pool(tx, key, id)
 	for i := range p.packages {
 		one := &p.packages[i]

@@ -123,7 +123,7 @@ func keyLine(pick func(...string) string) string {
 	case "hybrid":
 		return "uploadHybridKey as=" + as
 	}
-	return "changeSettings " + pick("key_packages_max=4", "key_claim_secs=1", "key_claim_secs=600")
+	return "changeSettings " + pick("key_packages_max=4", "key_claim_secs=1", "key_claim_secs=600", "key_upload_burst=101", "key_upload_secs=0")
 }
 
 // BenchmarkClaim takes packages of 400 bytes out of pools of 100, each by another
@@ -143,7 +143,7 @@ func BenchmarkClaim(b *testing.B) {
 		index++
 		return []Log{seal(b, index, 1_000_000, frames...)}
 	}
-	accounts := []string{"changeSettings key_claim_secs=0"}
+	accounts := []string{"changeSettings key_claim_secs=0 key_upload_secs=0"}
 	for i := range pools {
 		accounts = append(accounts, fmt.Sprintf("createAccount name=n%d key=n%d", i, i))
 	}

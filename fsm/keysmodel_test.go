@@ -105,7 +105,8 @@ func (m *keysModel) upload(t *rapid.T, pool string) (line, want string) {
 	if m.uploads > 0 && rapid.IntRange(0, 3).Draw(t, "again") == 0 {
 		again = fmt.Sprintf("p%d.", rapid.IntRange(1, m.uploads).Draw(t, "which"))
 	}
-	if again != "" && !slices.Contains(names, again) {
+	// Whose lifetime has ended the node refuses, so nobody asks the store.
+	if _, used := m.used[again]; used && !slices.Contains(names, again) {
 		names = append(names, rapid.SampledFrom([]string{"", "mls:"}).Draw(t, "wrapped")+again)
 	}
 	last := ""
@@ -118,7 +119,6 @@ func (m *keysModel) upload(t *rapid.T, pool string) (line, want string) {
 		return line, "E008 PAYLOAD_EMPTY"
 	}
 	for i, name := range names {
-		// What the store may or may not have forgotten yet it is not asked for.
 		if _, used := m.used[strings.TrimPrefix(name, "mls:")]; used {
 			want = "E061 KEY_PACKAGE_USED"
 			if i > 0 {
