@@ -48,7 +48,7 @@ func checkClaimKeyPackages(st state, r *request) refusal {
 	switch {
 	case !a.live():
 		return refuse(schemas.Code_accountNotFound)
-	case len(p.deviceID) != 0 && a.device(DeviceID(p.deviceID)) == nil:
+	case len(p.deviceID) != 0 && DeviceID(p.deviceID) != DeviceID{} && a.device(DeviceID(p.deviceID)) == nil:
 		return refuse(schemas.Code_deviceNotFound)
 	case key == r.actor.account:
 		return refusal{}
@@ -62,30 +62,42 @@ func checkClaimKeyPackages(st state, r *request) refusal {
 }
 
 // applyClaimKeyPackages answers FetchKeyPackagesResults: the oldest package of
-// each device that is asked for, or of all of them together with oldestOnly.
+// each device that is asked for, or of all of them together with oldestOnly. Who
+// gets nothing is charged nothing.
 func applyClaimKeyPackages(tx *Tx, r *request) Result {
 	p := &r.claimKeyPackages
 	key := AccountKey(p.identityKey)
-	if key != r.actor.account {
-		due := max(claimsDue(tx, r.actor.account, key), tx.now()) + tx.setting(keyClaimSecs)*1000
-		id := append(clone(r.actor.account[:]), key[:]...)
-		tx.set(tableClaims, rowKey(tableClaims, id), le.AppendUint64(nil, due))
-		tx.setTimer(timerClaim, id, due)
-	}
 	devices := claimDevices(tx.account(key), p)
 	if p.oldestOnly {
 		devices = tx.oldestPool(key, devices)
 	}
-	list := make([]claimed, len(devices))
+	list, found := make([]claimed, len(devices)), false
 	for i, id := range devices {
 		list[i] = tx.claim(key, id)
+		found = found || list[i].data != nil
 	}
-	if p.oldestOnly && (len(list) == 0 || list[0].data == nil) {
+	switch {
+	case found && key != r.actor.account:
+		tx.chargeClaim(r.actor.account, key)
+	case !found && p.oldestOnly:
 		return Result{Code: schemas.Code_keyPackageNone}
 	}
 	return tx.claimedResult(list)
 }
 
+func (tx *Tx) chargeClaim(requester, account AccountKey) {
+	due := max(claimsDue(tx, requester, account), tx.now()) + tx.setting(keyClaimSecs)*1000
+	tx.setClaimsDue(requester, account, due)
+}
+
+func (tx *Tx) setClaimsDue(requester, account AccountKey, due uint64) {
+	id := append(clone(requester[:]), account[:]...)
+	tx.set(tableClaims, rowKey(tableClaims, id), le.AppendUint64(nil, due))
+	tx.setTimer(timerClaim, id, due)
+}
+
+// claimDevices are the devices that are asked for; zero is the account's own pool,
+// which answers while it has no devices.
 func claimDevices(a *accountRow, p *claimKeyPackagesRequest) []DeviceID {
 	switch {
 	case len(p.deviceID) != 0:

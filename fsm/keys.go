@@ -39,7 +39,12 @@ func pool(st state, key AccountKey, id DeviceID) (p poolRow) {
 	return p
 }
 
+// putPool writes a pool; an empty one is no row.
 func (tx *Tx) putPool(key AccountKey, id DeviceID, p *poolRow) {
+	if p.count == 0 && len(p.lastResort) == 0 {
+		tx.delete(tablePools, rowKey(tablePools, key[:], id[:]))
+		return
+	}
 	tx.set(tablePools, rowKey(tablePools, key[:], id[:]), p.encode())
 }
 
@@ -73,9 +78,23 @@ func packageKey(key AccountKey, id DeviceID, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(rowKey(tablePackages, key[:], id[:]), number)
 }
 
+// mlsHeader is how an MLSMessage with a key package begins: version and wire
+// format (RFC 9420 §6).
+const mlsHeader = "\x00\x01\x00\x05"
+
+// packageHash is the same for a package bare and as an MLSMessage, so that nobody
+// brings one twice. A bare package of suite 5 begins like the header: so all that
+// look like it go, in both.
+func packageHash(data []byte) [sha256.Size]byte {
+	for bytes.HasPrefix(data, []byte(mlsHeader)) {
+		data = data[len(mlsHeader):]
+	}
+	return sha256.Sum256(data)
+}
+
 // checkUploadKeyPackages refuses in this order: account, identity, number of
-// packages, each package's size and end, signature key, packages used before,
-// room.
+// packages, each package's size and end, packages used before, signature key,
+// room, rate.
 func checkUploadKeyPackages(st state, r *request) refusal {
 	p := &r.uploadKeyPackages
 	if no := checkOwnKeys(st, r, p.identityKey); no.refused() {
@@ -97,7 +116,20 @@ func checkUploadKeyPackages(st state, r *request) refusal {
 	if have := pool(st, r.actor.account, r.actor.device).count; uint64(have)+uint64(p.named) > limit {
 		return refusal{schemas.Code_keyPackageLimit, limit}
 	}
+	interval := st.setting(keyUploadSecs) * 1000
+	free := st.now() + st.setting(keyUploadBurst)*interval
+	if due := uploadsDue(st, r.actor.account, len(p.packages)); due > free {
+		return refusal{schemas.Code_rateLimited, due - free}
+	}
 	return refusal{}
+}
+
+// uploadsDue is what claimsDue is of claims, of an account's uploads with n more: an
+// account's claims of its own packages are not counted, so their row is free for it.
+// Each package that was ever uploaded is a row until its lifetime ends: without this
+// an account could fill the store with them.
+func uploadsDue(st state, key AccountKey, n int) uint64 {
+	return max(claimsDue(st, key, key), st.now()) + uint64(n)*st.setting(keyUploadSecs)*1000
 }
 
 // checkOwnKeys refuses uploads for an account that is not the actor's, and devices
@@ -131,7 +163,7 @@ func checkPackages(st state, p *uploadKeyPackagesRequest) refusal {
 		case one.expires <= st.now():
 			return refuse(schemas.Code_keyPackageInvalid)
 		}
-		hash := sha256.Sum256(one.data)
+		hash := packageHash(one.data)
 		_, twice := seen[hash]
 		if _, used := st.row(tablePackageHashes, rowKey(tablePackageHashes, hash[:])); used || twice {
 			return refusal{schemas.Code_keyPackageUsed, uint64(i)}
@@ -145,6 +177,9 @@ func checkPackages(st state, p *uploadKeyPackagesRequest) refusal {
 func applyUploadKeyPackages(tx *Tx, r *request) Result {
 	p := &r.uploadKeyPackages
 	key, id := r.actor.account, r.actor.device
+	if due := uploadsDue(tx, key, len(p.packages)); due > tx.now() {
+		tx.setClaimsDue(key, key, due)
+	}
 	have := pool(tx, key, id)
 	for i := range p.packages {
 		one := &p.packages[i]
@@ -158,7 +193,7 @@ func applyUploadKeyPackages(tx *Tx, r *request) Result {
 			tx.set(tablePackages, packageKey(key, id, h.number), append(le.AppendUint64(nil, expires), one.data...))
 			have.count++
 		}
-		hash := sha256.Sum256(one.data)
+		hash := packageHash(one.data)
 		tx.set(tablePackageHashes, rowKey(tablePackageHashes, hash[:]), h.encode())
 		tx.setTimer(timerPackage, hash[:], expires)
 	}
@@ -178,11 +213,15 @@ func endPackage(tx *Tx, hash []byte) {
 		tx.fail(err)
 	}
 	tx.delete(tablePackageHashes, rowKey(tablePackageHashes, hash))
+	p := pool(tx, h.account, h.device)
 	if h.number == 0 {
+		if last := packageHash(p.lastResort); bytes.Equal(last[:], hash) {
+			p.lastResort, p.lastExpiry = nil, 0
+			tx.putPool(h.account, h.device, &p)
+		}
 		return
 	}
 	if _, waits := tx.row(tablePackages, packageKey(h.account, h.device, h.number)); waits {
-		p := pool(tx, h.account, h.device)
 		tx.dropPackage(h.account, h.device, h.number, &p)
 		tx.putPool(h.account, h.device, &p)
 	}

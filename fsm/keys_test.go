@@ -36,15 +36,25 @@ func (c *call) fillUploadKeyPackages(tb testing.TB, cmd schemas.Entry_command) e
 	list, err := p.NewPackages(int32(len(packages)))
 	must(tb, err)
 	for i, one := range packages {
-		must(tb, list.Set(i, bodyBytes(tb, one)))
+		must(tb, list.Set(i, packageBytes(tb, one)))
 	}
-	must(tb, p.SetLastResort(bodyBytes(tb, c.arg("last", ""))))
+	must(tb, p.SetLastResort(packageBytes(tb, c.arg("last", ""))))
 	expires, err := p.NewExpiresMs(int32(len(packages) + 1))
 	must(tb, err)
 	for i := range expires.Len() {
 		expires.Set(i, c.number(tb, "expires", 100_000_000))
 	}
 	return nil
+}
+
+// packageBytes reads mls:p1 as p1 in an MLSMessage, mls:mls:p1 as a bare package of
+// suite 5 in one.
+func packageBytes(tb testing.TB, text string) []byte {
+	tb.Helper()
+	if bare, wrapped := strings.CutPrefix(text, "mls:"); wrapped {
+		return append([]byte(mlsHeader), packageBytes(tb, bare)...)
+	}
+	return bodyBytes(tb, text)
 }
 
 func (c *call) fillClaimKeyPackages(tb testing.TB, cmd schemas.Entry_command) error {
@@ -68,7 +78,7 @@ func showClaimed(tb testing.TB, results capnp.Struct) string {
 		must(tb, err)
 		data, err := one.Package()
 		must(tb, err)
-		text += fmt.Sprintf(" %s=%s", short(device), data)
+		text += fmt.Sprintf(" %s=%s", short(device), strings.ReplaceAll(string(data), mlsHeader, "mls:"))
 		if one.LastResort() {
 			text += "(last)"
 		}
@@ -113,5 +123,47 @@ func keyLine(pick func(...string) string) string {
 	case "hybrid":
 		return "uploadHybridKey as=" + as
 	}
-	return "changeSettings " + pick("key_packages_max=4", "key_claim_secs=1", "key_claim_secs=600")
+	return "changeSettings " + pick("key_packages_max=4", "key_claim_secs=1", "key_claim_secs=600", "key_upload_burst=101", "key_upload_secs=0")
+}
+
+// BenchmarkClaim takes packages of 400 bytes out of pools of 100, each by another
+// account than before, so that none has to wait. An op is one claim.
+func BenchmarkClaim(b *testing.B) {
+	const pools, perPool, batch = 64, 100, 64
+	s := openTest(b, Options{Dir: b.TempDir()})
+	defer closeTest(b, s)
+	index, ids, uploads := uint64(0), 0, 0
+	apply := func(lines []string) []Log {
+		frames := make([][]byte, len(lines))
+		for i, line := range lines {
+			ids++
+			c := parseCall(b, line, ids)
+			frames[i] = c.frame(b)
+		}
+		index++
+		return []Log{seal(b, index, 1_000_000, frames...)}
+	}
+	accounts := []string{"changeSettings key_claim_secs=0 key_upload_secs=0"}
+	for i := range pools {
+		accounts = append(accounts, fmt.Sprintf("createAccount name=n%d key=n%d", i, i))
+	}
+	applyAll(b, s, apply(accounts))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += batch {
+		b.StopTimer()
+		if n%(pools*perPool) == 0 {
+			for i := range pools {
+				uploads++
+				applyAll(b, s, apply([]string{fmt.Sprintf("uploadKeyPackages as=n%d more=%d prefix=%s%d.", i, perPool, strings.Repeat("x", 400), uploads)}))
+			}
+		}
+		var lines []string
+		for i := range batch {
+			lines = append(lines, fmt.Sprintf("claimKeyPackages as=n%d of=n%d oldest=1", (i+1)%pools, i%pools))
+		}
+		logs := apply(lines)
+		b.StartTimer()
+		applyAll(b, s, logs)
+	}
 }

@@ -36,6 +36,8 @@ const (
 	keyPackagesLow
 	keyClaimBurst
 	keyClaimSecs
+	keyUploadBurst
+	keyUploadSecs
 	groupIdleSecs
 	settingCount
 )
@@ -105,6 +107,14 @@ var settingTable = [settingCount]Setting{
 	keyClaimSecs: {
 		Name: "key_claim_secs", Unit: "seconds", Default: 600, Min: 0, Max: 30 * day,
 		Doc: "How long until one more claim is free again.",
+	},
+	keyUploadBurst: {
+		Name: "key_upload_burst", Unit: "key packages", Default: 2000, Min: schemas.MaxKeyPackages + 1, Max: 1_000_000,
+		Doc: "How many key packages an account may upload before it has to wait: the cluster remembers each until its lifetime ends.",
+	},
+	keyUploadSecs: {
+		Name: "key_upload_secs", Unit: "seconds", Default: 60, Min: 0, Max: day,
+		Doc: "How long until an account may upload one more.",
 	},
 	groupIdleSecs: {
 		Name: "group_idle_secs", Unit: "seconds", Default: 180 * day, Min: day, Max: 3650 * day,

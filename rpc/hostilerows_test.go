@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 
@@ -207,6 +209,14 @@ var hostileRows = map[string]hostileRow{
 			{"a package that has expired", func(w *world, p capnp.Struct) {
 				_ = schemas.UploadKeyPackageParams(p).SetPackage(w.keyPackage(w.alice, mls.KeyPackageOptions{Lifetime: tree.Lifetime{NotBefore: 1, NotAfter: 2}}))
 			}, schemas.Code_keyPackageInvalid},
+			// The bytes of an MLSMessage: version, wire format, version, suite.
+			{"a suite that nobody knows", spoiledPackage(func(data []byte) []byte { data[6] = 0x77; return data }), schemas.Code_keyPackageInvalid},
+			{"a message of another kind", spoiledPackage(func(data []byte) []byte { data[3] = 3; return data }), schemas.Code_keyPackageInvalid},
+			{"a message in a message", spoiledPackage(func(data []byte) []byte { return append(bytes.Clone(data[:4]), data...) }), schemas.Code_keyPackageInvalid},
+			{"the account's package for a device with a key", func(w *world, p capnp.Struct) {
+				auth, err := schemas.UploadKeyPackageParams(p).Auth()
+				must(w.tb, errors.Join(err, auth.SetDeviceId(w.desk[:])))
+			}, schemas.Code_keyPackageInvalid},
 		},
 	},
 	"uploadKeyPackages": {
@@ -229,6 +239,11 @@ var hostileRows = map[string]hostileRow{
 				one := w.keyPackage(w.alice, mls.KeyPackageOptions{})
 				_ = packages(schemas.UploadKeyPackagesParams(p), one, one)
 			}, schemas.Code_keyPackageUsed},
+			{"one package twice, bare and in a message", func(w *world, p capnp.Struct) {
+				one := w.keyPackage(w.alice, mls.KeyPackageOptions{})
+				_ = packages(schemas.UploadKeyPackagesParams(p), one, one[4:])
+			}, schemas.Code_keyPackageUsed},
+			{"500 million packages of no size", func(_ *world, p capnp.Struct) { setEmptyStructs(p, 1, 1<<29-1) }, schemas.Code_malformed},
 			{"a last-resort package that is not marked", func(w *world, p capnp.Struct) {
 				_ = schemas.UploadKeyPackagesParams(p).SetLastResort(w.keyPackage(w.alice, mls.KeyPackageOptions{}))
 			}, schemas.Code_keyPackageInvalid},
@@ -249,6 +264,10 @@ var hostileRows = map[string]hostileRow{
 			return errors.Join(p.SetIdentityKey(w.alice.key[:]), p.SetHybridPublicKey(make([]byte, schemas.HybridKeySize)))
 		}),
 		fields: "identityKey:ownKey hybridPublicKey:hybrid signature:proof", params: schemas.Code_identityRequired,
+		more: []hostileCase{
+			{"signed for a device", func(w *world, p capnp.Struct) { w.signHybrid(p, w.phone[:], w.alice.private) }, schemas.Code_signatureInvalid},
+			{"signed by another", func(w *world, p capnp.Struct) { w.signHybrid(p, nil, w.bob.private) }, schemas.Code_signatureInvalid},
+		},
 	},
 	"fetchHybridKey": {
 		good:   good(func(w *world, p schemas.FetchHybridKeyParams) error { return p.SetIdentityKey(w.bob.key[:]) }),
@@ -370,6 +389,24 @@ var hostileRows = map[string]hostileRow{
 
 // nothing is the good call of a method that needs no parameters.
 func nothing[P ~capnp.StructKind](*world, capnp.Struct) {}
+
+// spoiledPackage changes the bytes of an upload's package.
+func spoiledPackage(spoil func([]byte) []byte) func(*world, capnp.Struct) {
+	return func(w *world, params capnp.Struct) {
+		p := schemas.UploadKeyPackageParams(params)
+		data, err := p.Package()
+		must(w.tb, errors.Join(err, p.SetPackage(spoil(bytes.Clone(data)))))
+	}
+}
+
+// signHybrid signs an upload of alice's.
+func (w *world) signHybrid(params capnp.Struct, device []byte, key ed25519.PrivateKey) {
+	p := schemas.UploadHybridKeyParams(params)
+	hybrid, err := p.HybridPublicKey()
+	must(w.tb, err)
+	signature, err := identity.HybridKey(w.alice.key, device, hybrid).Sign(key)
+	must(w.tb, errors.Join(err, p.SetSignature(signature)))
+}
 
 // recipients makes a list of recipients with these keys.
 func recipients(newList func(int32) (schemas.Recipient_List, error), keys ...[]byte) error {

@@ -1,0 +1,309 @@
+package testcluster_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"quicproquo/client"
+	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
+	"quicproquo/crypto/suite"
+	"quicproquo/schemas"
+	"quicproquo/testcluster"
+)
+
+// What a taker hears in place of the place of its package in the pool.
+const (
+	poolEmpty   = -1
+	poolUnknown = -2 // the answer was lost
+)
+
+// poolModel is a pool of size packages: a claim gets the oldest that is left, or
+// hears that there is none.
+func poolModel(size int) porcupine.Model {
+	m := porcupine.NondeterministicModel{
+		Init: func() []any { return []any{0} }, // how many were taken
+		Step: func(state, _, output any) []any {
+			taken, got := state.(int), output.(int)
+			switch {
+			case got == poolUnknown && taken < size:
+				return []any{taken, taken + 1}
+			case got == poolUnknown, got == poolEmpty && taken == size:
+				return []any{taken}
+			case got == taken && taken < size:
+				return []any{taken + 1}
+			}
+			return nil
+		},
+		DescribeOperation: func(_, output any) string { return fmt.Sprint("claim -> ", output) },
+	}
+	return m.ToModel()
+}
+
+// The model accepts what must be and refuses what must not.
+func TestPoolModel(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		answers []int // of a pool of two, one after the other
+		want    bool
+	}{
+		{"each once, then none", []int{0, 1, poolEmpty, poolEmpty}, true},
+		{"a lost answer took one", []int{0, poolUnknown, poolEmpty}, true},
+		{"a lost answer took none", []int{poolUnknown, 0, 1}, true},
+		{"one twice", []int{0, 0}, false},
+		{"one twice, at the end", []int{0, 1, 1}, false},
+		{"the younger first", []int{1, 0}, false},
+		{"none too early", []int{0, poolEmpty}, false},
+		{"none too early, though an answer was lost", []int{poolUnknown, poolEmpty}, false},
+		{"one that was never there", []int{0, 1, 2}, false},
+	} {
+		var history []porcupine.Operation
+		for i, answer := range c.answers {
+			op := porcupine.Operation{ClientId: i, Output: answer, Call: int64(2 * i), Return: int64(2*i + 1)}
+			if answer == poolUnknown {
+				op.Return = 1000
+			}
+			history = append(history, op)
+		}
+		if got := porcupine.CheckOperations(poolModel(2), history); got != c.want {
+			t.Errorf("%s: accepted %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+const (
+	takers   = 100
+	poolSize = 80 // so that some takers go without
+	pools    = 5
+)
+
+// 100 accounts race for the packages of one pool, through every node, while the
+// cluster loses its leader: each package goes to exactly one of them, the oldest
+// first, and whoever asks again with the same request id gets the same again.
+func TestTakersRaceForPackages(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	ctx := within(t, 4*time.Minute)
+	set(t, c, "key_claim_secs", 0)
+	owner := newPerson(t, "owner")
+	up := connect(t, c)
+	register(t, up, owner)
+	_, _, err := up.Login(ctx, owner.credentials())
+	fatal(t, err)
+	who := newTakers(ctx, t, c, takers)
+	lost := 0
+	for round := range pools {
+		r := poolRace{owner: owner.account(), packages: packagesOf(t, owner, poolSize), places: map[[32]byte]int{}}
+		for i, data := range r.packages {
+			r.places[sha256.Sum256(data)] = i
+		}
+		remaining, _, err := up.UploadKeyPackages(ctx, r.packages, nil)
+		if err != nil || remaining != poolSize {
+			t.Fatalf("round %d: %d packages wait, %v; want %d", round, remaining, err, poolSize)
+		}
+		for _, conn := range who {
+			conn.Observe(up.Seen())
+		}
+		r.run(ctx, t, c, who)
+		if !porcupine.CheckOperations(poolModel(poolSize), r.history) {
+			t.Errorf("round %d: the history is not that of a pool", round)
+		}
+		lost += r.settle(ctx, t, who)
+		k, err := up.KeyPackageCount(ctx)
+		if err != nil || k.Remaining != 0 {
+			t.Errorf("round %d: %d packages are left, %v", round, k.Remaining, err)
+		}
+	}
+	c.SameT(t)
+	t.Logf("%d pools of %d packages, %d takers each, %d leaders killed, %d answers lost", pools, poolSize, takers, pools, lost)
+}
+
+// poolRace is one pool and its takers. mu guards history and answers.
+type poolRace struct {
+	owner    client.AccountKey
+	packages [][]byte
+	places   map[[32]byte]int
+
+	mu      sync.Mutex
+	history []porcupine.Operation
+	ids     [takers][]byte
+	answers [takers]int
+}
+
+// run lets every taker ask once; when a quarter of them has its answer, the leader
+// dies.
+func (r *poolRace) run(ctx context.Context, tb testing.TB, c *testcluster.Cluster, who []*client.Conn) {
+	tb.Helper()
+	leader := c.LeaderT(tb)
+	var running sync.WaitGroup
+	begin, quarter, started := make(chan struct{}), make(chan struct{}), time.Now()
+	for i, conn := range who {
+		r.ids[i] = make([]byte, schemas.RequestIDSize)
+		rand.Read(r.ids[i])
+		running.Go(func() {
+			<-begin
+			op := porcupine.Operation{ClientId: i, Call: time.Since(started).Nanoseconds()}
+			got, err := r.claim(ctx, conn, r.ids[i])
+			op.Output, op.Return = got, time.Since(started).Nanoseconds()
+			if err != nil {
+				tb.Errorf("taker %d: %v", i, err)
+				return
+			}
+			if got == poolUnknown {
+				op.Return = time.Hour.Nanoseconds()
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.answers[i] = got
+			if r.history = append(r.history, op); len(r.history) == takers/4 {
+				close(quarter)
+			}
+		})
+	}
+	running.Go(func() {
+		select {
+		case <-quarter:
+			if err := leader.Restart(); err != nil {
+				tb.Error(err)
+			}
+		case <-ctx.Done():
+		}
+	})
+	close(begin)
+	running.Wait()
+}
+
+// claim returns which package a taker got.
+func (r *poolRace) claim(ctx context.Context, conn *client.Conn, id []byte) (int, error) {
+	list, err := conn.FetchKeyPackages(ctx, r.owner, client.DeviceID{}, id)
+	switch {
+	case client.Is(err, schemas.Code_unknownOutcome):
+		return poolUnknown, nil
+	case err != nil:
+		return 0, err
+	case len(list) != 1 || list[0].LastResort:
+		return 0, fmt.Errorf("got %d packages", len(list))
+	case client.Is(list[0].Err, schemas.Code_keyPackageNone):
+		return poolEmpty, nil
+	}
+	place, ok := r.places[sha256.Sum256(list[0].Package)]
+	if !ok {
+		return 0, errors.New("got a package that is not of this pool")
+	}
+	return place, nil
+}
+
+// settle lets every taker ask again with its request id, mostly through another node: who
+// had an answer gets the same, and then each package has one taker. It returns how
+// many answers were lost.
+func (r *poolRace) settle(ctx context.Context, t *testing.T, who []*client.Conn) (lost int) {
+	t.Helper()
+	takenBy, without := map[int]int{}, 0
+	for i := range who {
+		again := who[(i+1)%len(who)]
+		session := again.Session()
+		again.SetSession(who[i].Session())
+		again.Observe(who[i].Seen())
+		got, err := r.claim(ctx, again, r.ids[i])
+		again.SetSession(session)
+		if err != nil {
+			t.Errorf("taker %d again: %v", i, err)
+			continue
+		}
+		if r.answers[i] == poolUnknown {
+			lost++
+		} else if got != r.answers[i] {
+			t.Errorf("taker %d got %d and then, for the same request, %d", i, r.answers[i], got)
+		}
+		if got == poolEmpty {
+			without++
+			continue
+		}
+		if other, twice := takenBy[got]; twice {
+			t.Errorf("takers %d and %d have package %d", other, i, got)
+		}
+		takenBy[got] = i
+	}
+	if len(takenBy) != poolSize || without != takers-poolSize {
+		t.Errorf("%d packages were taken and %d takers went without, want %d and %d", len(takenBy), without, poolSize, takers-poolSize)
+	}
+	return lost
+}
+
+// packagesOf makes key packages of an account without devices.
+func packagesOf(tb testing.TB, p person, n int) (list [][]byte) {
+	tb.Helper()
+	s, err := suite.Lookup(1)
+	fatal(tb, err)
+	signer, err := s.NewSigner(suite.Secret(p.key.Seed()))
+	fatal(tb, err)
+	identity := &mls.Identity{Signer: signer, Credential: tree.BasicCredential([]byte(p.name))}
+	for range n {
+		kp, err := identity.NewKeyPackage(time.Now(), mls.KeyPackageOptions{})
+		fatal(tb, err)
+		list = append(list, kp.Message())
+	}
+	return list
+}
+
+// newTakers makes accounts with a client each, one after the other at each node.
+// They come without OPAQUE, which would take a tenth of a second each.
+func newTakers(ctx context.Context, tb testing.TB, c *testcluster.Cluster, n int) (who []*client.Conn) {
+	tb.Helper()
+	leader := c.LeaderT(tb)
+	for i := range n {
+		conn, err := c.Nodes()[i%len(c.Nodes())].Client()
+		fatal(tb, err)
+		tb.Cleanup(func() {
+			if err := conn.Close(); err != nil {
+				tb.Error(err)
+			}
+		})
+		conn.SetSession(directAccount(ctx, tb, leader, fmt.Sprint("taker", i)))
+		conn.Observe(leader.Engine().Index())
+		who = append(who, conn)
+	}
+	return who
+}
+
+// directAccount makes an account and a session that is used by its token alone,
+// straight in the log.
+func directAccount(ctx context.Context, tb testing.TB, n *testcluster.Node, name string) *client.Session {
+	tb.Helper()
+	s := &client.Session{}
+	rand.Read(s.Token[:])
+	rand.Read(s.Account[:])
+	handshake := make([]byte, 16)
+	rand.Read(handshake)
+	record, token := sha256.Sum256([]byte(name)), sha256.Sum256(s.Token[:])
+	propose := func(fill func(schemas.Entry_command) error) {
+		id := make([]byte, schemas.RequestIDSize)
+		rand.Read(id)
+		entry, err := schemas.BuildEntry(id, schemas.Caller{Kind: schemas.Actor_Kind_node}, fill)
+		fatal(tb, err)
+		_, result, err := n.Engine().Propose(ctx, entry)
+		if err != nil || result.Code != schemas.Code_ok {
+			tb.Fatalf("make account %s: %s, %v", name, result.Code.ID(), err)
+		}
+	}
+	propose(func(to schemas.Entry_command) error {
+		p, err := to.NewCreateAccount()
+		return errors.Join(err, p.SetUsername(name), p.SetIdentityKey(s.Account[:]), p.SetRecord([]byte(name)))
+	})
+	propose(func(to schemas.Entry_command) error {
+		p, err := to.NewOpenSession()
+		p.SetHandshakeExpiresMs(uint64(time.Now().Add(time.Minute).UnixMilli()))
+		return errors.Join(err, p.SetName(record[:]), p.SetUsername(name), p.SetIdentityKey(s.Account[:]),
+			p.SetTokenHash(token[:]), p.SetHandshakeId(bytes.Clone(handshake)), p.SetRecordDigest(record[:]))
+	})
+	return s
+}
