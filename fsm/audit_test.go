@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -24,6 +25,14 @@ type audit struct {
 	pairs  map[[2]AccountKey]ChannelID
 	rows   map[ChannelID]channelRow
 	lists  map[AccountKey]map[ChannelID]bool
+	purges map[QueueID][][2]uint64 // rows that are to go
+	spare  []purgedRow
+}
+
+// purgedRow is a row that was acknowledged and is still there.
+type purgedRow struct {
+	queue QueueID
+	seq   uint64
 }
 
 func auditStore(tb testing.TB, s *Store) *audit {
@@ -32,6 +41,7 @@ func auditStore(tb testing.TB, s *Store) *audit {
 		heads: map[QueueID]head{}, found: map[QueueID]*head{}, places: map[QueueID]uint64{}, refs: map[uint64]uint64{},
 		bodies: map[uint64]bool{}, usages: map[AccountKey]uint64{}, due: map[QueueID]uint64{}, kept: map[uint64]uint64{},
 		pairs: map[[2]AccountKey]ChannelID{}, rows: map[ChannelID]channelRow{}, lists: map[AccountKey]map[ChannelID]bool{},
+		purges: map[QueueID][][2]uint64{},
 	}
 	v, err := s.View()
 	must(tb, err)
@@ -67,6 +77,11 @@ func (a *audit) row(tb testing.TB, key, value []byte) {
 	case tableDue:
 		q, _, _ := readQueue(key[8:])
 		a.due[q] = binary.BigEndian.Uint64(key)
+	case tableTimers:
+		if kind := timerKind(key[8]); kind == timerPurge {
+			q, from, to, _ := readPurgeKey(key[9:])
+			a.purges[q] = append(a.purges[q], [2]uint64{from, to})
+		}
 	case tableUsages:
 		a.usages[AccountKey(key)] = le.Uint64(value)
 	case tableChannels:
@@ -87,6 +102,13 @@ func (a *audit) row(tb testing.TB, key, value []byte) {
 
 func (a *audit) envelope(tb testing.TB, q QueueID, seq uint64, e *envelopeRow) {
 	tb.Helper()
+	if seq <= a.heads[q].acked {
+		if e.kind == envelopeShared {
+			a.refs[e.bodyID]++
+		}
+		a.spare = append(a.spare, purgedRow{q, seq})
+		return
+	}
 	if a.found[q] == nil {
 		a.found[q] = &head{}
 	}
@@ -127,6 +149,11 @@ func (a *audit) queues(tb testing.TB) {
 		}
 		if steps := h.bytes / usageStep; steps > 0 {
 			usages[q.Owner] += steps
+		}
+	}
+	for _, row := range a.spare {
+		if !slices.ContainsFunc(a.purges[row.queue], func(r [2]uint64) bool { return r[0] <= row.seq && row.seq <= r[1] }) {
+			tb.Errorf("row %d of queue %v was acknowledged, is still there, and nobody will remove it", row.seq, row.queue)
 		}
 	}
 	for q := range a.found {

@@ -150,8 +150,11 @@ func BenchmarkApplyToAccounts(b *testing.B) {
 		channel bool
 		bare    bool
 	}{
-		{"queue=bare", 0, false, true}, {"devices=0", 0, false, false}, {"devices=1", 1, false, false},
-		{"devices=2", 2, false, false}, {"channel", 1, true, false},
+		{"queue=bare", 0, false, true},
+		{"devices=0", 0, false, false},
+		{"devices=1", 1, false, false},
+		{"devices=2", 2, false, false},
+		{"channel", 1, true, false},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			s := openTest(b, Options{Dir: b.TempDir()})
@@ -225,12 +228,11 @@ func (l *benchLog) lines(b *testing.B, by entryBuilder, lines []string) Log {
 		l.next++
 		c := parseCall(b, line, int(l.next))
 		if c.arg("as", "") == "" {
-			switch {
-			case by.kind == schemas.Actor_Kind_node:
-				c.args = append(c.args, argument{"as", "node"})
-			default:
-				c.args = append(c.args, argument{"as", strings.TrimRight(string(by.actor), ".")})
+			who := "node"
+			if by.kind == schemas.Actor_Kind_account {
+				who = strings.TrimRight(string(by.actor), ".")
 			}
+			c.args = append(c.args, argument{"as", who})
 		}
 		frames = append(frames, c.frame(b))
 	}

@@ -18,7 +18,8 @@
 //	ids.go        accounts, devices, channels, queues
 //	commands.go   the one table of commands; decode.go and fastdecode.go read entries
 //	queue.go      enqueue and acknowledge; fanout.go: to an account's devices;
-//	              drain.go: fetch with removal; expire.go removes by age
+//	              drain.go: fetch with removal; expire.go removes by age;
+//	              purge.go: what revoked devices leave behind
 //	account.go    accounts; session.go, login.go, device.go, secret.go
 //	keys.go       key packages and hybrid keys; claim.go hands packages out
 //	channel.go    who may send to whom where
@@ -34,5 +35,5 @@
 //	snapshot.go   checkpoints; restore.go brings them back
 //
 // Decisions: docs/decisions/0020 (layout and formats), 0021 (request ids),
-// 0022 (expiry and loss markers), 0023 (Pebble's settings).
+// 0022 (expiry and loss markers), 0023 (Pebble's settings), 0061 (fan-out).
 package fsm

@@ -154,14 +154,3 @@ func (tx *Tx) tailOf(h *queueEntry) tail {
 // changes once in many envelopes. What a queue holds above a whole step does not
 // count.
 const usageStep = 16 << 10
-
-// removeQueues empties the queues of a device whose account gives it up: it is
-// acknowledging everything. The heads stay, because sequence numbers are never
-// used again.
-func removeQueues(tx *Tx, key AccountKey, id DeviceID) {
-	queues := tx.headsOf(rowKey(tableHeads, key[:], id[:]))
-	for i := range queues {
-		h := tx.queue(&queues[i])
-		ackTo(tx, h, h.last)
-	}
-}

@@ -37,6 +37,7 @@ var rules = map[string][]string{
 	"result.go":        {"encoding/binary", "fmt", "quicproquo/schemas"},
 	"keyspace.go":      {"encoding/binary", "quicproquo/schemas"},
 	"keys.go":          {"bytes", "crypto/sha256", "encoding/binary", "quicproquo/schemas"},
+	"purge.go":         {},
 	"group.go":         {"crypto/sha256", "crypto/subtle", "quicproquo/schemas"},
 	"groupdecode.go":   {"fmt", "quicproquo/schemas"},
 	"claim.go":         {"encoding/binary", "quicproquo/schemas"},

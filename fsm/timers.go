@@ -24,6 +24,7 @@ const (
 	timerPackage
 	timerClaim
 	timerGroup
+	timerPurge
 )
 
 // timerHandlers is the one table of what runs when a timer's bucket has come.
@@ -36,6 +37,7 @@ var timerHandlers = [...]func(tx *Tx, key []byte){
 	timerPackage:   endPackage,
 	timerClaim:     endClaims,
 	timerGroup:     endGroup,
+	timerPurge:     purge,
 }
 
 // setTimer has kind's handler run with key once log time is at or after at, within
@@ -51,11 +53,15 @@ func timerKey(bucket uint64, kind timerKind, key []byte) []byte {
 
 const timerKeyFixed = 1 + 8 + 1
 
-// runTimers runs at most limit timers whose bucket has come, oldest first, and
-// returns how many.
-func (tx *Tx) runTimers(limit uint64) uint64 {
-	due := tx.dueTimers(limit)
-	for _, key := range due {
+// runTimers runs timers whose bucket has come, oldest first, until limit of them
+// have run or what they purge has as many rows. It returns how many have run.
+func (tx *Tx) runTimers(limit uint64) (ran uint64) {
+	tx.purged = 0
+	for _, key := range tx.dueTimers(limit) {
+		if ran+tx.purged >= limit {
+			break
+		}
+		ran++
 		tx.delete(tableTimers, key)
 		kind := key[timerKeyFixed-1]
 		if int(kind) >= len(timerHandlers) || timerHandlers[kind] == nil {
@@ -64,7 +70,7 @@ func (tx *Tx) runTimers(limit uint64) uint64 {
 		}
 		timerHandlers[kind](tx, key[timerKeyFixed:])
 	}
-	return uint64(len(due))
+	return ran
 }
 
 // dueTimers returns keys of the first timers whose bucket has come.

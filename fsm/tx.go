@@ -55,6 +55,7 @@ type Tx struct {
 	dirtyBodies []*bodyEntry
 	touched     []AccountKey // accounts whose watchers are to be woken
 	bodiesGiven uint64       // shared bodies stored by the command that runs
+	purged      uint64       // rows that timers of this command have purged
 
 	key, key2, value []byte // scratch
 }

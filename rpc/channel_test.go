@@ -133,6 +133,17 @@ var channelMethods = []struct {
 		return errors.Join(err, list.At(0).SetKey(owner), p.SetPayload([]byte("x")))
 	})},
 	{"ack", false, inChannel(15, schemas.NewAckParams, schemas.AckParams.SetRecipientKey)},
+	{"fetch", false, inChannel(3, schemas.NewFetchParams, schemas.FetchParams.SetRecipientKey)},
+	{"fetch with drain", false, inChannel(3, schemas.NewFetchParams, func(p schemas.FetchParams, owner []byte) error {
+		p.SetDrain(true)
+		return p.SetRecipientKey(owner)
+	})},
+	{"fetchWait", false, inChannel(4, schemas.NewFetchWaitParams, schemas.FetchWaitParams.SetRecipientKey)},
+	{"fetchWait with drain", false, inChannel(4, schemas.NewFetchWaitParams, func(p schemas.FetchWaitParams, owner []byte) error {
+		p.SetDrain(true)
+		return p.SetRecipientKey(owner)
+	})},
+	{"peek", false, inChannel(14, schemas.NewPeekParams, schemas.PeekParams.SetRecipientKey)},
 }
 
 // inChannel makes a row's call.

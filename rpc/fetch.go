@@ -77,6 +77,10 @@ func fetchWait(c *call, p schemas.FetchWaitParams, results schemas.FetchResults)
 		return err
 	}
 	if !known {
+		// A wait for somebody else's queue would tell when something comes.
+		if _, err := c.ownQueue(p.Version(), p); err != nil {
+			return err
+		}
 		if page, err := c.awaitPage(q, 1, until); err != nil || page.Count == 0 {
 			return err // nothing is there to be removed: nothing is written
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -264,4 +265,64 @@ func TestRecipientsWithoutSize(t *testing.T) {
 			t.Errorf("it took %v to refuse %d recipients", took, claimed)
 		}
 	}
+}
+
+// Nobody learns from a wait when something comes for somebody else: it is refused
+// before it waits, with drain and without.
+func TestNobodyWaitsForAnothersQueue(t *testing.T) {
+	d := openAccounts(t)
+	ann, bob := d.member(t, "ann"), d.member(t, "bob")
+	for _, drain := range []bool{false, true} {
+		started := time.Now()
+		err := as(t, ann, 4, schemas.NewFetchWaitParams, func(p schemas.FetchWaitParams) error {
+			p.SetVersion(schemas.WireVersion)
+			p.SetDrain(drain)
+			p.SetTimeoutMs(5000)
+			return p.SetRecipientKey(bob.key[:])
+		})
+		wantCode(t, "fetchWait", err, schemas.Code_identityMismatch)
+		if took := time.Since(started); took > 2*time.Second {
+			t.Errorf("drain %v: it waited %v before it was refused", drain, took)
+		}
+	}
+}
+
+// Draining removes exactly what it returns; under the same request id it returns the
+// same again, whatever has come meanwhile; and it reaches the session's queues only.
+func TestDrain(t *testing.T) {
+	d := openAccounts(t)
+	ann, bob := d.member(t, "ann"), d.member(t, "bob")
+	phone := d.on(t, bob, "bob", client.DeviceID{1})
+	send := func(body string) {
+		t.Helper()
+		_, err := ann.Enqueue(t.Context(), client.Message{To: bob.key, Payload: []byte(body)})
+		must(t, err)
+	}
+	drain := func(m member, q client.Queue, limit int, id byte, want ...string) {
+		t.Helper()
+		list, err := m.Drain(t.Context(), q, limit, bytes.Repeat([]byte{id}, schemas.RequestIDSize))
+		must(t, err)
+		var got []string
+		for _, e := range list {
+			got = append(got, string(e.Data))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("drain %d: got %q, want %q", id, got, want)
+		}
+	}
+	send("one")
+	send("two")
+	send("three")
+	drain(phone, client.Queue{}, 2, 1, "one", "two")
+	send("four")
+	drain(phone, client.Queue{}, 2, 1, "one", "two")
+	drain(phone, client.Queue{Account: true}, 0, 2)
+	drain(bob, client.Queue{}, 0, 3)
+	drain(bob, client.Queue{Device: client.DeviceID{1}}, 0, 4, "three", "four")
+	drain(phone, client.Queue{}, 0, 5)
+	if got := d.node.stats(t, fsm.QueueID{Owner: ownerOf(bob), Device: fsm.DeviceID{1}}); got.Envelopes != 0 || got.First != 5 {
+		t.Errorf("the queue is %+v after everything was drained", got)
+	}
+	_, err := phone.Drain(t.Context(), client.Queue{Device: client.DeviceID{2}}, 0, nil)
+	wantCode(t, "drain another device's", err, schemas.Code_deviceNotFound)
 }

@@ -2,8 +2,6 @@ package testcluster_test
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"fmt"
 	"sync"
 	"testing"
@@ -109,25 +107,13 @@ type channelRacer struct {
 	nodes []*client.Conn
 }
 
-func newChannelRacer(ctx context.Context, tb testing.TB, c *testcluster.Cluster, name string) channelRacer {
-	tb.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	fatal(tb, err)
-	r := channelRacer{key: client.AccountKey(key.Public().(ed25519.PublicKey))}
-	for _, n := range c.Nodes() {
-		conn, err := n.Client()
-		fatal(tb, err)
-		tb.Cleanup(func() {
-			if err := conn.Close(); err != nil {
-				tb.Error(err)
-			}
-		})
-		r.nodes = append(r.nodes, conn)
-	}
-	_, err = r.nodes[0].Register(ctx, name, []byte("right"), key)
-	fatal(tb, err)
-	session, _, err := r.nodes[0].Login(ctx, client.Credentials{Username: name, Password: []byte("right"), Account: r.key, Key: key})
-	fatal(tb, err)
+func newChannelRacer(ctx context.Context, t *testing.T, c *testcluster.Cluster, name string) channelRacer {
+	t.Helper()
+	p := newPerson(t, name)
+	r := channelRacer{key: p.account(), nodes: connectEach(t, c)}
+	register(t, r.nodes[0], p)
+	session, _, err := r.nodes[0].Login(ctx, p.credentials())
+	fatal(t, err)
 	for _, conn := range r.nodes[1:] {
 		conn.Observe(r.nodes[0].Seen())
 		conn.SetSession(session)
