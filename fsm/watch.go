@@ -50,6 +50,9 @@ func (s *Store) watch(q QueueID, device bool) *Watch {
 	return w
 }
 
+// Watching is how many watches there are.
+func (s *Store) Watching() int { return int(s.watches.active.Load()) }
+
 // Stop ends the watch. C gets no further value; one may still be in it.
 func (w *Watch) Stop() { w.owner.remove(w) }
 
