@@ -54,7 +54,7 @@ func (d accountDoor) session(tb testing.TB, name string, key client.AccountKey, 
 	d.node.mustWrite(tb, func(to schemas.Entry_command) error {
 		p, err := to.NewOpenSession()
 		must(tb, err)
-		p.SetHandshakeExpiresMs(uint64(time.Now().Add(time.Minute).UnixMilli()))
+		p.SetHandshakeExpiresMs(uint64(time.Now().Add(d.node.skew + time.Minute).UnixMilli()))
 		if device != (client.DeviceID{}) {
 			must(tb, p.SetDeviceId(device[:]))
 		}
