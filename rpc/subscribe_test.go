@@ -479,7 +479,7 @@ func TestSlowProgramMissesNothing(t *testing.T) {
 // other node finds out that it is about to stop.
 func TestSubscriptionKeepAliveAndDrain(t *testing.T) {
 	node := newAccountNode(t)
-	d := accountDoor{openDoor(t, NewServer(node, Options{ClusterKey: accountKEK, Limits: Limits{KeepAlive: 50 * time.Millisecond}})), node}
+	d := accountDoor{openDoor(t, NewServer(node, Options{ClusterKey: accountKEK, Limits: Limits{KeepAlive: 50 * time.Millisecond, Linger: 2 * time.Second}})), node}
 	ann := d.member(t, "ann")
 	token := ann.Session().Token
 	stream := openStream(t, d.dial(t), frameWith(t, 33, nil, schemas.NewSubscribeParams, func(p schemas.SubscribeParams) error {
