@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 
 	"capnproto.org/go/capnp/v3"
 
@@ -14,6 +15,7 @@ import (
 
 // Ordinals of the keys topic in NodeService.
 const (
+	methodFetchKeyPackage   = 1
 	methodUploadHybridKey   = 6
 	methodFetchHybridKeys   = 16
 	methodUploadKeyPackages = 36
@@ -105,6 +107,28 @@ func (c *Conn) FetchKeyPackages(ctx context.Context, of AccountKey, device Devic
 	return list, err
 }
 
+// FetchKeyPackage takes one key package of an account, or of its device if one is
+// named: the oldest of all. Otherwise it is FetchKeyPackages; that there is none is
+// an error here (KEY_PACKAGE_NONE).
+func (c *Conn) FetchKeyPackage(ctx context.Context, of AccountKey, device DeviceID, requestID []byte) (k ClaimedKeyPackage, err error) {
+	err = CallAs(ctx, c, Request{Method: methodFetchKeyPackage, Write: true, ID: requestID}, schemas.NewFetchKeyPackageParams,
+		func(p schemas.FetchKeyPackageParams) error {
+			return errors.Join(p.SetIdentityKey(of[:]), p.SetDeviceId(device.bytes()))
+		},
+		func(r schemas.FetchKeyPackageResults) error {
+			k = ClaimedKeyPackage{LastResort: r.LastResort()}
+			if k.Package, err = copied(r.Package()); err != nil {
+				return err
+			}
+			id, err := r.DeviceId()
+			if err != nil || len(id) == 0 {
+				return err
+			}
+			return fill(k.Device[:], id, "device id")
+		})
+	return k, err
+}
+
 func claimedFrom(from schemas.ClaimedKeyPackage) (k ClaimedKeyPackage, err error) {
 	k.LastResort = from.LastResort()
 	if code := from.Code(); code != schemas.Code_ok {
@@ -147,6 +171,9 @@ type HybridKey struct {
 	// Err is set instead of Public if the device has none, or one that the
 	// account's signatures do not vouch for (ErrUnsigned).
 	Err error
+	// Unsigned is the key that nobody vouches for, for callers who know by other
+	// means whose it is: clients of the original contract sign nothing.
+	Unsigned []byte
 }
 
 // ErrUnsigned means that a key came without a chain of signatures from its
@@ -175,12 +202,26 @@ func (c *Conn) FetchHybridKeys(ctx context.Context, of ...AccountKey) (keys []Hy
 			if err != nil {
 				return err
 			}
-			return eachOf(list, func(from schemas.HybridKey) error {
-				key, err := hybridFrom(from)
-				keys = append(keys, key)
-				return err
-			})
+			keys, err = hybridsFrom(list, of)
+			return err
 		})
+	return keys, err
+}
+
+// hybridsFrom reads keys of these accounts. One of another account may be signed
+// well, and yet not by whom the caller means.
+func hybridsFrom(list schemas.HybridKey_List, of []AccountKey) (keys []HybridKey, err error) {
+	err = eachOf(list, func(from schemas.HybridKey) error {
+		key, err := hybridFrom(from)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(of, key.Account) {
+			return fmt.Errorf("a hybrid key of an account that was not asked for: %x", key.Account)
+		}
+		keys = append(keys, key)
+		return nil
+	})
 	return keys, err
 }
 
@@ -210,10 +251,15 @@ func hybridFrom(from schemas.HybridKey) (k HybridKey, err error) {
 		k.Err = &Error{Code: code, Message: code.Doc().Meaning}
 		return k, nil
 	}
-	if k.Err, err = vouched(&k, from, public); k.Err == nil && err == nil {
+	switch k.Err, err = vouched(&k, from, public); {
+	case err != nil:
+		return k, err
+	case k.Err != nil:
+		k.Unsigned = public
+	default:
 		k.Public = public
 	}
-	return k, err
+	return k, nil
 }
 
 // vouched walks the chain from the account's key to the hybrid key. why tells what

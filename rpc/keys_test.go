@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -202,4 +203,110 @@ func unsignedHybrid(c *client.Conn, hybrid []byte) error {
 			return errors.Join(p.SetIdentityKey(s.Account[:]), p.SetHybridPublicKey(hybrid))
 		},
 		func(schemas.UploadHybridKeyResults) error { return nil })
+}
+
+// Each device has a pool and a key of its own: packages that the account's key
+// signs are none of a device that has a key. Who asks for one gets the oldest of
+// all devices, who asks for all gets one of each.
+func TestKeyPackagesOfDevices(t *testing.T) {
+	d := openAccounts(t)
+	ann, bob := d.register(t, "ann"), d.register(t, "bob")
+	owner, taker := d.login(t, ann.as()), d.login(t, bob.as())
+	desk, phone, deskKey := client.DeviceID{1}, client.DeviceID{2}, newKey(t)
+	_, err := owner.RegisterDevice(t.Context(), client.Device{ID: desk, Key: deskKey.Public().(ed25519.PublicKey)}, ann.key)
+	must(t, err)
+	_, err = owner.RegisterDevice(t.Context(), client.Device{ID: phone}, ann.key)
+	must(t, err)
+	on := func(device client.DeviceID, key ed25519.PrivateKey) *client.Conn {
+		as := ann.as()
+		as.Device, as.Key = device, key
+		return d.login(t, as)
+	}
+	onDesk, onPhone := on(desk, deskKey), on(phone, ann.key)
+	first, second := packageOf(t, 1, deskKey, mls.KeyPackageOptions{}), packageOf(t, 1, ann.key, mls.KeyPackageOptions{})
+	third := packageOf(t, 1, deskKey, mls.KeyPackageOptions{})
+	for i, up := range []struct {
+		by   *client.Conn
+		data []byte
+		want schemas.Code
+	}{
+		{onDesk, first, schemas.Code_ok},
+		{onPhone, second, schemas.Code_ok},
+		{onDesk, third, schemas.Code_ok},
+		{onDesk, packageOf(t, 1, ann.key, mls.KeyPackageOptions{}), schemas.Code_keyPackageInvalid},
+		{onPhone, packageOf(t, 1, deskKey, mls.KeyPackageOptions{}), schemas.Code_keyPackageInvalid},
+	} {
+		_, _, err := up.by.UploadKeyPackages(t.Context(), [][]byte{up.data}, nil)
+		wantCode(t, fmt.Sprint("upload ", i), err, up.want)
+	}
+	one, err := taker.FetchKeyPackage(t.Context(), ann.public(), client.DeviceID{}, nil)
+	if err != nil || one.Device != desk || !bytes.Equal(one.Package, first) {
+		t.Errorf("the oldest of all: of device %x, %v", one.Device[:1], err)
+	}
+	list, err := taker.FetchKeyPackages(t.Context(), ann.public(), client.DeviceID{}, nil)
+	if err != nil || len(list) != 2 || !bytes.Equal(list[0].Package, third) || !bytes.Equal(list[1].Package, second) {
+		t.Errorf("one of each: %+v, %v", list, err)
+	}
+	list, err = taker.FetchKeyPackages(t.Context(), ann.public(), client.DeviceID{}, nil)
+	if err != nil || len(list) != 2 || client.CodeOf(list[0].Err) != schemas.Code_keyPackageNone || client.CodeOf(list[1].Err) != schemas.Code_keyPackageNone {
+		t.Errorf("when none is left: %+v, %v", list, err)
+	}
+	_, err = taker.FetchKeyPackage(t.Context(), ann.public(), client.DeviceID{}, nil)
+	wantCode(t, "one when none is left", err, schemas.Code_keyPackageNone)
+	if k, err := onDesk.KeyPackageCount(t.Context()); err != nil || k.Remaining != 0 || k.HasLastResort {
+		t.Errorf("count: %+v, %v", k, err)
+	}
+	// With the device go its packages.
+	_, _, err = onDesk.UploadKeyPackages(t.Context(), [][]byte{packageOf(t, 1, deskKey, mls.KeyPackageOptions{})}, nil)
+	must(t, err)
+	must(t, owner.RevokeDevice(t.Context(), desk))
+	_, err = taker.FetchKeyPackage(t.Context(), ann.public(), desk, nil)
+	wantCode(t, "of a revoked device", err, schemas.Code_deviceNotFound)
+	_, err = taker.FetchKeyPackage(t.Context(), ann.public(), client.DeviceID{}, nil)
+	wantCode(t, "after the device was revoked", err, schemas.Code_keyPackageNone)
+}
+
+// Nobody drains a stranger: six claims that give something, then a wait that the
+// refusal tells; one's own packages are free. Uploads meet limits that say which.
+func TestKeyPackageLimits(t *testing.T) {
+	d := openAccounts(t)
+	ann, bob := d.register(t, "ann"), d.register(t, "bob")
+	owner, taker := d.login(t, ann.as()), d.login(t, bob.as())
+	fresh := func(n int) (list [][]byte) {
+		for range n {
+			list = append(list, packageOf(t, 1, ann.key, mls.KeyPackageOptions{}))
+		}
+		return list
+	}
+	_, low, err := owner.UploadKeyPackages(t.Context(), fresh(20), nil)
+	if err != nil || low {
+		t.Errorf("20 packages: low %v, %v", low, err)
+	}
+	for range 6 {
+		_, err := taker.FetchKeyPackage(t.Context(), ann.public(), client.DeviceID{}, nil)
+		must(t, err)
+	}
+	// The client library would wait as long as it is told.
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err = taker.FetchKeyPackage(ctx, ann.public(), client.DeviceID{}, nil)
+	wantCode(t, "the seventh", err, schemas.Code_rateLimited)
+	if e, ok := errors.AsType[*client.Error](err); !ok || e.RetryAfter <= 9*time.Minute || e.RetryAfter > 10*time.Minute || e.Value != uint64(e.RetryAfter.Milliseconds()) {
+		t.Errorf("the seventh claim's refusal is %+v, want a wait of ten minutes", err)
+	}
+	for range 7 {
+		_, err := owner.FetchKeyPackage(t.Context(), ann.public(), client.DeviceID{}, nil)
+		must(t, err)
+	}
+	if k, err := owner.KeyPackageCount(t.Context()); err != nil || k.Remaining != 7 || !k.Low {
+		t.Errorf("count: %+v, %v", k, err)
+	}
+	d.node.set(t, "key_packages_max", 8)
+	_, _, err = owner.UploadKeyPackages(t.Context(), fresh(2), nil)
+	wantCode(t, "two where one has room", err, schemas.Code_keyPackageLimit)
+	if e, ok := errors.AsType[*client.Error](err); !ok || e.Value != 8 {
+		t.Errorf("the limit's refusal is %+v, want 8", err)
+	}
+	_, _, err = owner.UploadKeyPackages(t.Context(), fresh(1), nil)
+	must(t, err)
 }
