@@ -129,7 +129,7 @@ func pooledCall(b *testing.B, qc *quic.Conn, pool chan *quic.Stream, request []b
 	if _, err := s.Write(request); err != nil {
 		return err
 	}
-	var response [512]byte
+	var response [2048]byte
 	if _, err := io.ReadFull(s, response[:size]); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func streamCall(b *testing.B, qc *quic.Conn, request []byte, size int) error {
 	if err := s.Close(); err != nil {
 		return err
 	}
-	var response [512]byte
+	var response [2048]byte
 	if _, err := io.ReadFull(s, response[:size]); err != nil {
 		return err
 	}
