@@ -22,11 +22,11 @@ type person struct {
 	key  ed25519.PrivateKey
 }
 
-func newPerson(t *testing.T, name string) person {
-	t.Helper()
+func newPerson(tb testing.TB, name string) person {
+	tb.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return person{name, key}
 }
@@ -40,40 +40,40 @@ func (p person) credentials() client.Credentials {
 }
 
 // connect opens a client of these nodes, all of them if none are named.
-func connect(t *testing.T, c *testcluster.Cluster, nodes ...*testcluster.Node) *client.Conn {
-	t.Helper()
+func connect(tb testing.TB, c *testcluster.Cluster, nodes ...*testcluster.Node) *client.Conn {
+	tb.Helper()
 	conn, err := c.Client(nodes...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := conn.Close(); err != nil {
-			t.Errorf("close client: %v", err)
+			tb.Errorf("close client: %v", err)
 		}
 	})
 	return conn
 }
 
 // connectEach opens a client for each node.
-func connectEach(t *testing.T, c *testcluster.Cluster) (conns []*client.Conn) {
-	t.Helper()
+func connectEach(tb testing.TB, c *testcluster.Cluster) (conns []*client.Conn) {
+	tb.Helper()
 	for _, n := range c.Nodes() {
-		conns = append(conns, connect(t, c, n))
+		conns = append(conns, connect(tb, c, n))
 	}
 	return conns
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
+func within(tb testing.TB, d time.Duration) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), d)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
-func register(t *testing.T, conn *client.Conn, p person) {
-	t.Helper()
-	if _, err := conn.Register(within(t, time.Minute), p.name, []byte("right"), p.key); err != nil {
-		t.Fatalf("register %s: %v", p.name, err)
+func register(tb testing.TB, conn *client.Conn, p person) {
+	tb.Helper()
+	if _, err := conn.Register(within(tb, time.Minute), p.name, []byte("right"), p.key); err != nil {
+		tb.Fatalf("register %s: %v", p.name, err)
 	}
 }
 

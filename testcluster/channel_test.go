@@ -107,13 +107,13 @@ type channelRacer struct {
 	nodes []*client.Conn
 }
 
-func newChannelRacer(ctx context.Context, t *testing.T, c *testcluster.Cluster, name string) channelRacer {
-	t.Helper()
-	p := newPerson(t, name)
-	r := channelRacer{key: p.account(), nodes: connectEach(t, c)}
-	register(t, r.nodes[0], p)
+func newChannelRacer(ctx context.Context, tb testing.TB, c *testcluster.Cluster, name string) channelRacer {
+	tb.Helper()
+	p := newPerson(tb, name)
+	r := channelRacer{key: p.account(), nodes: connectEach(tb, c)}
+	register(tb, r.nodes[0], p)
 	session, _, err := r.nodes[0].Login(ctx, p.credentials())
-	fatal(t, err)
+	fatal(tb, err)
 	for _, conn := range r.nodes[1:] {
 		conn.Observe(r.nodes[0].Seen())
 		conn.SetSession(session)
