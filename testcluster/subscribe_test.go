@@ -3,6 +3,7 @@ package testcluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -173,8 +174,8 @@ func BenchmarkFollowerDelivery(b *testing.B) {
 		node *testcluster.Node
 	}{{"leader", leader}, {"follower", followers[1]}} {
 		b.Run("from="+from.name+"/subscribe", func(b *testing.B) {
-			key, conn := mailbox(b, c, "s-receiver-"+from.name, followers[0])
-			_, sender := mailbox(b, c, "s-sender-"+from.name, from.node)
+			key, conn := mailbox(b, c, fmt.Sprint("s-receiver-", from.name, b.N), followers[0])
+			_, sender := mailbox(b, c, fmt.Sprint("s-sender-", from.name, b.N), from.node)
 			arrived := make(chan time.Time, 1)
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
@@ -189,8 +190,8 @@ func BenchmarkFollowerDelivery(b *testing.B) {
 			benchDelivery(ctx, b, sender, key, func() time.Time { return <-arrived })
 		})
 		b.Run("from="+from.name+"/fetchWait", func(b *testing.B) {
-			key, conn := mailbox(b, c, "w-receiver-"+from.name, followers[0])
-			_, sender := mailbox(b, c, "w-sender-"+from.name, from.node)
+			key, conn := mailbox(b, c, fmt.Sprint("w-receiver-", from.name, b.N), followers[0])
+			_, sender := mailbox(b, c, fmt.Sprint("w-sender-", from.name, b.N), from.node)
 			arrived := make(chan time.Time, 1)
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
