@@ -117,7 +117,7 @@ func keyLine(pick func(...string) string) string {
 	switch pick("upload", "upload", "claim", "claim", "claim", "hybrid", "settings") {
 	case "upload":
 		return fmt.Sprintf("uploadKeyPackages as=%s packages=%s last=%s expires=%s",
-			as, pick("p1", "p2,p3", "p4,p5,p6", "p7,p7", ""), pick("", "l1", "l2"), pick("900000", "1200000", "5000000", "90000000"))
+			as, pick("p1", "p2,p3", "p4,p5,p6", "p7,p7", ""), pick("", "l1", "l2"), pick("900000", "1200000", "5000000", "90000000", "1760020000000", "1790000000000", "1790000000001", "1790000000002", "1790000000003"))
 	case "claim":
 		return fmt.Sprintf("claimKeyPackages as=%s of=%s device=%s oldest=%s", as, pick("ann", "bob"), pick("-", "-", "phone"), pick("0", "1"))
 	case "hybrid":

@@ -84,8 +84,12 @@ func recordLog(t *testing.T) {
 		stamp += []uint64{0, 20, 400, 61_000, 900_000}[rng.IntN(5)]
 		var frames [][]byte
 		for range rng.IntN(5) {
+			line := randomLine(rng, n+1)
+			if n < len(recordedAccounts) {
+				line = recordedAccounts[n]
+			}
 			n++
-			c := parseCall(t, randomLine(rng, n), n)
+			c := parseCall(t, line, n)
 			frames = append(frames, c.frame(t))
 		}
 		log := seal(t, index, stamp, frames...)
@@ -97,6 +101,9 @@ func recordLog(t *testing.T) {
 	must(t, os.WriteFile(name+".log", data, 0o644))
 	must(t, os.WriteFile(name+".want", []byte(describeReplay(t, parseRecorded(t, data))), 0o644))
 }
+
+// recordedAccounts come first: without them most of what follows is refused.
+var recordedAccounts = []string{"createAccount name=ann key=ann", "createAccount name=bob key=bob"}
 
 // randomLine is a command for the recorded log: all kinds, good and refused.
 func randomLine(rng *rand.Rand, n int) string {
