@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,6 +135,8 @@ func TestTokensStayOutOfTheLog(t *testing.T) {
 	must(t, err)
 	_, err = bob.Ack(t.Context(), client.Queue{}, 1)
 	must(t, err)
+	node.tap.Lock()
+	defer node.tap.Unlock()
 	if len(node.entries) != 4 {
 		t.Fatalf("%d entries were proposed, want 4", len(node.entries))
 	}
@@ -146,14 +149,17 @@ func TestTokensStayOutOfTheLog(t *testing.T) {
 	}
 }
 
-// tapNode keeps what calls propose.
+// tapNode keeps what calls propose. tap guards entries.
 type tapNode struct {
 	*accountNode
+	tap     sync.Mutex
 	entries [][]byte
 }
 
 func (n *tapNode) Propose(ctx context.Context, entry []byte) (uint64, fsm.Result, error) {
+	n.tap.Lock()
 	n.entries = append(n.entries, bytes.Clone(entry))
+	n.tap.Unlock()
 	return n.accountNode.Propose(ctx, entry)
 }
 
