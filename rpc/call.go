@@ -115,12 +115,13 @@ func (c *call) finish() ([]byte, error) {
 	return frame, nil
 }
 
-// fail returns the framed response of a refusal.
+// fail returns the framed response of a refusal. Its index covers what the refusal
+// is about: the log may have refused at an index that this node has not reached yet.
 func (c *call) fail(r *refusal) ([]byte, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
-	c.response.SetIndex(c.conn.server.node.Index())
+	c.response.SetIndex(max(c.index, c.conn.server.node.Index()))
 	if err := r.write(c.response); err != nil {
 		return nil, fmt.Errorf("write refusal: %w", err)
 	}

@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"sync/atomic"
 	"testing"
 
 	"quicproquo/client"
@@ -86,5 +88,35 @@ func TestOutsidersBurnNoEpoch(t *testing.T) {
 	}
 	if after := d.node.stats(t, fsm.QueueID{Owner: ownerOf(ann)}); after != before {
 		t.Errorf("a refused commit was delivered: %+v, before %+v", after, before)
+	}
+}
+
+// behindNode has a leader that refuses everything at an index which the node has
+// not reached yet.
+type behindNode struct {
+	*accountNode
+	ahead atomic.Uint64 // 0: no leader, the node writes itself
+}
+
+func (n *behindNode) Propose(ctx context.Context, entry []byte) (uint64, fsm.Result, error) {
+	ahead := n.ahead.Load()
+	if ahead == 0 {
+		return n.accountNode.Propose(ctx, entry)
+	}
+	return n.Index() + ahead, fsm.Result{Code: schemas.Code_epochConflict, Value: 1}, nil
+}
+
+// Who loses an epoch reads nothing older than the commit that won it, though the
+// node that it asked may not have that commit yet.
+func TestLosersSeeTheWinner(t *testing.T) {
+	node := &behindNode{accountNode: newAccountNode(t)}
+	d := accountDoor{openDoor(t, NewServer(node, Options{ClusterKey: accountKEK})), node.accountNode}
+	ann := d.member(t, "ann")
+	_, verifier := proofOf(0)
+	node.ahead.Store(7)
+	_, _, err := ann.PublishCommit(t.Context(), &client.Commit{GroupID: bytes.Repeat([]byte{5}, 16), NextVerifier: verifier})
+	wantCode(t, "the loser", err, schemas.Code_epochConflict)
+	if want := node.Index() + 7; ann.Seen() != want {
+		t.Errorf("the loser has seen index %d, the log refused at %d", ann.Seen(), want)
 	}
 }

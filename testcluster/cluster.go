@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -225,7 +226,9 @@ func StartT(tb testing.TB, options Options) *Cluster {
 	}
 	if options.Logger == nil {
 		// Shown when the test fails, or with -v.
-		options.Logger = slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: testLogLevel()}))
+		out := &testOutput{to: tb.Output()}
+		tb.Cleanup(out.close) // after the cluster's own
+		options.Logger = slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: testLogLevel()}))
 	}
 	if options.Limits.Rates == nil {
 		options.Limits.Rates = rpc.Off
@@ -242,6 +245,28 @@ func StartT(tb testing.TB, options Options) *Cluster {
 		}
 	})
 	return c
+}
+
+// testOutput is a test's log until the test is over. Memberlist does not wait for
+// its last probe when it shuts down, and a test that is over panics when written to.
+type testOutput struct {
+	mu sync.Mutex
+	to io.Writer // nil after close; guarded by mu
+}
+
+func (o *testOutput) Write(line []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.to == nil {
+		return len(line), nil
+	}
+	return o.to.Write(line)
+}
+
+func (o *testOutput) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.to = nil
 }
 
 func testLogLevel() slog.Level {
