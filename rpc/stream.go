@@ -128,7 +128,6 @@ func (c *conn) turn(s stream, head []byte) (*subscription, error) {
 	if err := one.send(frame); err != nil {
 		return nil, err
 	}
-	c.server.stats.bytesOut.Add(uint64(len(frame)))
 	if refused != nil {
 		return nil, errStreamDone // what follows the head was not read
 	}
@@ -138,11 +137,15 @@ func (c *conn) turn(s stream, head []byte) (*subscription, error) {
 // send writes a framed response. A client that makes no room for it in time loses
 // the stream.
 func (c *call) send(frame []byte) error {
-	if err := c.stream.SetWriteDeadline(time.Now().Add(c.conn.server.limits.Write)); err != nil {
+	patience := c.conn.server.limits.Write * time.Duration(1+len(frame)>>20)
+	if err := c.stream.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	_, err := c.stream.Write(frame)
-	return err
+	if _, err := c.stream.Write(frame); err != nil {
+		return err
+	}
+	c.conn.server.stats.bytesOut.Add(uint64(len(frame)))
+	return nil
 }
 
 // read fetches the request that head begins. It may refuse it by its size
