@@ -43,6 +43,7 @@ type call struct {
 	// reserved and reservedAnswer are what the request and the response hold of
 	// the server's memory, in bytes.
 	reserved, reservedAnswer int64
+	wrote                    bool // something was proposed: the call must not end as if it was not
 	// subscription is what a subscribe call leaves behind: it answers from then on.
 	subscription *subscription
 	pushes       bool // it is a response of a subscription, without a request
@@ -82,7 +83,8 @@ func (c *call) release() {
 	}
 	c.conn, c.stream, c.method, c.ctx, c.cancel, c.subscription = nil, nil, nil, nil, nil, nil
 	c.request, c.response, c.caller = schemas.Request{}, schemas.Response{}, caller{}
-	c.frame, c.out, c.index, c.counted, c.reserved, c.reservedAnswer, c.pushes = frame[:0], out[:0], 0, false, 0, 0, false
+	c.frame, c.out, c.index, c.counted, c.reserved, c.reservedAnswer = frame[:0], out[:0], 0, false, 0, 0
+	c.pushes, c.wrote = false, false
 	callPool.Put(c)
 }
 
@@ -108,6 +110,9 @@ func (c *call) finish() ([]byte, error) {
 	frame, err := c.encode()
 	if err != nil {
 		return c.fail(c.internal(err))
+	}
+	if err := c.payAnswer(len(frame)); err != nil {
+		return c.fail(c.refusalOf(err))
 	}
 	if !c.pushes { // a subscription was counted when it began
 		c.conn.server.stats.answered(c.ordinal(), schemas.Code_ok)

@@ -179,6 +179,21 @@ func (c *call) reserveAnswer(bytes int) error {
 	return nil
 }
 
+// payAnswer takes the memory of an answer that its handler has not paid for. A read
+// for which there is none is refused; a write has happened, and its answer goes.
+func (c *call) payAnswer(bytes int) error {
+	switch {
+	case c.reservedAnswer > 0:
+		return nil
+	case !c.wrote && !c.pushes: // what is pushed was counted page by page
+		return c.reserveAnswer(bytes)
+	case bytes > smallRequest:
+		c.reservedAnswer = 2 * int64(bytes)
+		c.conn.server.answers.Add(c.reservedAnswer)
+	}
+	return nil
+}
+
 // recheck looks again, in the state as it is now, whether the caller is who it was
 // when the call began: sessions and devices end while calls wait.
 func (c *call) recheck() error {

@@ -28,8 +28,9 @@ type Limits struct {
 	// RequestMemory bounds the requests over smallRequest bytes that are being
 	// read or handled, in bytes, over all connections.
 	RequestMemory int64
-	// AnswerMemory bounds the answers over smallRequest bytes of envelopes that
-	// are being made or sent, in bytes, over all connections.
+	// AnswerMemory bounds the answers over smallRequest bytes that are being made
+	// or sent, in bytes, over all connections. A read for which there is no room is
+	// refused; the answers of writes count and are sent all the same.
 	AnswerMemory int64
 	// ConnSubscriptions is how many subscribe calls one connection has at once.
 	ConnSubscriptions int
@@ -38,7 +39,8 @@ type Limits struct {
 	Idle time.Duration
 	// Read is how long a request may take from its first to its last byte.
 	Read time.Duration
-	// Write is how long a client may take to make room for a response.
+	// Write is how long a client may take to make room for a response, and as long
+	// again for each MiB of it: a slow link is no attack.
 	Write time.Duration
 	// Linger is how long a closing server waits for clients to take their last
 	// answers and leave.

@@ -91,6 +91,7 @@ func (c *call) proposeAs(by schemas.Caller, fill func(schemas.Entry_command) err
 }
 
 func (c *call) proposeEntry(entry []byte) (fsm.Result, error) {
+	c.wrote = true
 	c.dropState()
 	index, result, err := c.conn.server.node.Propose(c.context(), entry)
 	if err != nil {

@@ -16,6 +16,7 @@ type Stats struct {
 	Running       int64 // calls
 	Subscribes    int64 // subscribe calls among them
 	RequestMemory int64 // held by large requests, in bytes
+	AnswerMemory  int64 // held by large responses, in bytes
 	Buckets       int   // token buckets that are not full
 
 	// Since the server began.
@@ -100,7 +101,8 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Conns: conns, Streams: s.streams.Load(), OpenStreams: s.strangers.count(), Running: s.running.Load(),
 		Subscribes:    s.stats.running[subscribeMethod].Load(),
-		RequestMemory: s.memory.Load(), Buckets: s.gate.addresses.buckets() + s.gate.devices.buckets(),
+		RequestMemory: s.memory.Load(), AnswerMemory: s.answers.Load(),
+		Buckets:     s.gate.addresses.buckets() + s.gate.devices.buckets(),
 		ConnsServed: s.stats.conns.Load(), ConnsRefused: s.stats.connsRefused.Load(), StreamsRefused: s.stats.streamsRefused.Load(),
 		BytesIn: s.stats.bytesIn.Load(), BytesOut: s.stats.bytesOut.Load(),
 		BucketsEvicted: s.gate.addresses.evicted.Load() + s.gate.devices.evicted.Load(),

@@ -137,7 +137,8 @@ func (c *conn) turn(s stream, head []byte) (*subscription, error) {
 // send writes a framed response. A client that makes no room for it in time loses
 // the stream.
 func (c *call) send(frame []byte) error {
-	if err := c.stream.SetWriteDeadline(time.Now().Add(c.conn.server.limits.Write)); err != nil {
+	patience := c.conn.server.limits.Write * time.Duration(1+len(frame)>>20)
+	if err := c.stream.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	if _, err := c.stream.Write(frame); err != nil {

@@ -46,12 +46,17 @@ func TestSlowStreamsAreCut(t *testing.T) {
 		{"in a head", whole[:5], false, limits.Idle, true},
 		{"in a request", whole[:20], false, limits.Read, true},
 		{"in an answer", whole, true, limits.Write, true},
+		{"in an answer of 3 MiB", frameOf(t, 7, nil), true, 4 * limits.Write, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newFakeStream(c.in)
 				s.stall, s.slow = true, c.slow
-				conn := newConn(NewServer(newFakeNode(1), Options{}), quiet())
+				server := NewServer(newFakeNode(1), Options{})
+				tab := open
+				tab[7] = method{name: "large", maxBytes: smallMethod, timeout: time.Minute, handle: func(c *call) error { return fillResponse(c, 3<<20) }}
+				server.open = &tab
+				conn := newConn(server, quiet())
 				start := time.Now()
 				conn.serveStream(s)
 				if d := time.Since(start); d != c.after {
@@ -138,6 +143,46 @@ func TestRequestMemoryIsBounded(t *testing.T) {
 		}
 		if server.memory.Load() != c.used {
 			t.Errorf("%d bytes were in use, now %d", c.used, server.memory.Load())
+		}
+	}
+}
+
+// A large answer of any read is paid from the server's memory for answers, or
+// refused with a time to come back; that of a write counts and is sent, for what
+// it tells has happened. All is given back.
+func TestAnswerMemoryIsBounded(t *testing.T) {
+	server := NewServer(newFakeNode(1), Options{})
+	tab := open
+	server.open = &tab
+	const size = 64 << 10
+	for _, c := range []struct {
+		name  string
+		used  int64
+		wrote bool
+		want  schemas.Code
+	}{
+		{"room for all", 0, false, schemas.Code_ok},
+		{"no room", server.limits.AnswerMemory - 2*size, false, schemas.Code_rateLimited},
+		{"no room, a write", server.limits.AnswerMemory, true, schemas.Code_ok},
+	} {
+		held := int64(0)
+		tab[healthMethod].handle = func(call *call) error {
+			call.wrote = c.wrote
+			results, err := schemas.NewHealthResults(call.response.Segment())
+			must(t, err)
+			must(t, results.SetStatus(strings.Repeat("x", size)))
+			return call.response.SetResults(results.ToPtr())
+		}
+		server.answers.Store(c.used)
+		s := newFakeStream(healthFrame(t))
+		s.wrote = func() { held = server.answers.Load() - c.used }
+		newConn(server, quiet()).serveStream(s)
+		got := s.answers(t)
+		if len(got) != 1 || got[0].code != c.want || (got[0].after > 0) != (c.want == schemas.Code_rateLimited) {
+			t.Errorf("%s: got %+v, want %s", c.name, got, c.want.ID())
+		}
+		if (held >= 2*size) != (c.want == schemas.Code_ok) || server.answers.Load() != c.used {
+			t.Errorf("%s: %d bytes were held while it was sent, %d after", c.name, held, server.answers.Load()-c.used)
 		}
 	}
 }

@@ -157,6 +157,7 @@ func (s sink) door(st rpc.Stats) {
 	s.gauge("calls_running", "Calls under way.", float64(st.Running))
 	s.gauge("subscribes", "Subscribe calls under way.", float64(st.Subscribes))
 	s.gauge("request_memory_bytes", "Held by large requests.", float64(st.RequestMemory))
+	s.gauge("answer_memory_bytes", "Held by large responses that are on their way.", float64(st.AnswerMemory))
 	s.gauge("rate_buckets", "Callers whose rate is not fully recovered.", float64(st.Buckets))
 	s.count("connections_total", "Connections of clients that were served.", st.ConnsServed)
 	s.count("connections_refused_total", "Connections of clients over the limit.", st.ConnsRefused)
