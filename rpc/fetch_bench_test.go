@@ -182,4 +182,3 @@ func subscriberB(b *testing.B, m member) chan client.Envelope {
 	}()
 	return next
 }
-
