@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -11,7 +12,10 @@ import (
 	"quicproquo/schemas"
 )
 
-// seedEntries are entries of every command, good and refused.
+// topicSeeds are how many entries of each topic's random lines are seeds.
+const topicSeeds = 16
+
+// seedEntries are entries of every topic, good and refused.
 func seedEntries(tb testing.TB) [][]byte {
 	tb.Helper()
 	var frames [][]byte
@@ -20,8 +24,14 @@ func seedEntries(tb testing.TB) [][]byte {
 		"batchEnqueue to=ann,bob/h,cat:phone body=x", "batchEnqueue more=40 body=x", "ack to=ann seq=1", "ack to=ann device=d seq=9 as=ann:d",
 		"expire rows=5", "changeSettings queue_max_envelopes=3 ttl_max_secs=60", "changeSettings none=1",
 	} {
-		c := parseCall(tb, line, i)
-		frames = append(frames, c.frame(tb))
+		frames = append(frames, lineEntry(tb, i, line))
+	}
+	dice := rand.New(rand.NewPCG(1, 2)) // seeds are the same in each run
+	pick := func(list ...string) string { return list[dice.IntN(len(list))] }
+	for _, topicLine := range topicLines {
+		for range topicSeeds {
+			frames = append(frames, lineEntry(tb, len(frames), topicLine(pick)))
+		}
 	}
 	for _, spoil := range undecodable() {
 		frames = append(frames, entryBuilder{id: newID(1)}.frame(tb, spoil))
@@ -43,7 +53,10 @@ func FuzzApplyEntry(f *testing.F) {
 		info, decodeErr := Command(frame)
 		good := enqueueEntry(t, 1, "ann", "before")
 		log := seal(t, 2, 2000, good, frame)
-		first := seal(t, 1, 1000, enqueueEntry(t, 2, "ann", "first"))
+		first := seal(t, 1, 1000, enqueueEntry(t, 2, "ann", "first"),
+			lineEntry(t, 3, "createAccount name=ann key=ann"),
+			lineEntry(t, 4, "createAccount name=bob key=bob"),
+			lineEntry(t, 5, "publishCommit as=ann group=g1 epoch=1 next=s1 info=i"))
 		opts := testOptions(vfs.NewMem())
 		s := openTest(t, opts)
 		_, err := s.Apply([]Log{first})
@@ -115,6 +128,13 @@ func FuzzApplyLog(f *testing.F) {
 	})
 }
 
+// lineEntry is the entry of a script's line.
+func lineEntry(tb testing.TB, n int, line string) []byte {
+	tb.Helper()
+	c := parseCall(tb, line, n)
+	return c.frame(tb)
+}
+
 // What the fast reader takes, the library reads the same.
 func FuzzFastDecode(f *testing.F) {
 	for _, frame := range seedEntries(f) {
@@ -179,6 +199,7 @@ func FuzzRows(f *testing.F) {
 	f.Add(frame)
 	f.Add(appendQueue(nil, &QueueID{Channel: ChannelID{some: true}}))
 	f.Add(Result{Code: 3, Value: 9}.Append(nil))
+	f.Add((&groupRow{epoch: 7, verifier: [32]byte{1}, changed: 9}).encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var e envelopeRow
 		if e.decode(data) == nil {
@@ -187,6 +208,10 @@ func FuzzRows(f *testing.F) {
 			if !bytes.Equal(row, data) {
 				t.Errorf("envelope %x is written as %x", data, row)
 			}
+		}
+		var g groupRow
+		if g.decode(data) == nil && !bytes.Equal(g.encode(), data) {
+			t.Errorf("group %x is written as %x", data, g.encode())
 		}
 		if q, rest, ok := readQueue(data); ok && !bytes.Equal(append(appendQueue(nil, &q), rest...), data) {
 			t.Errorf("queue %x is written as %+v", data, q)

@@ -57,6 +57,14 @@ func drawLogs(t *rapid.T) []Log {
 		index += rapid.Uint64Range(1, 3).Draw(t, "step")
 		stamp += rapid.SampledFrom([]uint64{0, 1, 500, 30_000, 70_000, 1_000_000}).Draw(t, "time")
 		var frames [][]byte
+		if i == 0 && rapid.Bool().Draw(t, "inhabited") {
+			// Most of what topics draw needs somebody who may.
+			for _, name := range []string{"ann", "bob"} {
+				n++
+				c := parseCall(helper(t), fmt.Sprintf("createAccount name=%s key=%s", name, name), n)
+				frames = append(frames, c.frame(helper(t)))
+			}
+		}
 		for range rapid.IntRange(0, 6).Draw(t, "commands") {
 			n++
 			c := drawCall(t, n)

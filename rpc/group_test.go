@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"sync/atomic"
 	"testing"
 
@@ -52,7 +53,7 @@ func TestCommitWinsAnEpoch(t *testing.T) {
 	late.RequestID = nil
 	_, _, err := ann.PublishCommit(t.Context(), &late)
 	wantCode(t, "the loser", err, schemas.Code_epochConflict)
-	if e, ok := err.(*client.Error); !ok || e.Value != 1 {
+	if e, ok := errors.AsType[*client.Error](err); !ok || e.Value != 1 {
 		t.Errorf("the loser learns %v, want epoch 1", err)
 	}
 	for _, who := range []member{ann, eve} {

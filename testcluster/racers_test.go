@@ -26,23 +26,23 @@ type racer struct {
 // newRacers registers accounts and gives each as many connections as it takes.
 func newRacers(ctx context.Context, t *testing.T, c *testcluster.Cluster, name string, accounts, count int) []racer {
 	t.Helper()
-	racers := make([]racer, count)
-	for i := range racers {
+	all := make([]racer, count)
+	for i := range all {
 		conn := connect(t, c, c.Nodes()[i%len(c.Nodes())])
 		if i >= accounts {
-			first := racers[i%accounts]
+			first := all[i%accounts]
 			conn.Observe(first.conn.Seen())
 			conn.SetSession(first.conn.Session())
-			racers[i] = racer{i, first.who, conn}
+			all[i] = racer{i, first.who, conn}
 			continue
 		}
-		racers[i] = racer{i, newPerson(t, fmt.Sprint(name, i)), conn}
-		register(t, conn, racers[i].who)
-		if _, _, err := conn.Login(ctx, racers[i].who.credentials()); err != nil {
+		all[i] = racer{i, newPerson(t, fmt.Sprint(name, i)), conn}
+		register(t, conn, all[i].who)
+		if _, _, err := conn.Login(ctx, all[i].who.credentials()); err != nil {
 			t.Fatalf("log in: %v", err)
 		}
 	}
-	return racers
+	return all
 }
 
 // record is what was asked and answered, for porcupine. mu guards operations.
