@@ -62,9 +62,9 @@ func (w *Watch) Take(list []ChannelID) (touched []ChannelID, all bool) {
 	shard := w.owner.shard(&w.queue.Owner)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	touched, all = append(list, w.touched...), w.all
+	list, all = append(list, w.touched...), w.all
 	w.touched, w.all = nil, false // an idle watch holds no list
-	return touched, all
+	return list, all
 }
 
 // note remembers a queue for Take. The caller holds the shard's lock.

@@ -161,7 +161,6 @@ func BenchmarkDelivery(b *testing.B) {
 	node := newAccountNode(b)
 	d := accountDoor{openDoor(b, NewServer(node, Options{ClusterKey: accountKEK, Limits: Limits{Rates: Off}})), node}
 	ann := d.member(b, "ann")
-	ann.Fetch(b.Context(), client.Read{})
 	s := subscriberB(b, ann)
 	for b.Loop() {
 		node.put(b, fsm.QueueID{Owner: ownerOf(ann)}, "x")

@@ -80,6 +80,7 @@ func (n *fakeNode) Watch(fsm.QueueID) *fsm.Watch { panic("a fake node has no que
 func (n *fakeNode) WatchDevice(fsm.AccountKey, fsm.DeviceID) *fsm.Watch {
 	panic("a fake node has no queues")
 }
+
 func (n *fakeNode) Propose(context.Context, []byte) (uint64, fsm.Result, error) {
 	return 0, fsm.Result{}, fsm.ErrClosed
 }
