@@ -62,11 +62,13 @@ func benchIdle(b *testing.B, subscribe bool) {
 	_, err = fmt.Fprintf(stdin, "%s\n", hex.EncodeToString(ca))
 	must(b, err)
 	lines, ready := bufio.NewScanner(stdout), false
+	said := ""
 	for !ready && lines.Scan() {
 		ready = strings.Contains(lines.Text(), "all are open")
+		said = lines.Text()
 	}
 	if !ready {
-		b.Fatal("the clients ended early")
+		b.Fatalf("the clients ended early: %s", said)
 	}
 	if subscribe && d.server.Stats().Subscribes != int64(b.N) {
 		b.Fatalf("%d subscriptions are open, want %d", d.server.Stats().Subscribes, b.N)
@@ -132,19 +134,21 @@ func TestIdleClients(t *testing.T) {
 			defer func() { <-turns }()
 			qc, err := transport.Dial(t.Context(), addr, config, &quic.Config{KeepAlivePeriod: 10 * time.Second, MaxIdleTimeout: time.Minute})
 			if err != nil {
-				t.Error(err)
+				fmt.Println("dial:", err)
+				t.Fail()
 				return
 			}
 			if env[2] == "true" {
 				if err := idleSubscribe(t, qc, request); err != nil {
-					t.Error(err)
+					fmt.Println("subscribe:", err)
+					t.Fail()
 				}
 			}
 		})
 	}
 	dials.Wait()
 	if t.Failed() {
-		return
+		t.FailNow()
 	}
 	fmt.Println("all are open")
 	_, _ = io.Copy(io.Discard, stdin)
