@@ -172,6 +172,7 @@ const frameHead = 8
 func (c *call) perform() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
+			c.index = 0 // what a broken handler left counts for nothing
 			err = c.internal(fmt.Errorf("panic: %v", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
