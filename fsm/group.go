@@ -9,7 +9,7 @@ import (
 
 // The group topic: a record for each MLS group, so that exactly one commit ends an
 // epoch. Who shows what hashes to the record's verifier is a member of that epoch;
-// who it is the store does not learn (docs/decisions/0062).
+// who it is the store does not learn (docs/decisions/0063).
 
 // groupRow is a group's record. Its group info lies apart, under the same id.
 type groupRow struct {
