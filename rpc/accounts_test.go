@@ -28,7 +28,8 @@ type accountNode struct {
 	store *fsm.Store
 	skew  time.Duration // of log time
 
-	mu sync.Mutex
+	mu    sync.Mutex
+	inLog time.Duration // spent in Propose
 }
 
 func newAccountNode(tb testing.TB) *accountNode {
@@ -48,6 +49,7 @@ func newAccountNode(tb testing.TB) *accountNode {
 func (n *accountNode) Propose(_ context.Context, entry []byte) (uint64, fsm.Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	defer func(began time.Time) { n.inLog += time.Since(began) }(time.Now())
 	if _, err := fsm.Command(entry); err != nil {
 		return 0, fsm.Result{}, err
 	}

@@ -135,6 +135,10 @@ const (
 	// smallMethod bounds the requests of methods that carry a few ids and keys.
 	smallMethod = 4 << 10
 
+	// lookupTime is how long it takes to look a name up for a login, whether it has
+	// an account or not: three times what an account in memory takes.
+	lookupTime = 6 * time.Microsecond
+
 	// seenPatience is how long a node waits for a seen index before it asks
 	// the leader whether there is such an index at all. It is longer than a
 	// leader needs to apply what it has committed.
