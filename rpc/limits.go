@@ -139,6 +139,17 @@ const (
 	// an account or not: three times what an account in memory takes.
 	lookupTime = 6 * time.Microsecond
 
+	// renewAfter is how long a session is used before its expiry moves on: at
+	// most one write an hour for each session.
+	renewAfter = time.Hour
+	// renewEvery is how long renewals are gathered for one entry.
+	renewEvery = 10 * time.Second
+	// renewWaiting is how many sessions wait for renewal at once. One more waits
+	// for its next call.
+	renewWaiting = 16 * schemas.MaxRenewals
+	// renewTimeout bounds the writes of one round.
+	renewTimeout = 10 * time.Second
+
 	// seenPatience is how long a node waits for a seen index before it asks
 	// the leader whether there is such an index at all. It is longer than a
 	// leader needs to apply what it has committed.
