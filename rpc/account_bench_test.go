@@ -30,7 +30,7 @@ func newAccountBench(b *testing.B) *accountBench {
 	b.Helper()
 	node := newAccountNode(b)
 	node.set(b, "login_failures_max", 1_000_000)
-	return &accountBench{newConn(NewServer(node, Options{ClusterKey: accountKEK}), quiet()), node}
+	return &accountBench{newConn(NewServer(node, Options{ClusterKey: accountKEK, Limits: Limits{Rates: Off}}), quiet()), node}
 }
 
 // cost is what a request took, and how much of it in the log.
@@ -81,22 +81,22 @@ func (a *accountBench) upload(b *testing.B, name, password string) []byte {
 
 func registerStartFrame(tb testing.TB, name string, request []byte) []byte {
 	tb.Helper()
-	return frameWith(tb, 8, nil, schemas.NewOpaqueRegisterStartParams, func(p schemas.OpaqueRegisterStartParams) error {
+	return frameWith(tb, false, 8, nil, schemas.NewOpaqueRegisterStartParams, func(p schemas.OpaqueRegisterStartParams) error {
 		return errors.Join(p.SetUsername(name), p.SetRequest(request))
 	})
 }
 
 // registerFrame makes an account; any upload will do for the server.
-func registerFrame(tb testing.TB, name string, key, upload []byte) []byte {
+func registerFrame(tb testing.TB, first bool, name string, key, upload []byte) []byte {
 	tb.Helper()
-	return frameWith(tb, 9, newRequestID(), schemas.NewOpaqueRegisterFinishParams, func(p schemas.OpaqueRegisterFinishParams) error {
+	return frameWith(tb, first, 9, newRequestID(), schemas.NewOpaqueRegisterFinishParams, func(p schemas.OpaqueRegisterFinishParams) error {
 		return errors.Join(p.SetUsername(name), p.SetUpload(upload), p.SetIdentityKey(key))
 	})
 }
 
 func loginStartFrame(tb testing.TB, name string, request []byte) []byte {
 	tb.Helper()
-	return frameWith(tb, 10, nil, schemas.NewOpaqueLoginStartParams, func(p schemas.OpaqueLoginStartParams) error {
+	return frameWith(tb, false, 10, nil, schemas.NewOpaqueLoginStartParams, func(p schemas.OpaqueLoginStartParams) error {
 		return errors.Join(p.SetUsername(name), p.SetRequest(request))
 	})
 }
@@ -111,12 +111,18 @@ func randomKey(tb testing.TB) []byte {
 // BenchmarkLoginServer is a whole login on the server, both calls with their
 // decoding, reads and writes, against its cryptographic floor in the same run:
 // the operations of RFC 9807 and nothing else. The log is applied in memory; what
-// a disk and a network add is waiting, not work.
+// a disk and a network add is waiting, not work. Requests that say that they are
+// the first of their id cost a check of the store's rules more.
 func BenchmarkLoginServer(b *testing.B) {
+	b.Run("published", func(b *testing.B) { benchLogin(b, false) })
+	b.Run("first", func(b *testing.B) { benchLogin(b, true) })
+}
+
+func benchLogin(b *testing.B, first bool) {
 	a := newAccountBench(b)
 	key := randomKey(b)
 	upload := a.upload(b, "alice", "right")
-	a.must(b, registerFrame(b, "alice", key, upload))
+	a.must(b, registerFrame(b, false, "alice", key, upload))
 	seed := make([]byte, 32)
 	secret := floorScalar(seed)
 	_, request, err := account.StartLogin(mustName(b, "alice"), []byte("right"))
@@ -125,7 +131,7 @@ func BenchmarkLoginServer(b *testing.B) {
 	var ends [][]byte
 	compareToFloor(b, func() (floor time.Duration, ours cost) {
 		if len(ends) == 0 {
-			ends = a.logins(b, "alice", key)
+			ends = a.logins(b, first, "alice", key)
 		}
 		_, ours = a.must(b, start)
 		_, more := a.must(b, ends[0])
@@ -139,7 +145,7 @@ func BenchmarkLoginServer(b *testing.B) {
 
 // logins are the ends of logins that only wait to be sent: a client's Argon2id,
 // 64 MiB of it, between what is timed would leave cold caches behind.
-func (a *accountBench) logins(b *testing.B, name string, key []byte) (ends [][]byte) {
+func (a *accountBench) logins(b *testing.B, first bool, name string, key []byte) (ends [][]byte) {
 	b.Helper()
 	for range 32 {
 		run, request, err := account.StartLogin(mustName(b, name), []byte("right"))
@@ -153,7 +159,7 @@ func (a *accountBench) logins(b *testing.B, name string, key []byte) (ends [][]b
 		finalization, _, _, err := run.Finish(slices.Clone(response))
 		must(b, err)
 		f := finish{name: name, finalization: finalization, handshake: handshake, key: key}
-		ends = append(ends, frameWith(b, 11, newRequestID(), schemas.NewOpaqueLoginFinishParams, f.fill))
+		ends = append(ends, frameWith(b, first, 11, newRequestID(), schemas.NewOpaqueLoginFinishParams, f.fill))
 	}
 	return ends
 }
@@ -173,6 +179,11 @@ func (a *accountBench) endSessions(b *testing.B, key []byte) {
 
 // BenchmarkRegistrationServer is BenchmarkLoginServer for a registration.
 func BenchmarkRegistrationServer(b *testing.B) {
+	b.Run("published", func(b *testing.B) { benchRegistration(b, false) })
+	b.Run("first", func(b *testing.B) { benchRegistration(b, true) })
+}
+
+func benchRegistration(b *testing.B, first bool) {
 	a := newAccountBench(b)
 	upload := a.upload(b, "alice", "right")
 	_, request, err := account.StartRegistration(mustName(b, "alice"), []byte("right"))
@@ -183,7 +194,7 @@ func BenchmarkRegistrationServer(b *testing.B) {
 		n++
 		name := fmt.Sprintf("name%06d", n)
 		_, ours = a.must(b, registerStartFrame(b, name, request))
-		_, more := a.must(b, registerFrame(b, name, randomKey(b), upload))
+		_, more := a.must(b, registerFrame(b, first, name, randomKey(b), upload))
 		began := time.Now()
 		floorRegistration(seed, request, upload)
 		return time.Since(began), ours.add(more)

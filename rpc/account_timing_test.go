@@ -42,7 +42,7 @@ func BenchmarkKnownAgainstUnknown(b *testing.B) {
 	for i := range 2 * timingNames {
 		name, class := fmt.Sprintf("name%04d", i), i%2
 		if class == 0 {
-			a.must(b, registerFrame(b, name, randomKey(b), upload))
+			a.must(b, registerFrame(b, false, name, randomKey(b), upload))
 		}
 		starts[class] = append(starts[class], loginStartFrame(b, name, request))
 		registrations[class] = append(registrations[class], registerStartFrame(b, name, request[:32]))
@@ -83,7 +83,7 @@ func (a *accountBench) failingEnd(b *testing.B, name string, request []byte) []b
 	handshake, err := schemas.OpaqueLoginStartResults(r.results).Handshake()
 	must(b, err)
 	f := finish{name: name, finalization: make([]byte, account.FinalizationSize), handshake: handshake, key: randomKey(b)}
-	return frameWith(b, 11, newRequestID(), schemas.NewOpaqueLoginFinishParams, f.fill)
+	return frameWith(b, false, 11, newRequestID(), schemas.NewOpaqueLoginFinishParams, f.fill)
 }
 
 // measureClasses times two classes in random order and returns Welch's t over all

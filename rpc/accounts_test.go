@@ -26,10 +26,17 @@ import (
 // mu serializes proposals.
 type accountNode struct {
 	store *fsm.Store
-	skew  time.Duration // of log time
 
 	mu    sync.Mutex
+	skew  time.Duration // of log time
 	inLog time.Duration // spent in Propose
+}
+
+// setSkew moves the clock of the log.
+func (n *accountNode) setSkew(skew time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.skew = skew
 }
 
 func newAccountNode(tb testing.TB) *accountNode {
@@ -192,7 +199,7 @@ func callRaw[P ~capnp.StructKind](
 	tb testing.TB, qc *quic.Conn, method uint16, id []byte, newParams func(*capnp.Segment) (P, error), fill func(P) error,
 ) raw {
 	tb.Helper()
-	s := openStream(tb, qc, frameWith(tb, method, id, newParams, fill))
+	s := openStream(tb, qc, frameWith(tb, false, method, id, newParams, fill))
 	defer s.CancelRead(0)
 	must(tb, s.Close())
 	frame, err := schemas.ReadFrame(s, schemas.MaxResponse, nil)
@@ -203,11 +210,12 @@ func callRaw[P ~capnp.StructKind](
 }
 
 func frameWith[P ~capnp.StructKind](
-	tb testing.TB, method uint16, id []byte, newParams func(*capnp.Segment) (P, error), fill func(P) error,
+	tb testing.TB, first bool, method uint16, id []byte, newParams func(*capnp.Segment) (P, error), fill func(P) error,
 ) []byte {
 	tb.Helper()
 	return frameOf(tb, method, func(r schemas.Request) {
 		must(tb, r.SetRequestId(id))
+		r.SetFirst(first && len(id) != 0)
 		params, err := newParams(r.Segment())
 		must(tb, err)
 		must(tb, fill(params))

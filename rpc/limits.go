@@ -135,9 +135,12 @@ const (
 	// smallMethod bounds the requests of methods that carry a few ids and keys.
 	smallMethod = 4 << 10
 
+	// setupTrust is how long a node uses the OPAQUE setup without looking whether
+	// it was rotated.
+	setupTrust = time.Second
 	// lookupTime is how long it takes to look a name up for a login, whether it has
-	// an account or not: three times what an account in memory takes.
-	lookupTime = 6 * time.Microsecond
+	// an account or not: more than twice what an account in memory takes.
+	lookupTime = 5 * time.Microsecond
 
 	// renewAfter is how long a session is used before its expiry moves on: at
 	// most one write an hour for each session.

@@ -169,7 +169,7 @@ func loginFinish(c *call, p schemas.OpaqueLoginFinishParams, results schemas.Opa
 	if err != nil {
 		return err
 	}
-	login, err := finishLogin(server, name, p)
+	login, err := c.finishLogin(server, name, p)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ type loginProof interface {
 	Handshake() ([]byte, error)
 }
 
-func finishLogin(server *account.Server, name account.Username, p loginProof) (account.Login, error) {
+func (c *call) finishLogin(server *account.Server, name account.Username, p loginProof) (account.Login, error) {
 	finalization, err := p.Finalization()
 	if err != nil {
 		return account.Login{}, malformed(err)
@@ -215,6 +215,17 @@ func finishLogin(server *account.Server, name account.Username, p loginProof) (a
 		return account.Login{}, malformed(err)
 	}
 	login, err := server.LoginFinish(name, finalization, handshake, time.Now())
+	if errors.Is(err, account.ErrNoPendingLogin) {
+		// Another node may have sealed it under a key that this one has not looked
+		// at yet.
+		stored, storedErr := c.storedOPAQUE()
+		if storedErr != nil {
+			return account.Login{}, storedErr
+		}
+		if stored != server {
+			login, err = stored.LoginFinish(name, finalization, handshake, time.Now())
+		}
+	}
 	if err != nil {
 		return account.Login{}, opaqueRefusal(err, schemas.Code_opaqueFinishFailed)
 	}
@@ -292,7 +303,7 @@ func changePasswordFinish(c *call, p schemas.ChangePasswordFinishParams, _ schem
 	if err != nil {
 		return err
 	}
-	login, err := finishLogin(server, name, p)
+	login, err := c.finishLogin(server, name, p)
 	if err != nil {
 		return err
 	}
