@@ -81,7 +81,7 @@ func (a *accountBench) upload(b *testing.B, name, password string) []byte {
 
 func registerStartFrame(tb testing.TB, name string, request []byte) []byte {
 	tb.Helper()
-	return frameWith(tb, false, 8, nil, schemas.NewOpaqueRegisterStartParams, func(p schemas.OpaqueRegisterStartParams) error {
+	return frameWith(tb, 8, nil, schemas.NewOpaqueRegisterStartParams, func(p schemas.OpaqueRegisterStartParams) error {
 		return errors.Join(p.SetUsername(name), p.SetRequest(request))
 	})
 }
@@ -89,14 +89,14 @@ func registerStartFrame(tb testing.TB, name string, request []byte) []byte {
 // registerFrame makes an account; any upload will do for the server.
 func registerFrame(tb testing.TB, first bool, name string, key, upload []byte) []byte {
 	tb.Helper()
-	return frameWith(tb, first, 9, newRequestID(), schemas.NewOpaqueRegisterFinishParams, func(p schemas.OpaqueRegisterFinishParams) error {
+	return frameMarked(tb, first, 9, newRequestID(), schemas.NewOpaqueRegisterFinishParams, func(p schemas.OpaqueRegisterFinishParams) error {
 		return errors.Join(p.SetUsername(name), p.SetUpload(upload), p.SetIdentityKey(key))
 	})
 }
 
 func loginStartFrame(tb testing.TB, name string, request []byte) []byte {
 	tb.Helper()
-	return frameWith(tb, false, 10, nil, schemas.NewOpaqueLoginStartParams, func(p schemas.OpaqueLoginStartParams) error {
+	return frameWith(tb, 10, nil, schemas.NewOpaqueLoginStartParams, func(p schemas.OpaqueLoginStartParams) error {
 		return errors.Join(p.SetUsername(name), p.SetRequest(request))
 	})
 }
@@ -159,7 +159,7 @@ func (a *accountBench) logins(b *testing.B, first bool, name string, key []byte)
 		finalization, _, _, err := run.Finish(slices.Clone(response))
 		must(b, err)
 		f := finish{name: name, finalization: finalization, handshake: handshake, key: key}
-		ends = append(ends, frameWith(b, first, 11, newRequestID(), schemas.NewOpaqueLoginFinishParams, f.fill))
+		ends = append(ends, frameMarked(b, first, 11, newRequestID(), schemas.NewOpaqueLoginFinishParams, f.fill))
 	}
 	return ends
 }

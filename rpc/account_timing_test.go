@@ -83,7 +83,7 @@ func (a *accountBench) failingEnd(b *testing.B, name string, request []byte) []b
 	handshake, err := schemas.OpaqueLoginStartResults(r.results).Handshake()
 	must(b, err)
 	f := finish{name: name, finalization: make([]byte, account.FinalizationSize), handshake: handshake, key: randomKey(b)}
-	return frameWith(b, false, 11, newRequestID(), schemas.NewOpaqueLoginFinishParams, f.fill)
+	return frameWith(b, 11, newRequestID(), schemas.NewOpaqueLoginFinishParams, f.fill)
 }
 
 // measureClasses times two classes in random order and returns Welch's t over all

@@ -199,7 +199,7 @@ func callRaw[P ~capnp.StructKind](
 	tb testing.TB, qc *quic.Conn, method uint16, id []byte, newParams func(*capnp.Segment) (P, error), fill func(P) error,
 ) raw {
 	tb.Helper()
-	s := openStream(tb, qc, frameWith(tb, false, method, id, newParams, fill))
+	s := openStream(tb, qc, frameWith(tb, method, id, newParams, fill))
 	defer s.CancelRead(0)
 	must(tb, s.Close())
 	frame, err := schemas.ReadFrame(s, schemas.MaxResponse, nil)
@@ -210,6 +210,15 @@ func callRaw[P ~capnp.StructKind](
 }
 
 func frameWith[P ~capnp.StructKind](
+	tb testing.TB, method uint16, id []byte, newParams func(*capnp.Segment) (P, error), fill func(P) error,
+) []byte {
+	tb.Helper()
+	return frameMarked(tb, false, method, id, newParams, fill)
+}
+
+// frameMarked is frameWith for a request that may say that it is the first of its
+// id.
+func frameMarked[P ~capnp.StructKind](
 	tb testing.TB, first bool, method uint16, id []byte, newParams func(*capnp.Segment) (P, error), fill func(P) error,
 ) []byte {
 	tb.Helper()
