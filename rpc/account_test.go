@@ -9,6 +9,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/crypto/account"
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
 
@@ -119,9 +120,17 @@ func TestRegistrationRefused(t *testing.T) {
 	good := register("carol", request)
 	response, err := schemas.OpaqueRegisterStartResults(good.results).Response()
 	must(t, err)
-	upload, _, err := run.Finish(bytes.Clone(response))
+	responseCopy := bytes.Clone(response)
+	upload, _, err := run.Finish(responseCopy)
 	must(t, err)
-	key, taken := newKey(t).Public().(ed25519.PublicKey), alice.public()
+	carol, taken := newKey(t), alice.public()
+	key := carol.Public().(ed25519.PublicKey)
+	proof := func(server [32]byte, name string, upload []byte) []byte {
+		signature, err := identity.Register(server, [32]byte(key), name, upload).Sign(carol)
+		must(t, err)
+		return signature
+	}
+	server := [32]byte(responseCopy[32:])
 	forged := ed25519.Sign(alice.key, []byte("something else"))
 	before := d.node.digest()
 	for _, c := range []struct {
@@ -161,6 +170,9 @@ func TestRegistrationRefused(t *testing.T) {
 		{"an upload of zeros", "carol", make([]byte, 192), key, nil, schemas.Code_opaqueFinishFailed},
 		{"a short proof", "carol", upload, taken[:], forged[:63], schemas.Code_signatureInvalid},
 		{"another's proof", "carol", upload, key, forged, schemas.Code_signatureInvalid},
+		{"a proof for another name", "carol", upload, key, proof(server, "dave", upload), schemas.Code_signatureInvalid},
+		{"a proof for another cluster", "carol", upload, key, proof([32]byte{1}, "carol", upload), schemas.Code_signatureInvalid},
+		{"a proof for another password", "carol", upload, key, proof(server, "carol", make([]byte, 192)), schemas.Code_signatureInvalid},
 		{"a taken name", "alice", upload, key, nil, schemas.Code_usernameTaken},
 		{"a taken name in capitals", "ALICE", upload, key, nil, schemas.Code_usernameTaken},
 		{"a taken key", "carol", upload, taken[:], nil, schemas.Code_identityTaken},

@@ -26,9 +26,17 @@ import (
 // mu serializes proposals.
 type accountNode struct {
 	store *fsm.Store
-	skew  time.Duration // of log time
 
-	mu sync.Mutex
+	mu    sync.Mutex
+	skew  time.Duration // of log time
+	inLog time.Duration // spent in Propose
+}
+
+// setSkew moves the clock of the log.
+func (n *accountNode) setSkew(skew time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.skew = skew
 }
 
 func newAccountNode(tb testing.TB) *accountNode {
@@ -48,6 +56,7 @@ func newAccountNode(tb testing.TB) *accountNode {
 func (n *accountNode) Propose(_ context.Context, entry []byte) (uint64, fsm.Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	defer func(began time.Time) { n.inLog += time.Since(began) }(time.Now())
 	if _, err := fsm.Command(entry); err != nil {
 		return 0, fsm.Result{}, err
 	}
@@ -204,8 +213,18 @@ func frameWith[P ~capnp.StructKind](
 	tb testing.TB, method uint16, id []byte, newParams func(*capnp.Segment) (P, error), fill func(P) error,
 ) []byte {
 	tb.Helper()
+	return frameMarked(tb, false, method, id, newParams, fill)
+}
+
+// frameMarked is frameWith for a request that may say that it is the first of its
+// id.
+func frameMarked[P ~capnp.StructKind](
+	tb testing.TB, first bool, method uint16, id []byte, newParams func(*capnp.Segment) (P, error), fill func(P) error,
+) []byte {
+	tb.Helper()
 	return frameOf(tb, method, func(r schemas.Request) {
 		must(tb, r.SetRequestId(id))
+		r.SetFirst(first && len(id) != 0)
 		params, err := newParams(r.Segment())
 		must(tb, err)
 		must(tb, fill(params))

@@ -139,7 +139,7 @@ func TestBoundConnection(t *testing.T) {
 // token.
 func TestSessionExpires(t *testing.T) {
 	d := openAccounts(t)
-	d.node.skew = -6 * time.Minute // the log is behind: what it opens is over already
+	d.node.setSkew(-6 * time.Minute) // the log is behind: what it opens is over already
 	d.node.set(t, "session_ttl_secs", 300)
 	alice := d.register(t, "alice")
 	qc := d.dial(t)

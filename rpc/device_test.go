@@ -167,7 +167,7 @@ func TestEndpoints(t *testing.T) {
 // An endpoint is not told when its time is over, be the row still there.
 func TestEndpointsEnd(t *testing.T) {
 	d := openAccounts(t)
-	d.node.skew = -5 * time.Minute // the log is behind the node's clock
+	d.node.setSkew(-5 * time.Minute) // the log is behind the node's clock
 	alice := d.register(t, "alice")
 	c := d.login(t, alice.as())
 	if err := c.PublishEndpoint(t.Context(), []byte("here"), time.Minute); err != nil {

@@ -135,6 +135,24 @@ const (
 	// smallMethod bounds the requests of methods that carry a few ids and keys.
 	smallMethod = 4 << 10
 
+	// setupTrust is how long a node uses the OPAQUE setup without looking whether
+	// it was rotated.
+	setupTrust = time.Second
+	// lookupTime is how long it takes to look a name up for a login, whether it has
+	// an account or not: more than twice what an account in memory takes.
+	lookupTime = 5 * time.Microsecond
+
+	// renewAfter is how long a session is used before its expiry moves on: at
+	// most one write an hour for each session.
+	renewAfter = time.Hour
+	// renewEvery is how long renewals are gathered for one entry.
+	renewEvery = 10 * time.Second
+	// renewWaiting is how many sessions wait for renewal at once. One more waits
+	// for its next call.
+	renewWaiting = 16 * schemas.MaxRenewals
+	// renewTimeout bounds the writes of one round.
+	renewTimeout = 10 * time.Second
+
 	// seenPatience is how long a node waits for a seen index before it asks
 	// the leader whether there is such an index at all. It is longer than a
 	// leader needs to apply what it has committed.

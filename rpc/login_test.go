@@ -170,7 +170,7 @@ func TestStartsCountAsFailures(t *testing.T) {
 	if got := startLogin(t, qc, "bob", ke1(t, "bob"), nil).failure.code; got != schemas.Code_ok {
 		t.Errorf("another name: %s", got)
 	}
-	d.node.skew = 3 * time.Second // the wait is over
+	d.node.setSkew(3 * time.Second) // the wait is over
 	d.node.set(t, "device_max", 10)
 	f := begun(t, qc, alice, "right")
 	if got := f.call(t, qc, nil).failure.code; got != schemas.Code_ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"quicproquo/crypto/account"
 	"quicproquo/crypto/tlsid"
@@ -17,16 +18,30 @@ import (
 // wrapped by the cluster key.
 const secretOPAQUE = "opaque"
 
-// opaque opens the cluster's OPAQUE setup once for each version of it. mu guards
-// wrapped and server; key is set once and never logged.
+// opaque opens the cluster's OPAQUE setup once for each version of it, and looks
+// every trust whether the store has another: for so long a node may go on with a
+// setup that was rotated, which all nodes still open. mu guards what follows it;
+// the rest is set once, and key is never logged.
 type opaque struct {
-	key tlsid.ClusterKey
+	key   tlsid.ClusterKey
+	trust time.Duration
 
-	mu sync.Mutex
+	mu      sync.Mutex
+	checked time.Time
 	// wrapped is what server was made of. It is compared whole, not by its
 	// version: a cluster that was restored may hold another setup of the same one.
 	wrapped []byte
 	server  *account.Server
+}
+
+// trusted returns the server if it was compared with the store lately, or nil.
+func (o *opaque) trusted() *account.Server {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.server == nil || time.Since(o.checked) >= o.trust {
+		return nil
+	}
+	return o.server
 }
 
 // serve returns the server of a wrapped setup.
@@ -34,6 +49,7 @@ func (o *opaque) serve(version uint64, wrapped []byte) (*account.Server, error) 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.server != nil && bytes.Equal(o.wrapped, wrapped) {
+		o.checked = time.Now()
 		return o.server, nil
 	}
 	setup, err := account.Unwrap(o.key, wrapped)
@@ -48,13 +64,21 @@ func (o *opaque) serve(version uint64, wrapped []byte) (*account.Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	o.wrapped, o.server = wrapped, server
+	o.wrapped, o.server, o.checked = wrapped, server, time.Now()
 	return server, nil
 }
 
-// opaqueServer returns the server of the setup that the call's state holds. The
-// first call of a new cluster makes the setup.
+// opaqueServer returns the server of the cluster's setup. The first call of a new
+// cluster makes the setup.
 func (c *call) opaqueServer() (*account.Server, error) {
+	if server := c.conn.server.opaque.trusted(); server != nil {
+		return server, nil
+	}
+	return c.storedOPAQUE()
+}
+
+// storedOPAQUE is opaqueServer for the setup that the call's state holds.
+func (c *call) storedOPAQUE() (*account.Server, error) {
 	if c.conn.server.opaque.key == (tlsid.ClusterKey{}) {
 		return nil, errors.New("this node was started without the cluster key")
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"quicproquo/crypto/account"
 	"quicproquo/crypto/tlsid"
@@ -70,15 +71,22 @@ func TestSetupIsMadeOnce(t *testing.T) {
 }
 
 // A login that began before the handshake key was rotated ends after it, and one
-// that comes later is sealed under the new key.
+// that comes later is sealed under the new key. A node that has not looked at the
+// new key yet looks when it is needed.
 func TestSetupRotates(t *testing.T) {
 	d := openAccounts(t)
+	stale := NewServer(d.node, Options{ClusterKey: accountKEK, Limits: Limits{Rates: Off}})
+	stale.opaque.trust = time.Hour
+	old := openDoor(t, stale).dial(t)
 	setup := account.NewSetup()
 	putSecret(t, d.node, 1, setup, accountKEK)
 	alice := d.register(t, "alice")
 	qc := d.dial(t)
-	before := begun(t, qc, alice, "right")
+	before, later := begun(t, qc, alice, "right"), begun(t, old, alice, "right")
 	putSecret(t, d.node, 2, setup.Rotate(), accountKEK)
+	d.server.opaque.mu.Lock()
+	d.server.opaque.trust = 0
+	d.server.opaque.mu.Unlock()
 	if got := before.call(t, qc, nil).failure.code; got != schemas.Code_ok {
 		t.Errorf("a login across the rotation: %s", got)
 	}
@@ -86,8 +94,14 @@ func TestSetupRotates(t *testing.T) {
 	if bytes.Equal(before.handshake[1:5], after.handshake[1:5]) {
 		t.Error("the handshake is sealed under the old key")
 	}
-	if got := after.call(t, qc, nil).failure.code; got != schemas.Code_ok {
-		t.Errorf("a login after the rotation: %s", got)
+	if got := begun(t, old, alice, "right"); !bytes.Equal(got.handshake[1:5], before.handshake[1:5]) {
+		t.Fatal("the node has looked already: this test shows nothing")
+	}
+	if got := after.call(t, old, nil).failure.code; got != schemas.Code_ok {
+		t.Errorf("a login under a key that the node has not looked at: %s", got)
+	}
+	if got := later.call(t, qc, nil).failure.code; got != schemas.Code_ok {
+		t.Errorf("a login of such a node elsewhere: %s", got)
 	}
 }
 

@@ -9,19 +9,6 @@ import (
 	"quicproquo/schemas"
 )
 
-const (
-	// renewAfter is how long a session is used before its expiry moves on: at
-	// most one write an hour for each session.
-	renewAfter = time.Hour
-	// renewEvery is how long renewals are gathered for one entry.
-	renewEvery = 10 * time.Second
-	// renewWaiting is how many sessions wait for renewal at once. One more waits
-	// for its next call.
-	renewWaiting = 16 * schemas.MaxRenewals
-	// renewTimeout bounds the writes of one round.
-	renewTimeout = 10 * time.Second
-)
-
 // renewals moves the expiry of sessions that are used. It gathers them and writes
 // an entry for many; one that gets lost is gathered again at the session's next
 // call. Its goroutine runs while something waits, and close ends it.

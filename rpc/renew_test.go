@@ -151,14 +151,14 @@ func TestRenewalsMayFail(t *testing.T) {
 // A renewal moves the session's expiry on in the store.
 func TestRenewalMovesTheExpiry(t *testing.T) {
 	d := openAccounts(t)
-	d.node.skew = -2 * time.Minute
+	d.node.setSkew(-2 * time.Minute)
 	alice := d.register(t, "alice")
 	c := d.login(t, alice.as())
 	before, err := c.Whoami(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.node.skew = 0
+	d.node.setSkew(0)
 	token := tokenHash(c.Session().Token.Hash())
 	must(t, d.server.renewals.propose(t.Context(), []tokenHash{token}))
 	after, err := c.Whoami(t.Context())

@@ -63,7 +63,7 @@ func NewServer(node Node, options Options) *Server {
 	s := &Server{
 		node: node, limits: options.Limits, log: options.Logger.With(slog.String("part", "rpc")),
 		open: &open, authenticated: &authenticated,
-		opaque: opaque{key: options.ClusterKey},
+		opaque: opaque{key: options.ClusterKey, trust: setupTrust},
 		gate:   newGate(options.Limits.Rates, time.Now()), stats: newCounters(),
 		quiet: make(chan struct{}, 1), drained: make(chan struct{}),
 		conns: map[*quic.Conn]*conn{},
