@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -26,6 +27,8 @@ type Request struct {
 	// before it. Without, it sees at least what this Conn has seen.
 	Linearizable bool
 
+	// own marks an id that begin made: nobody outside this call knows it.
+	own     bool
 	session *Session // whom the call runs as; nil: nobody
 }
 
@@ -77,8 +80,8 @@ func begin[P ~capnp.StructKind](m *message, request *Request, newParams func(*ca
 
 // begin starts the request's message; a write gets its id here, once.
 func (m *message) begin(request *Request) error {
-	fresh := request.Write && request.ID == nil
-	if fresh {
+	request.own = request.Write && request.ID == nil
+	if request.own {
 		request.ID = make([]byte, schemas.RequestIDSize)
 		rand.Read(request.ID)
 	}
@@ -94,8 +97,21 @@ func (m *message) begin(request *Request) error {
 	}
 	m.request.SetMethod(request.Method)
 	m.request.SetLinearizable(request.Linearizable)
-	m.request.SetFirst(fresh)
+	m.request.SetFirst(request.own)
 	return m.request.SetRequestId(request.ID)
+}
+
+// renew gives the request another id in the place of one that was certainly
+// refused: a refusal that the log made is the outcome of its id for ever.
+func (m *message) renew(request *Request) error {
+	id, err := m.request.RequestId()
+	if err != nil {
+		return fmt.Errorf("renew request id: %w", err)
+	}
+	rand.Read(id) // in its place: a message does not give memory back
+	request.ID = bytes.Clone(id)
+	m.request.SetFirst(true)
+	return nil
 }
 
 // do makes attempts until one gives results, which are then in m.
@@ -122,6 +138,11 @@ func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
 		}
 		if next.stop || ctx.Err() != nil {
 			return h.verdict(ctx)
+		}
+		if next.renew {
+			if err := m.renew(request); err != nil {
+				return err
+			}
 		}
 		c.move(ctx, l, o, next, &h)
 		if time.Until(deadline) < minRepeat+l.roundTrip() {

@@ -37,6 +37,7 @@ type history struct {
 type step struct {
 	stop      bool
 	elsewhere bool // another node, if there is one
+	renew     bool // with another request id: this one's outcome is the refusal
 	pause     time.Duration
 }
 
@@ -57,7 +58,10 @@ func (h *history) judge(o outcome, left time.Duration) step {
 		return step{elsewhere: true, pause: failure.RetryAfter}
 	case schemas.Retry_later:
 		h.later++
-		return step{stop: h.later > maxLater || failure.RetryAfter > left, pause: failure.RetryAfter}
+		return step{
+			stop: h.later > maxLater || failure.RetryAfter > left, pause: failure.RetryAfter,
+			renew: h.request.own && !h.open,
+		}
 	case schemas.Retry_sameRequestId:
 		h.open = h.open || h.request.Write
 		return step{elsewhere: true}
