@@ -136,6 +136,7 @@ func (g *Group) readKeys(s *suite.Suite, r *codec.Reader) error {
 		return fmt.Errorf("own leaf %d: %w", self, codec.ErrValue)
 	}
 	g.priv = tree.NewPrivate(self, nil)
+	next := uint64(0)
 	for v := r.Vector(); ; {
 		if !v.More() {
 			r.Done(v)
@@ -143,9 +144,10 @@ func (g *Group) readKeys(s *suite.Suite, r *codec.Reader) error {
 		}
 		x := tree.NodeIndex(v.Uint32())
 		raw := v.Bytes()
-		if v.Err() == nil && g.pub.tree.PublicKey(x) == nil {
+		if v.Err() == nil && (g.pub.tree.PublicKey(x) == nil || uint64(x) < next) {
 			return fmt.Errorf("private key of node %d: %w", x, codec.ErrValue)
 		}
+		next = uint64(x) + 1 // one encoding for each state: nodes stand in order
 		g.priv = g.priv.With(x, s.NewPrivateKey(raw))
 	}
 	if r.Err() == nil && g.priv.Key(self.Node()) == nil {
@@ -266,8 +268,13 @@ func readPastEpoch(s *suite.Suite, lim schedule.Limits, r *codec.Reader) pastEpo
 	list := &rosterList{treemath.Size(r.Uint32()), map[tree.LeafIndex]*tree.LeafNode{}}
 	p.roster = list
 	v := r.Vector()
-	for v.More() {
+	for next := uint64(0); v.More(); {
 		i := tree.LeafIndex(v.Uint32())
+		if uint64(i) < next || uint64(i) >= uint64(list.size) {
+			v.Fail(fmt.Errorf("leaf %d of a past epoch: %w", i, codec.ErrValue))
+			break
+		}
+		next = uint64(i) + 1
 		list.leaves[i] = &tree.LeafNode{SignatureKey: v.Bytes(), Credential: tree.ReadCredential(v)}
 	}
 	r.Done(v)
