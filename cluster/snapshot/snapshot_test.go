@@ -150,7 +150,8 @@ func TestDamagedStreamsLeaveNothing(t *testing.T) {
 		"empty": {}, "cut by one byte": stream[:len(stream)-1], "one byte longer": append(bytes.Clone(stream), 0),
 		"header only": stream[:64],
 	}
-	for at := 0; at < len(stream); at += 1 + len(stream)/97 {
+	// Every byte of the header, and some of each file.
+	for at := 0; at < len(stream); at += 1 + at/512*len(stream)/997 {
 		flipped := bytes.Clone(stream)
 		flipped[at] ^= 0x20
 		bad[fmt.Sprintf("byte %d changed", at)] = flipped
@@ -159,27 +160,13 @@ func TestDamagedStreamsLeaveNothing(t *testing.T) {
 		dir := t.TempDir()
 		s := openStore(t, dir)
 		err := receiveAll(t, s, stream)
-		if err == nil && restores(t, s) {
-			t.Errorf("%s: received and restored as if whole", name)
+		if err == nil {
+			t.Errorf("%s: received as if whole", name)
 		}
-		if err != nil {
-			if left, _ := os.ReadDir(dir); len(left) != 0 {
-				t.Errorf("%s: %v left behind", name, left)
-			}
+		if left, _ := os.ReadDir(dir); len(left) != 0 {
+			t.Errorf("%s: %v left behind", name, left)
 		}
 	}
-}
-
-// restores tells whether a received snapshot passes the store's own checks: the
-// header's numbers are not under the stream's checksums, the store compares
-// them with what it finds.
-func restores(t *testing.T, s *Store) bool {
-	t.Helper()
-	newest, ok, err := s.Newest()
-	if err != nil || !ok {
-		return false
-	}
-	return filledStore(t, 1).Restore(newest.Dir) == nil
 }
 
 // Two snapshots are kept, the newest first; crashes' leftovers are removed; a

@@ -19,7 +19,8 @@ import (
 // ErrStream means that a received stream is not a whole snapshot.
 var ErrStream = errors.New("snapshot stream is damaged")
 
-// sumSize is the size of a file's checksum in the stream, in bytes.
+// sumSize is the size of a checksum in the stream, in bytes: there is one behind
+// the header and one behind each file.
 const sumSize = 8
 
 // header reads a checkpoint's header file, framed, and what it says.
@@ -42,7 +43,7 @@ func streamSize(fs vfs.FS, dir string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return int64(len(frame)) + int64(info.Size()) + int64(len(info.Files))*sumSize, nil
+	return int64(len(frame)) + int64(info.Size()) + int64(1+len(info.Files))*sumSize, nil
 }
 
 // stream reads a checkpoint directory as a stream, one open file at a time.
@@ -60,7 +61,12 @@ func openStream(fs vfs.FS, dir string) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stream{fs: fs, dir: dir, files: info.Files, part: bytes.NewReader(frame), sum: xxhash.New()}, nil
+	return &stream{fs: fs, dir: dir, files: info.Files, part: bytes.NewReader(withSum(frame)), sum: xxhash.New()}, nil
+}
+
+// withSum is a frame with its checksum.
+func withSum(frame []byte) []byte {
+	return binary.LittleEndian.AppendUint64(bytes.Clone(frame), xxhash.Sum64(frame))
 }
 
 // Dir is where the checkpoint lies.
@@ -121,6 +127,9 @@ func receive(fs vfs.FS, dir string, from io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("%w: header: %w", ErrStream, err)
 	}
+	if err := checkSum(from, xxhash.Sum64(frame)); err != nil {
+		return fmt.Errorf("%w: header: %w", ErrStream, err)
+	}
 	info, err := fsm.ParseSnapshotInfo(frame)
 	if err != nil {
 		return fmt.Errorf("%w: header: %w", ErrStream, err)
@@ -159,12 +168,21 @@ func receiveFile(fs vfs.FS, name string, size int64, from io.Reader) error {
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	var want [sumSize]byte
-	if _, err := io.ReadFull(from, want[:]); err != nil {
+	if err := checkSum(from, sum.Sum64()); err != nil {
 		return fmt.Errorf("%w: file %s: %w", ErrStream, path.Base(name), err)
 	}
-	if binary.LittleEndian.Uint64(want[:]) != sum.Sum64() {
-		return fmt.Errorf("%w: file %s: checksum differs", ErrStream, path.Base(name))
+	return nil
+}
+
+// checkSum reads a checksum from the stream and holds it against what was read
+// before.
+func checkSum(from io.Reader, have uint64) error {
+	var want [sumSize]byte
+	if _, err := io.ReadFull(from, want[:]); err != nil {
+		return err
+	}
+	if binary.LittleEndian.Uint64(want[:]) != have {
+		return errors.New("checksum differs")
 	}
 	return nil
 }
