@@ -41,10 +41,12 @@ func newProposal(entry []byte, maxResult int) *proposal {
 }
 
 // batcher gathers proposals while earlier ones are on their way: natural
-// batching, without a timer. An idle batcher sends a lone entry at once; a busy
-// one fills larger batches the longer the others take.
+// batching, without a timer. An idle batcher sends a lone entry at once. While a
+// batch is on its way the next one goes along only when it is full: what a batch
+// costs, whatever is in it (three syncs, a dozen messages), is above what sending
+// half of it earlier gains (docs/performance.md).
 //
-// lanes goroutines, started by run, own the sending. mu guards the queue.
+// lanes goroutines, started by run, own the sending. mu guards the rest.
 type batcher struct {
 	maxEntries int
 	maxBytes   int
@@ -52,6 +54,7 @@ type batcher struct {
 	mu     sync.Mutex
 	queue  []*proposal
 	bytes  int
+	sent   int // batches on their way
 	closed bool
 	wake   chan struct{} // capacity: one token a lane
 }
@@ -80,18 +83,31 @@ func (b *batcher) submit(proposals ...*proposal) error {
 	return nil
 }
 
-// signal wakes a lane if one sleeps. Callers hold mu.
+// ready tells whether a batch is to go now. Callers hold mu.
+func (b *batcher) ready() bool {
+	return len(b.queue) > 0 && (b.sent == 0 || len(b.queue) >= b.maxEntries || b.bytes >= b.maxBytes)
+}
+
+// signal wakes a lane if one sleeps and there is something to send. Callers hold
+// mu.
 func (b *batcher) signal() {
+	if !b.ready() {
+		return
+	}
 	select {
 	case b.wake <- struct{}{}:
 	default:
 	}
 }
 
-// take removes the next batch; it is empty when nothing waits.
+// take removes the next batch, which counts as on its way until arrived; it is
+// empty when none is to go now.
 func (b *batcher) take() []*proposal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.ready() {
+		return nil
+	}
 	n, bytes := 0, 0
 	for n < len(b.queue) && n < b.maxEntries {
 		size := b.queue[n].weight
@@ -106,10 +122,17 @@ func (b *batcher) take() []*proposal {
 	clear(b.queue[rest:])
 	b.queue = b.queue[:rest]
 	b.bytes -= bytes
-	if rest > 0 {
-		b.signal()
-	}
+	b.sent++
+	b.signal()
 	return batch
+}
+
+// arrived says that a batch has its outcomes.
+func (b *batcher) arrived() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent--
+	b.signal()
 }
 
 // run is one lane: it sends batches until ctx ends. send must give every
@@ -127,6 +150,7 @@ func (b *batcher) run(ctx context.Context, send func(context.Context, []*proposa
 				break
 			}
 			send(ctx, batch)
+			b.arrived()
 		}
 	}
 }

@@ -33,6 +33,7 @@ func TestBatcherCutsByLimits(t *testing.T) {
 		var got []int
 		for batch := b.take(); len(batch) > 0; batch = b.take() {
 			got = append(got, len(batch))
+			b.arrived()
 		}
 		if len(got) != len(c.want) {
 			t.Fatalf("%s: batches of %v, want %v", c.name, got, c.want)
@@ -83,6 +84,74 @@ func TestBatcherGathersWhileBusy(t *testing.T) {
 		}
 		if len(sizes) != 2 || sizes[0] != 1 || sizes[1] != 50 {
 			t.Errorf("batches of %v, want [1 50]", sizes)
+		}
+		cancel()
+		lanes.Wait()
+	})
+}
+
+// While a batch is on its way the next one goes along only when it is full; what
+// waits goes as soon as none is on its way. Without the rule writers split into
+// as many small batches as there are lanes.
+func TestBatcherSendsFullBatchesAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const full = 10
+		b := newBatcher(full, 1<<20, 4)
+		ctx, cancel := context.WithCancel(t.Context())
+		sent := make(chan []*proposal, 8)
+		release := make(chan struct{})
+		var lanes sync.WaitGroup
+		for range 4 {
+			lanes.Go(func() {
+				b.run(ctx, func(_ context.Context, batch []*proposal) {
+					sent <- batch
+					<-release
+					finish(batch, outcome{state: applied})
+				})
+			})
+		}
+		var all []*proposal
+		submit := func(n int) {
+			for range n {
+				p := newProposal([]byte("a"))
+				all = append(all, p)
+				if err := b.submit(p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+		}
+		for i, step := range []struct{ submit, batches, last int }{
+			{1, 1, 1},        // nothing is on its way: a lone entry goes at once
+			{full - 1, 0, 0}, // waits for more
+			{1, 1, full},     // full: goes along
+			{3, 0, 0},        // waits again
+		} {
+			submit(step.submit)
+			if got := len(sent); got != step.batches {
+				t.Fatalf("step %d: %d batches sent, want %d", i, got, step.batches)
+			}
+			if step.batches > 0 {
+				if got := len(<-sent); got != step.last {
+					t.Fatalf("step %d: a batch of %d, want %d", i, got, step.last)
+				}
+			}
+		}
+		release <- struct{}{}
+		synctest.Wait()
+		if len(sent) != 0 {
+			t.Fatal("a part of a batch went along with another")
+		}
+		release <- struct{}{}
+		synctest.Wait()
+		if len(sent) != 1 || len(<-sent) != 3 {
+			t.Fatal("what waited did not go when nothing was on its way")
+		}
+		close(release)
+		for _, p := range all {
+			if o := <-p.done; o.state != applied {
+				t.Errorf("outcome %v, want applied", o.state)
+			}
 		}
 		cancel()
 		lanes.Wait()

@@ -85,15 +85,14 @@ const (
 	gossipRetry = 500 * time.Millisecond
 )
 
-// DefaultBatching follows what was measured (docs/performance.md): with two
-// entries in flight the next batch fills while the last one is written; more
-// lanes only cut the same writers into smaller batches, each with its own
-// flushes.
+// DefaultBatching follows what was measured (docs/performance.md). Only full
+// batches go along with others, so that lanes serve those 256 writers and more
+// who fill them.
 func DefaultBatching() Batching {
 	return Batching{
 		Entries:      256,
 		Bytes:        schemas.MaxBatchBytes,
-		InFlight:     2,
-		ForwardLanes: 2,
+		InFlight:     4,
+		ForwardLanes: 4,
 	}
 }

@@ -107,7 +107,11 @@ func (d *decoder) fastDecode(frame []byte) bool {
 	}
 }
 
+// actor reads on whose behalf; a null pointer is nobody.
 func (p *plain) actor(entry *plainStruct, a *actor) bool {
+	if word, _ := p.target(entry.pointers + 8); word == 0 {
+		return a.set(schemas.Actor_Kind_nobody, nil, nil)
+	}
 	s, ok := p.structAt(entry.pointers+8, 2, 2)
 	if !ok {
 		return false

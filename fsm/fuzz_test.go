@@ -166,6 +166,19 @@ func TestFastDecodeTakesPlainEntries(t *testing.T) {
 			t.Errorf("%s is left to the library", line)
 		}
 	}
+	// An entry on nobody's behalf may leave the actor out.
+	frame, err := schemas.BuildEntry(newID(1), schemas.Caller{}, func(c schemas.Entry_command) error {
+		p, err := c.NewEnqueue()
+		must(t, err)
+		return p.SetPayload([]byte("x"))
+	})
+	must(t, err)
+	var fast, slow decoder
+	want, err := slow.slowDecode(frame)
+	must(t, err)
+	if !fast.fastDecode(frame) || fmt.Sprintf("%+v", fast.request) != fmt.Sprintf("%+v", *want) {
+		t.Error("an entry without an actor is left to the library or read otherwise")
+	}
 }
 
 // Command reads any bytes without a panic, and reads the same twice.

@@ -178,9 +178,15 @@ const (
 	// stall.
 	maxMemTables = 8
 	// l0Compact and l0Stop are depths of level 0: at which it is compacted, and
-	// at which writes stall.
-	l0Compact = 4
+	// at which writes stall. A flush adds one: its keys are spread over all queues.
+	l0Compact = 16
 	l0Stop    = 64
+	// baseBytes is the size of the level below level 0 at which it is compacted
+	// itself: that of level 0, since a compaction of one rewrites the other.
+	baseBytes = 128 << 20
+	// tableBytes is the size of a table, and of each that a flush writes: one
+	// table a memtable, because every further one costs two syncs and a removal.
+	tableBytes = 16 << 20
 	// bloomBits for each key: one false alarm in a hundred.
 	bloomBits = 10
 	// blockSize of tables, in bytes.
@@ -201,11 +207,14 @@ func (s *Store) pebbleOptions(gen *generation) *pebble.Options {
 		MemTableStopWritesThreshold: maxMemTables,
 		L0CompactionThreshold:       l0Compact,
 		L0StopWritesThreshold:       l0Stop,
+		LBaseMaxBytes:               baseBytes,
+		FlushSplitBytes:             tableBytes,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      pebbleLogger{s},
 		EventListener:               s.events(gen),
 	}
 	for i := range opts.Levels {
+		opts.TargetFileSizes[i] = tableBytes
 		opts.Levels[i] = pebble.LevelOptions{
 			BlockSize:    blockSize,
 			FilterPolicy: bloom.FilterPolicy(bloomBits),
