@@ -113,7 +113,7 @@ func TestBatcherSendsFullBatchesAlong(t *testing.T) {
 		var all []*proposal
 		submit := func(n int) {
 			for range n {
-				p := newProposal([]byte("a"))
+				p := newProposal([]byte("a"), 0)
 				all = append(all, p)
 				if err := b.submit(p); err != nil {
 					t.Fatal(err)
