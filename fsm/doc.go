@@ -31,7 +31,8 @@
 //	              fields.go, stage.go: the bytes of rows
 //	apply.go      the walk of a batch; digest.go, result.go
 //	store.go      opening and closing; wait.go; pebble.go configures the engine
-//	view.go       consistent reads; watch.go wakes readers
+//	view.go       consistent reads; moment.go: those of one index share a
+//	              snapshot; watch.go wakes readers
 //	snapshot.go   checkpoints; restore.go brings them back
 //
 // Decisions: docs/decisions/0020 (layout and formats), 0021 (request ids),

@@ -368,3 +368,42 @@ func TestIDFilter(t *testing.T) {
 		t.Errorf("%d of %d ids are claimed wrongly, at 16 bits each", wrong, added)
 	}
 }
+
+// Views of one index share a snapshot; whoever sees an index is given no state
+// before it; and the store holds no snapshot that nobody reads.
+func TestViewsShareAMoment(t *testing.T) {
+	s := openTest(t, testOptions(vfs.NewMem()))
+	apply := func(index uint64) {
+		t.Helper()
+		_, err := s.Apply([]Log{seal(t, index, 1000, enqueueEntry(t, int(index), "ann", "x"))})
+		must(t, err)
+	}
+	open := func() *View {
+		t.Helper()
+		v, err := s.View()
+		must(t, err)
+		if v.Index() != s.Index() {
+			t.Errorf("the view is of index %d, the store at %d", v.Index(), s.Index())
+		}
+		return v
+	}
+	apply(1)
+	one, same := open(), open()
+	if one.snapshot != same.snapshot {
+		t.Error("two views of one index have a snapshot each")
+	}
+	must(t, one.Close())
+	apply(2)
+	next := open()
+	if next.snapshot == same.snapshot || same.Index() != 1 {
+		t.Error("a view after a batch shows the state before it, or one before moved on")
+	}
+	must(t, same.Close())
+	must(t, next.Close())
+	apply(3)
+	if n := s.live.db.Metrics().Snapshots.Count; n != 0 {
+		t.Errorf("%d snapshots are open and nobody reads", n)
+	}
+	must(t, open().Close())
+	closeTest(t, s) // waits for the users of the storage
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -68,13 +69,15 @@ type Store struct {
 	index   atomic.Uint64 // last applied; changes under mu
 	watches watches
 
-	mu      sync.Mutex
-	live    *generation // guarded by mu
-	newest  Mark        // guarded by mu
-	marks   marks       // guarded by mu
-	waiters waiters     // guarded by mu
-	err     error       // guarded by mu; why the store stopped, ErrClosed included
-	stopped chan struct{}
+	mu   sync.Mutex
+	live *generation // guarded by mu
+	// newestMoment is what the next reader gets, nil for a new one; guarded by mu.
+	newestMoment *moment
+	newest       Mark    // guarded by mu
+	marks        marks   // guarded by mu
+	waiters      waiters // guarded by mu
+	err          error   // guarded by mu; why the store stopped, ErrClosed included
+	stopped      chan struct{}
 }
 
 // Open opens the store in a directory, or begins a new one. It holds what the
@@ -190,6 +193,10 @@ func (s *Store) newTx(gen *generation) (*Tx, error) {
 
 // install makes a generation the live one.
 func (s *Store) install(gen *generation, tx *Tx) {
+	s.end(s.setLive(gen, tx))
+}
+
+func (s *Store) setLive(gen *generation, tx *Tx) *moment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live, s.tx = gen, tx
@@ -197,10 +204,15 @@ func (s *Store) install(gen *generation, tx *Tx) {
 	s.marks = marks{}
 	s.index.Store(tx.meta.index)
 	s.waiters.wake(tx.meta.index)
+	return s.passed(math.MaxUint64)
 }
 
 // published lets the world see what a batch has brought.
 func (s *Store) published(tx *Tx) {
+	s.end(s.publish(tx))
+}
+
+func (s *Store) publish(tx *Tx) *moment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.newest = Mark{tx.meta.index, tx.meta.digest}
@@ -209,6 +221,7 @@ func (s *Store) published(tx *Tx) {
 	}
 	s.index.Store(tx.meta.index)
 	s.waiters.wake(tx.meta.index)
+	return s.passed(tx.meta.index)
 }
 
 // Close flushes and closes the store. It waits until every View is closed and
@@ -224,8 +237,9 @@ func (s *Store) Close() error {
 	_ = s.fail(ErrClosed)
 
 	s.mu.Lock()
-	gen := s.live
+	gen, newest := s.live, s.passed(math.MaxUint64)
 	s.mu.Unlock()
+	s.end(newest)
 	var err error
 	if !failed {
 		err = gen.db.Flush()

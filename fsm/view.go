@@ -13,8 +13,8 @@ import (
 // keeps deleted rows on the disk. A View is for one goroutine.
 type View struct {
 	store    *Store
-	gen      *generation
-	snapshot *pebble.Snapshot
+	moment   *moment
+	snapshot *pebble.Snapshot // the moment's, and so is meta
 	meta     metaRow
 	err      error // the first failed read of a check
 	decoder  *decoder
@@ -24,32 +24,15 @@ type View struct {
 // View opens a consistent read. The error is why the store has stopped, or of
 // the storage.
 func (s *Store) View() (*View, error) {
-	gen, err := s.acquire()
+	m, err := s.moment()
 	if err != nil {
 		return nil, err
 	}
-	v := &View{store: s, gen: gen, snapshot: gen.db.NewSnapshot()}
-	if v.meta, err = readMeta(v.snapshot); err != nil {
-		return nil, errors.Join(fmt.Errorf("open view: %w", err), v.Close())
-	}
-	return v, nil
-}
-
-// acquire returns the live generation for use until release.
-func (s *Store) acquire() (*generation, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return nil, s.err
-	}
-	s.live.acquire()
-	return s.live, nil
+	return &View{store: s, moment: m, snapshot: m.snapshot, meta: m.meta}, nil
 }
 
 // Close ends the read.
-func (v *View) Close() error {
-	return errors.Join(v.snapshot.Close(), v.gen.release())
-}
+func (v *View) Close() error { return v.moment.release() }
 
 // Index is the last log entry that the view shows.
 func (v *View) Index() uint64 { return v.meta.index }
