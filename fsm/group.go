@@ -3,6 +3,7 @@ package fsm
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"math"
 
 	"quicproquo/schemas"
 )
@@ -58,7 +59,7 @@ type deliveryRequest struct {
 func publishCommitKey(r *request) []byte { return clone(r.publishCommit.groupID) }
 
 // checkPublishCommit refuses in this order: account, version, group id, lengths,
-// deliveries, epoch, proof, number of queues. So who lost an epoch learns that
+// deliveries, epoch, proof, rate of new records, number of queues. So who lost an epoch learns that
 // first.
 func checkPublishCommit(st state, r *request) refusal {
 	p := &r.publishCommit
@@ -87,6 +88,9 @@ func checkPublishCommit(st state, r *request) refusal {
 		queues += fanOut(st, p.deliveries[i].recipients)
 	}
 	if no := checkEpoch(st, p); no.refused() {
+		return no
+	}
+	if no := checkFounding(st, r); no.refused() {
 		return no
 	}
 	if queues > maxFanOut {
@@ -125,7 +129,7 @@ func checkEpoch(st state, p *publishCommitRequest) refusal {
 		return refuse(schemas.Code_groupNotFound)
 	case !g.exists():
 		return refusal{}
-	case g.epoch != p.epoch:
+	case g.epoch != p.epoch || g.epoch == math.MaxUint64: // there is no epoch after the last one
 		return refusal{schemas.Code_epochConflict, g.epoch}
 	}
 	shown := sha256.Sum256(p.proof)
@@ -135,12 +139,34 @@ func checkEpoch(st state, p *publishCommitRequest) refusal {
 	return refusal{}
 }
 
+// checkFounding bounds how often an account makes a new record: each may keep a
+// group info for months.
+func checkFounding(st state, r *request) refusal {
+	if g := group(st, r.publishCommit.groupID); g.exists() {
+		return refusal{}
+	}
+	free := st.now() + (st.setting(groupFoundBurst)-1)*st.setting(groupFoundSecs)*1000
+	if due := claimsDue(st, r.actor.account, AccountKey{}); due > free {
+		return refusal{schemas.Code_rateLimited, due - free}
+	}
+	return refusal{}
+}
+
+// chargeFounding counts a new record. Nobody's key is the zero key, so the row is
+// not that of a claim.
+func (tx *Tx) chargeFounding(founder AccountKey) {
+	due := max(claimsDue(tx, founder, AccountKey{}), tx.now()) + tx.setting(groupFoundSecs)*1000
+	tx.setClaimsDue(founder, AccountKey{}, due)
+}
+
 // applyPublishCommit is the swap, and the deliveries of the commit that won.
 func applyPublishCommit(tx *Tx, r *request) Result {
 	p := &r.publishCommit
 	g := group(tx, p.groupID)
 	if g.epoch = p.epoch; g.exists() {
 		g.epoch++
+	} else {
+		tx.chargeFounding(r.actor.account)
 	}
 	g.verifier, g.changed = [sha256.Size]byte(p.nextVerifier), max(tx.now(), 1)
 	tx.set(tableGroups, rowKey(tableGroups, p.groupID), g.encode())

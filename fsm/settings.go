@@ -39,6 +39,8 @@ const (
 	keyUploadBurst
 	keyUploadSecs
 	groupIdleSecs
+	groupFoundBurst
+	groupFoundSecs
 	settingCount
 )
 
@@ -115,6 +117,14 @@ var settingTable = [settingCount]Setting{
 	keyUploadSecs: {
 		Name: "key_upload_secs", Unit: "seconds", Default: 60, Min: 0, Max: day,
 		Doc: "How long until an account may upload one more.",
+	},
+	groupFoundBurst: {
+		Name: "group_found_burst", Unit: "records", Default: 100, Min: 1, Max: 1_000_000,
+		Doc: "How many group records an account makes before it has to wait.",
+	},
+	groupFoundSecs: {
+		Name: "group_found_secs", Unit: "seconds", Default: 600, Min: 0, Max: 30 * day,
+		Doc: "How long until one more group record is free again.",
 	},
 	groupIdleSecs: {
 		Name: "group_idle_secs", Unit: "seconds", Default: 180 * day, Min: day, Max: 3650 * day,
