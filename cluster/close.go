@@ -74,6 +74,7 @@ func (n *Node) shutDown(ctx context.Context, orderly bool) error {
 	}
 	if n.raft != nil {
 		err := n.raft.Shutdown().Error()
+		close(n.raftGone)
 		if err != nil && !errors.Is(err, raft.ErrRaftShutdown) {
 			errs = append(errs, err)
 		}

@@ -56,6 +56,8 @@ type Node struct {
 	// readyTerm is the last term in which this node led and its barrier was done.
 	readyTerm atomic.Uint64
 
+	// raftGone closes when raft has shut down whole: it answers nothing any more.
+	raftGone  chan struct{}
 	closeOnce sync.Once
 	closeErr  error
 	failed    chan struct{} // closed by the first fail
@@ -80,7 +82,7 @@ func Open(cfg Config) (*Node, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Node{
 		cfg: cfg, log: cfg.Logger.With("node", string(cfg.ID)), started: cfg.Now(),
-		ctx: ctx, cancel: cancel, failed: make(chan struct{}),
+		ctx: ctx, cancel: cancel, failed: make(chan struct{}), raftGone: make(chan struct{}),
 		observations: make(chan raft.Observation, observationBuffer),
 		notices:      make(chan bool, noticeBuffer),
 		leaderSignal: make(chan struct{}),

@@ -150,7 +150,7 @@ func (n *Node) applyBatch(_ context.Context, batch []*proposal) {
 		return
 	}
 	future := n.raft.Apply(sealed, enqueueTimeout)
-	if err := future.Error(); err != nil {
+	if err := n.answer(future); err != nil {
 		state := unknown
 		if notApplied(err) {
 			state = refused
@@ -160,6 +160,29 @@ func (n *Node) applyBatch(_ context.Context, batch []*proposal) {
 	}
 	n.deliver(batch, future)
 }
+
+// answer waits for raft's answer, or until raft is gone: an entry that is on its
+// way to the store when raft shuts down may never get one (its queue to the store
+// is left as it is), and whoever closes the node would wait for it for ever.
+func (n *Node) answer(future raft.ApplyFuture) error {
+	answered := make(chan error, 1)
+	go func() { answered <- future.Error() }()
+	select {
+	case err := <-answered:
+		return err
+	case <-n.raftGone:
+	}
+	select {
+	case err := <-answered:
+		return err
+	case <-time.After(lastAnswer):
+		return raft.ErrRaftShutdown
+	}
+}
+
+// lastAnswer is how long an answer that raft gave on its way out may take to get
+// through to whoever waits for it.
+const lastAnswer = 100 * time.Millisecond
 
 // deliver hands the results of an applied batch to their proposals. A store
 // that stopped gives none: then the entry is in the log and its outcome open.
