@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
 )
@@ -54,6 +55,9 @@ type Config struct {
 	StoreCache int64
 	// MinFreeDisk is the share of the disk below which writes are refused.
 	MinFreeDisk float64
+	// MeasureDisk says how full the disk is; nil asks the operating system. Only
+	// tests set it.
+	MeasureDisk func(dir string) (diskguard.Usage, error)
 	// Now stamps batches. Only tests that skew clocks set it.
 	Now func() time.Time
 	// Version is announced to peers and operators.

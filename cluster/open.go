@@ -19,7 +19,7 @@ func (n *Node) openDir() error {
 		return err
 	}
 	n.dir = dir
-	n.guard, err = diskguard.Open(diskguard.Options{Dir: n.cfg.Dir, MinFree: n.cfg.MinFreeDisk, Logger: n.log})
+	n.guard, err = diskguard.Open(diskguard.Options{Dir: n.cfg.Dir, MinFree: n.cfg.MinFreeDisk, Measure: n.cfg.MeasureDisk, Logger: n.log})
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
 )
@@ -34,6 +35,8 @@ type Options struct {
 	// MemoryStore keeps the stores in memory; logs stay on disk.
 	MemoryStore bool
 	MinFreeDisk float64
+	// Disk says how full a node's disk is; nil asks the operating system.
+	Disk func(tlsid.NodeID) diskguard.Usage
 	Logger      *slog.Logger
 	// Addresses are the nodes' ports; empty lets the network choose.
 	Addresses []string
