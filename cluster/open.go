@@ -118,10 +118,7 @@ func (n *Node) openRaft() error {
 	})
 	n.transport = newTransport(network)
 	cfg := n.raftConfig()
-	cache, err := raft.NewLogCache(logCacheEntries, n.logs.Log)
-	if err != nil {
-		return fmt.Errorf("open log cache: %w", err)
-	}
+	cache := newLogCache(n.logs.Log)
 	if err := n.bootstrap(cfg, cache); err != nil {
 		return err
 	}
@@ -158,10 +155,6 @@ func (n *Node) raftConfig() *raft.Config {
 	cfg.Logger = newRaftLogger(n.log)
 	return cfg
 }
-
-// logCacheEntries: without the cache followers that are a little behind cost
-// half the throughput (docs/performance.md).
-const logCacheEntries = 2048
 
 // bootstrap starts a new cluster from the configured peers. Every node of the
 // set writes the same first configuration, so it doesn't matter who is first.
