@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/mesh"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
@@ -57,6 +58,9 @@ type Config struct {
 	MinFreeDisk float64
 	// Guests bound what strangers cost this node before they are known.
 	Guests mesh.Limits
+	// MeasureDisk says how full the disk is; nil asks the operating system. Only
+	// tests set it.
+	MeasureDisk func(dir string) (diskguard.Usage, error)
 	// Now stamps batches. Only tests that skew clocks set it.
 	Now func() time.Time
 	// Version is announced to peers and operators.
@@ -101,11 +105,20 @@ type SnapshotPolicy struct {
 	// Trailing is how many entries stay behind a snapshot for slow followers.
 	// hashicorp/raft #697 asks for well above what can be in flight.
 	Trailing uint64
+	// Bytes of commands since the last snapshot are also worth a new one, and no
+	// more than TrailingBytes of them stay behind it: an entry may hold a MiB.
+	// 0 means the default's. Both are met to an eighth of the smaller one.
+	Bytes, TrailingBytes int64
 }
 
-// DefaultSnapshotPolicy keeps about 10,000 entries of log.
+// DefaultSnapshotPolicy keeps about 10,000 entries of log or 1 GiB, whichever is
+// less. 1 GiB is what a follower may miss and still catch up without a snapshot:
+// 50 seconds of 20,000 writes of 1 KiB a second.
 func DefaultSnapshotPolicy() SnapshotPolicy {
-	return SnapshotPolicy{Interval: 30 * time.Second, Threshold: 8192, Trailing: 10_240}
+	return SnapshotPolicy{
+		Interval: 30 * time.Second, Threshold: 8192, Trailing: 10_240,
+		Bytes: 256 << 20, TrailingBytes: 1 << 30,
+	}
 }
 
 // Batching shapes the raft entries that the leader writes.
@@ -128,6 +141,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.Snapshot == (SnapshotPolicy{}) {
 		c.Snapshot = DefaultSnapshotPolicy()
+	}
+	if c.Snapshot.Bytes == 0 {
+		c.Snapshot.Bytes = DefaultSnapshotPolicy().Bytes
+	}
+	if c.Snapshot.TrailingBytes == 0 {
+		c.Snapshot.TrailingBytes = DefaultSnapshotPolicy().TrailingBytes
 	}
 	if c.Batching == (Batching{}) {
 		c.Batching = DefaultBatching()

@@ -1,6 +1,10 @@
 package cluster
 
 import (
+	"errors"
+
+	"github.com/hashicorp/raft"
+
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
 )
@@ -15,3 +19,20 @@ func (n *Node) AnswerPeer(from tlsid.NodeID, frame []byte) ([]byte, error) {
 
 // RenewOnce lets a test renew without waiting for weeks.
 func (n *Node) RenewOnce() error { return n.renewOnce(n.ctx) }
+
+// LogBytes is how much the entries of a node's log hold.
+func (n *Node) LogBytes() (int64, error) {
+	first, err := n.logs.Log.FirstIndex()
+	if err != nil {
+		return 0, err
+	}
+	size := int64(0)
+	for index := max(first, 1); index <= n.raft.LastIndex(); index++ {
+		var log raft.Log
+		if err := n.logs.Log.GetLog(index, &log); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+			return 0, err
+		}
+		size += int64(len(log.Data))
+	}
+	return size, nil
+}

@@ -102,7 +102,7 @@ func (n *Node) leadTerm(ctx context.Context) {
 		case <-ticker.C:
 			n.expire(ctx)
 			n.promote(ctx, caughtUp)
-			n.yieldWhenFull()
+			n.yieldWhenFull(ctx)
 		}
 	}
 }
@@ -149,13 +149,36 @@ func expireEntry() ([]byte, error) {
 	})
 }
 
-// yieldWhenFull hands leadership to another node when this one's disk is nearly
-// full: the others may have room.
-func (n *Node) yieldWhenFull() {
+// yieldWhenFull hands leadership to a member that has room when this one's disk
+// is nearly full. Where none has, it stays and refuses writes: leadership that
+// goes round between full nodes would refuse them too, and reads would wait.
+// Decision 0007.
+func (n *Node) yieldWhenFull(ctx context.Context) {
 	if !n.guard.ReadOnly() {
 		return
 	}
-	if err := n.raft.LeadershipTransfer().Error(); err != nil {
-		n.log.Warn("disk nearly full, leadership not handed over", "error", err)
+	statuses, _ := n.askEach(ctx)
+	to, ok := withRoom(statuses, n.voters(), n.cfg.ID)
+	if !ok {
+		n.log.Warn("disk nearly full, and no other member has room to lead")
+		return
 	}
+	if err := n.transferHere(to); err != nil {
+		n.log.Warn("disk nearly full, leadership not handed over", "to", to, "error", err)
+	}
+}
+
+// withRoom returns the voter with the longest log among those whose disk has
+// room and who serve.
+func withRoom(statuses map[tlsid.NodeID]Status, voters []tlsid.NodeID, self tlsid.NodeID) (to tlsid.NodeID, ok bool) {
+	for _, id := range voters {
+		s, answered := statuses[id]
+		if id == self || !answered || s.ReadOnly || s.Fault != "" {
+			continue
+		}
+		if !ok || s.LastLogIndex > statuses[to].LastLogIndex {
+			to, ok = id, true
+		}
+	}
+	return to, ok
 }

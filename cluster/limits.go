@@ -70,6 +70,9 @@ const (
 	// maxSilence is how long replication waits for the heartbeat of a silent peer
 	// before it tries all the same.
 	maxSilence = time.Minute
+	// minTrailing is how many entries stay behind a snapshot however long they
+	// are: far above what the batcher has in flight (hashicorp/raft #697).
+	minTrailing = 64
 	// raftIOTimeout bounds one raft request; a snapshot gets it per 256 KiB.
 	raftIOTimeout = 10 * time.Second
 	// raftStreams is how many idle raft streams are kept per peer.

@@ -15,6 +15,7 @@ import (
 // Persist from one goroutine.
 type machine struct {
 	store *fsm.Store
+	meter *logMeter
 	// fail stops the node; what it is told is what an operator reads.
 	fail func(error)
 }
@@ -40,6 +41,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 		if log.Type == raft.LogCommand {
 			commands = append(commands, fsm.Log{Index: log.Index, Data: log.Data})
 			positions = append(positions, i)
+			m.meter.applied(log.Index, len(log.Data))
 		}
 	}
 	if len(commands) == 0 {
@@ -66,7 +68,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.store.Err(); err != nil {
 		return nil, fmt.Errorf("snapshot of a stopped store: %w", err)
 	}
-	return checkpointer{m.store}, nil
+	return checkpointer{m.store, m.meter, m.meter.position()}, nil
 }
 
 // Restore swaps the store's state for a snapshot that the snapshot store holds
@@ -91,7 +93,11 @@ func (m *machine) Restore(source io.ReadCloser) error {
 }
 
 // checkpointer makes the checkpoint, concurrently with applies.
-type checkpointer struct{ store *fsm.Store }
+type checkpointer struct {
+	store    *fsm.Store
+	meter    *logMeter
+	position int64
+}
 
 // Persist places a checkpoint of hard links in the snapshot's directory.
 func (c checkpointer) Persist(sink raft.SnapshotSink) error {
@@ -102,7 +108,11 @@ func (c checkpointer) Persist(sink raft.SnapshotSink) error {
 	if err := local.Checkpoint(c.store); err != nil {
 		return errors.Join(fmt.Errorf("persist snapshot: %w", err), sink.Cancel())
 	}
-	return sink.Close()
+	if err := sink.Close(); err != nil {
+		return err
+	}
+	c.meter.snapshotDone(c.position)
+	return nil
 }
 
 // Release has nothing to release.

@@ -53,6 +53,7 @@ type Node struct {
 	proposals    *batcher              // to raft, while this node leads
 	forwards     *batcher              // to the leader, while another does
 	confirms     *confirmer
+	meter        *logMeter
 	// readyTerm is the last term in which this node led and its barrier was done.
 	readyTerm atomic.Uint64
 
@@ -91,6 +92,7 @@ func Open(cfg Config) (*Node, error) {
 		proposals:    newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.InFlight),
 		forwards:     newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.ForwardLanes),
 	}
+	n.meter = newLogMeter(cfg.Snapshot)
 	n.confirms = &confirmer{round: n.confirmRound}
 	for _, step := range []struct {
 		what string
@@ -172,6 +174,7 @@ func (n *Node) startTasks() {
 	n.tasks.Go(n.watchMembers)
 	n.tasks.Go(n.watchRemoval)
 	n.tasks.Go(n.watchStore)
+	n.tasks.Go(n.boundLog)
 	n.tasks.Go(n.renewCertificate)
 	n.tasks.Go(func() { n.gossip.join(n.ctx, n.others) })
 }

@@ -19,7 +19,7 @@ func (n *Node) openDir() error {
 		return err
 	}
 	n.dir = dir
-	n.guard, err = diskguard.Open(diskguard.Options{Dir: n.cfg.Dir, MinFree: n.cfg.MinFreeDisk, Logger: n.log})
+	n.guard, err = diskguard.Open(diskguard.Options{Dir: n.cfg.Dir, MinFree: n.cfg.MinFreeDisk, Measure: n.cfg.MeasureDisk, Logger: n.log})
 	return err
 }
 
@@ -118,14 +118,11 @@ func (n *Node) openRaft() error {
 	})
 	n.transport = newTransport(network)
 	cfg := n.raftConfig()
-	cache, err := raft.NewLogCache(logCacheEntries, n.logs.Log)
-	if err != nil {
-		return fmt.Errorf("open log cache: %w", err)
-	}
+	cache := newLogCache(n.logs.Log)
 	if err := n.bootstrap(cfg, cache); err != nil {
 		return err
 	}
-	machine := &machine{store: n.store, fail: n.fail}
+	machine := &machine{store: n.store, meter: n.meter, fail: n.fail}
 	r, err := raft.NewRaft(cfg, machine, cache, n.logs.Stable, n.snapshots, n.transport)
 	if err != nil {
 		return err
@@ -158,10 +155,6 @@ func (n *Node) raftConfig() *raft.Config {
 	cfg.Logger = newRaftLogger(n.log)
 	return cfg
 }
-
-// logCacheEntries: without the cache followers that are a little behind cost
-// half the throughput (docs/performance.md).
-const logCacheEntries = 2048
 
 // bootstrap starts a new cluster from the configured peers. Every node of the
 // set writes the same first configuration, so it doesn't matter who is first.

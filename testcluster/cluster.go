@@ -19,6 +19,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/rpc"
@@ -40,6 +41,8 @@ type Options struct {
 	// Limits of the nodes' front doors. In tests (StartT) rates are off if none
 	// are named: hundreds of callers share one address there.
 	Limits rpc.Limits
+	// Disk says how full a node's disk is; nil asks the operating system.
+	Disk   func(tlsid.NodeID) diskguard.Usage
 	Logger *slog.Logger
 	// Addresses are the nodes' ports; empty lets the network choose.
 	Addresses []string

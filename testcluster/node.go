@@ -13,6 +13,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/cluster/diskguard"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/rpc"
 )
@@ -97,6 +98,9 @@ func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Conf
 		Peers: n.peers, Join: n.join,
 		LogStore: o.LogStore, Timing: o.Timing, Snapshot: o.Snapshot, Batching: o.Batching,
 		MinFreeDisk: o.MinFreeDisk, Logger: o.Logger,
+	}
+	if o.Disk != nil {
+		cfg.MeasureDisk = func(string) (diskguard.Usage, error) { return o.Disk(n.id), nil }
 	}
 	if n.storeFS != nil {
 		cfg.StoreFS = n.storeFS

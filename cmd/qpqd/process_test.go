@@ -308,3 +308,81 @@ func TestMistakesAreExplained(t *testing.T) {
 		t.Errorf("a misspelt setting must be refused by name, got %v, %q", err, out)
 	}
 }
+
+// A node that may not read its directory, or what lies in it, says which file it
+// is, and leaves everything as it was. Tests may run as root, whom nothing is
+// forbidden: the node then runs as nobody.
+func TestUnreadableDirectoryIsRefused(t *testing.T) {
+	binary := buildBinary(t)
+	out := filepath.Join(t.TempDir(), "cluster")
+	if text, err := exec.CommandContext(t.Context(), binary, "init", "--out", out, "--node", "n1="+freePorts(t, 1)[0]).CombinedOutput(); err != nil {
+		t.Fatalf("init: %v\n%s", err, text)
+	}
+	dir := filepath.Join(out, "n1")
+	const nobody = 65534
+	as := &syscall.SysProcAttr{}
+	if os.Geteuid() == 0 {
+		as.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		// Down to the node's directory everybody may pass: it alone is in the way.
+		for at := dir; at != os.TempDir() && at != "/"; at = filepath.Dir(at) {
+			if err := os.Chmod(at, 0o711); err != nil {
+				t.Fatal(err)
+			}
+		}
+		chownAll(t, dir, nobody)
+	}
+	for _, c := range []struct{ name, file string }{
+		{"the directory", "."},
+		{"its settings", "node.toml"},
+		{"its certificate", filepath.Join("tls", "node.pem")},
+		{"the cluster's key", "cluster.key"},
+		{"its store", "store"},
+		{"its log", "raft"},
+	} {
+		file := filepath.Join(dir, c.file)
+		before, err := os.Stat(file)
+		if errors.Is(err, os.ErrNotExist) { // made by the first start
+			if err := os.Mkdir(file, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			chownAll(t, file, nobody)
+			before, err = os.Stat(file)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, 0); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), waitTime)
+		cmd := exec.CommandContext(ctx, binary, "run", "--dir", dir)
+		cmd.SysProcAttr = as
+		text, err := cmd.CombinedOutput()
+		cancel()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() <= 0 ||
+			!strings.Contains(string(text), "permission denied") || !strings.Contains(string(text), file) ||
+			strings.Contains(string(text), "panic") {
+			t.Errorf("%s: %v, printed %q; want a refusal that names %s", c.name, err, text, file)
+		}
+		if after, err := os.Stat(file); err != nil || after.Mode().Perm() != 0 {
+			t.Errorf("%s is not as it was: %v, %v", c.name, after, err)
+		}
+		if err := os.Chmod(file, before.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// chownAll gives a tree to a user; only root can.
+func chownAll(t *testing.T, root string, id int) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	if err := filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(path, id, id))
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

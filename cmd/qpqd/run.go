@@ -35,6 +35,7 @@ type runFlags struct {
 	minFree                      float64
 	heartbeat, election, lease   time.Duration
 	snapshotEvery, snapshotTrail uint64
+	snapshotMiB, trailMiB        int64
 }
 
 func (f *runFlags) register(flags *pflag.FlagSet) {
@@ -53,6 +54,8 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.Uint64Var(&f.snapshotEvery, "snapshot-entries", snap.Threshold, "raft entries between snapshots")
 	flags.Uint64Var(&f.snapshotTrail, "trailing-entries", snap.Trailing, "raft entries kept behind a snapshot")
 	flags.StringVar(&f.metrics, "metrics", "", "HOST:PORT (TCP) that serves /metrics for Prometheus, such as 127.0.0.1:9431; empty: nothing does")
+	flags.Int64Var(&f.snapshotMiB, "snapshot-mib", snap.Bytes>>20, "MiB of log between snapshots")
+	flags.Int64Var(&f.trailMiB, "trailing-mib", snap.TrailingBytes>>20, "MiB of log kept behind a snapshot")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 }
@@ -154,6 +157,7 @@ func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.Clu
 	timing, snap := cluster.DefaultTiming(), cluster.DefaultSnapshotPolicy()
 	timing.Heartbeat, timing.Election, timing.Lease = f.heartbeat, f.election, f.lease
 	snap.Threshold, snap.Trailing = f.snapshotEvery, f.snapshotTrail
+	snap.Bytes, snap.TrailingBytes = f.snapshotMiB<<20, f.trailMiB<<20
 	return cluster.Config{
 		ID: tlsid.NodeID(f.id), Address: f.address, Dir: f.dir, Conn: conn,
 		Identity: secrets.Identity, Authority: secrets.Authority,

@@ -1,0 +1,126 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"quicproquo/cluster"
+	"quicproquo/testcluster"
+)
+
+// A wiped node is whole again through a snapshot while writes go on.
+func TestWipedNodeComesBackBySnapshot(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{
+		Snapshot: cluster.SnapshotPolicy{Interval: time.Second, Threshold: 1 << 40, Trailing: 16},
+	})
+	c.LeaderT(t)
+	victim := c.FollowersT(t)[0]
+	var others []*testcluster.Node
+	for _, n := range c.Nodes() {
+		if n != victim {
+			others = append(others, n)
+		}
+	}
+	l := startLoad(t, others, 4)
+	l.await(t, 200)
+	if err := victim.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := victim.Wipe(); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, 200)
+	for _, n := range others {
+		if err := n.Engine().Snapshot(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.await(t, 50)
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, 100)
+	l.stop()
+	c.SameT(t)
+	l.check(t, victim)
+	if snaps := victim.Engine().SnapshotCount(); snaps == 0 {
+		t.Error("the wiped node caught up without a snapshot: the test proved nothing")
+	}
+}
+
+// A new node is added, catches up and becomes a voter; a removed one stops and
+// says so, and its connections are refused.
+func TestMembersComeAndGo(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	write(t, c.Node(0), 1, nil, "before")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	added, err := c.Add(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := testcluster.Await(ctx, "promotion", func() error {
+		for _, m := range c.Node(0).Engine().Members() {
+			if m.ID == added.ID() && m.Voter {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s is no voter yet", added.ID())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	write(t, added, 1, nil, "by the new node")
+	c.SameT(t)
+
+	gone := c.FollowersT(t)[0]
+	engine := gone.Engine()
+	if err := c.LeaderT(t).Engine().RemoveMember(ctx, gone.ID()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-engine.Failed():
+	case <-ctx.Done():
+		t.Fatal("the removed node did not stop")
+	}
+	if err := engine.Err(); !errors.Is(err, cluster.ErrRemoved) {
+		t.Errorf("the removed node says %v, want ErrRemoved", err)
+	}
+	if err := gone.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.LeaderT(t).Engine().RemoveMember(ctx, "nobody"); !errors.Is(err, cluster.ErrMemberUnknown) {
+		t.Errorf("removing a stranger: %v, want ErrMemberUnknown", err)
+	}
+	write(t, added, 1, nil, "after")
+	c.SameT(t)
+}
+
+// Leadership goes where the operator wants it, asked from any node.
+func TestTransferLeadership(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	for _, to := range c.Nodes() {
+		for _, via := range c.Nodes()[:2] {
+			if err := via.Engine().TransferLeadership(t.Context(), to.ID()); err != nil {
+				t.Fatalf("transfer to %s via %s: %v", to.ID(), via.ID(), err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), proposeTime)
+		if err := testcluster.Await(ctx, "the new leader", func() error {
+			if !to.Engine().Ready() {
+				return fmt.Errorf("%s does not lead", to.ID())
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+	if err := c.Node(0).Engine().TransferLeadership(t.Context(), "nobody"); !errors.Is(err, cluster.ErrMemberUnknown) {
+		t.Errorf("transfer to a stranger: %v, want ErrMemberUnknown", err)
+	}
+}
