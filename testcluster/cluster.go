@@ -36,8 +36,8 @@ type Options struct {
 	MemoryStore bool
 	MinFreeDisk float64
 	// Disk says how full a node's disk is; nil asks the operating system.
-	Disk func(tlsid.NodeID) diskguard.Usage
-	Logger      *slog.Logger
+	Disk   func(tlsid.NodeID) diskguard.Usage
+	Logger *slog.Logger
 	// Addresses are the nodes' ports; empty lets the network choose.
 	Addresses []string
 }
