@@ -25,7 +25,7 @@ type Options struct {
 	// host must stand in the node's certificate.
 	TLS *tls.Config
 	// PacketConn is the socket to use. Conn owns it from here on, also when
-	// Open fails.
+	// Dial fails.
 	PacketConn net.PacketConn
 	// Resolve finds an endpoint's address; nil asks the system's resolver.
 	Resolve func(ctx context.Context, endpoint string) (net.Addr, error)
@@ -38,7 +38,7 @@ type Options struct {
 // Conn is a connection to a cluster. It dials when it is first needed and moves
 // to another node when one fails. All methods are safe for concurrent use.
 //
-// mu guards link, dialing and closed; everything else is set by Open.
+// mu guards link, dialing and closed; everything else is set by Dial.
 type Conn struct {
 	options   Options
 	log       *slog.Logger
@@ -59,8 +59,8 @@ type Conn struct {
 	closed  bool
 }
 
-// Open returns a Conn to the cluster of these endpoints. It sends nothing yet.
-func Open(options Options) (*Conn, error) {
+// Dial returns a Conn to the cluster of these endpoints. It sends nothing yet.
+func Dial(options Options) (*Conn, error) {
 	if options.PacketConn == nil {
 		return nil, errors.New("open client: a packet connection is needed")
 	}
@@ -107,7 +107,7 @@ func quicConfig() *quic.Config {
 }
 
 // Seen returns the highest log index that an answer has reflected so far. A
-// program that keeps it gives it to Open the next time.
+// program that keeps it gives it to Dial the next time.
 func (c *Conn) Seen() uint64 { return c.seen.Load() }
 
 // Observe raises Seen to an index that the program has learned elsewhere, such

@@ -265,14 +265,14 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		addr := &net.UDPAddr{IP: net.IPv4(10, 0, 2, 2), Port: 1}
 		o.PacketConn = simnet.NewSimConn(addr, &network{})
-		if _, err := Open(o); err == nil {
+		if _, err := Dial(o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 		if _, err := o.PacketConn.WriteTo(nil, addr); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s: the socket is still open (%v)", name, err)
 		}
 	}
-	if _, err := Open(Options{Endpoints: []string{"example.org:4430"}}); err == nil {
+	if _, err := Dial(Options{Endpoints: []string{"example.org:4430"}}); err == nil {
 		t.Error("accepted without a socket")
 	}
 }

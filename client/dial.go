@@ -144,7 +144,7 @@ func (c *Conn) dialOne(ctx context.Context, at *endpoint) dialed {
 	}
 	config := c.options.TLS.Clone()
 	if config.ServerName == "" {
-		// Open has checked the address.
+		// Dial has checked the address.
 		config.ServerName, _, _ = net.SplitHostPort(at.address)
 	}
 	conn, err := c.transport.Dial(ctx, addr, config, c.quic)

@@ -16,7 +16,7 @@
 // It must never import a package of the server, and never run the Cap'n Proto
 // RPC runtime. docs/protocol.md is what it follows.
 //
-// Reading order: conn.go (Conn, Options), call.go (one logical call), retry.go
+// Reading order: conn.go (Conn, Dial, Options), call.go (one logical call), retry.go
 // (what happens after an attempt), errors.go, attempt.go (one request, one
 // response), link.go (a connection and its streams), dial.go and endpoints.go
 // (which node, and when), limits.go. Topics have a file each: health.go.

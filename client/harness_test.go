@@ -256,7 +256,7 @@ func (c *cluster) open(t *testing.T, endpoints ...string) *Conn {
 	addr := &net.UDPAddr{IP: net.IPv4(10, 0, 1, 1), Port: 5000}
 	socket := simnet.NewSimConn(addr, c.network)
 	c.network.AddNode(addr, socket)
-	conn, err := Open(Options{
+	conn, err := Dial(Options{
 		Endpoints: endpoints, TLS: c.tls, PacketConn: socket,
 		Resolve: func(_ context.Context, endpoint string) (net.Addr, error) {
 			return net.ResolveUDPAddr("udp", endpoint)

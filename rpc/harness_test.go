@@ -214,7 +214,7 @@ func (d *door) client(tb testing.TB) *client.Conn {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c, err := client.Open(client.Options{Endpoints: []string{d.address}, TLS: config, PacketConn: conn})
+	c, err := client.Dial(client.Options{Endpoints: []string{d.address}, TLS: config, PacketConn: conn})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -300,7 +300,7 @@ func (c *Cluster) Client(nodes ...*Node) (*client.Conn, error) {
 	for _, n := range nodes {
 		options.Endpoints = append(options.Endpoints, n.address)
 	}
-	return client.Open(options)
+	return client.Dial(options)
 }
 
 // ClientTLS is the configuration with which any client finds a node of this
