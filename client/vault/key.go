@@ -12,6 +12,7 @@ import (
 
 // Key unlocks a vault: it wraps and unwraps the data key that encrypts it. A Key
 // serves one call of this package, which forgets the secret when it is done.
+// Import uses it twice, for the backup and for the vault that it makes.
 type Key interface {
 	// wrap makes a key file in which the data key is wrapped anew.
 	wrap(dataKey []byte) (keyFile, error)

@@ -135,8 +135,12 @@ func (s settings) writeDatabase(dir string, dataKey []byte) error {
 
 func (s settings) open(dir string, key Key) (*Vault, error) {
 	defer key.forget()
-	if there, err := isVault(dir); err != nil || !there {
-		return nil, errors.Join(err, missing(there, dir))
+	there, err := isVault(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, missing(dir)
 	}
 	if err := private(dir); err != nil {
 		return nil, err
@@ -152,10 +156,7 @@ func (s settings) open(dir string, key Key) (*Vault, error) {
 	return s.start(dir, dataKey, lock)
 }
 
-func missing(there bool, dir string) error {
-	if there {
-		return nil
-	}
+func missing(dir string) error {
 	return fmt.Errorf("%w: %s", ErrMissing, dir)
 }
 
