@@ -31,6 +31,11 @@ var floors = map[string]float64{
 	"client/vault":   1.5,
 	"schemas":        1,
 	"crypto":         1,
+	// The rooms under client, each usable alone.
+	"client/vault":    1.5,
+	"client/internal": 1.2,
+	"schemas":         1,
+	"crypto":          1,
 }
 
 // forbidden are imports that a floor alone does not exclude.

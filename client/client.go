@@ -38,7 +38,7 @@ type Client struct {
 	bell    chan struct{} // closed and replaced when something has changed
 	screens map[*screen]struct{}
 
-	network network
+	network  network
 	acked    map[ChannelID]uint64 // by the acknowledger alone
 	workMu   sync.Mutex
 	sending  map[vault.ConversationID]bool

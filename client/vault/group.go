@@ -49,14 +49,12 @@ type Pending struct {
 	Next []byte
 	// Call is how it is published, so that it can be repeated as it was.
 	Call []byte
-	// Effects are what to tell the user when it is accepted.
-	Effects []byte
 }
 
 // Pending returns the commit of a conversation that is on its way, nil if none is.
 func (tx *Tx) Pending(of ConversationID) (p *Pending, err error) {
-	_, err = tx.one(`SELECT intent, next, call, effects FROM pending_commit WHERE conversation = ?`, func(r *row) {
-		p = &Pending{Intent: r.int64(0), Next: r.bytes(1), Call: r.bytes(2), Effects: r.bytes(3)}
+	_, err = tx.one(`SELECT intent, next, call FROM pending_commit WHERE conversation = ?`, func(r *row) {
+		p = &Pending{Intent: r.int64(0), Next: r.bytes(1), Call: r.bytes(2)}
 	}, of[:])
 	return p, err
 }
@@ -66,8 +64,8 @@ func (tx *Tx) SetPending(of ConversationID, p *Pending) error {
 	if p == nil {
 		return tx.run(`DELETE FROM pending_commit WHERE conversation = ?`, of[:])
 	}
-	return tx.run(`INSERT OR REPLACE INTO pending_commit (conversation, intent, next, call, effects) VALUES (?, ?, ?, ?, ?)`,
-		of[:], p.Intent, p.Next, p.Call, p.Effects)
+	return tx.run(`INSERT OR REPLACE INTO pending_commit (conversation, intent, next, call) VALUES (?, ?, ?, ?)`,
+		of[:], p.Intent, p.Next, p.Call)
 }
 
 // PendingConversations returns the conversations with a commit on its way.

@@ -6,13 +6,12 @@ import "time"
 type Cursor struct {
 	Channel [16]byte // zero: the inbox
 	Seq     uint64   // processed up to here
-	Acked   uint64   // the cluster knows up to here
 }
 
 // Cursors returns the cursors of all queues.
 func (tx *Tx) Cursors() (list []Cursor, err error) {
-	err = tx.each(`SELECT channel, seq, acked FROM inbox_cursor`, func(r *row) error {
-		list = append(list, Cursor{r.id(0), r.uint64(1), r.uint64(2)})
+	err = tx.each(`SELECT channel, seq FROM inbox_cursor`, func(r *row) error {
+		list = append(list, Cursor{r.id(0), r.uint64(1)})
 		return nil
 	})
 	return list, err
@@ -20,13 +19,8 @@ func (tx *Tx) Cursors() (list []Cursor, err error) {
 
 // SetCursor moves the cursor of a queue.
 func (tx *Tx) SetCursor(channel [16]byte, seq uint64) error {
-	return tx.run(`INSERT INTO inbox_cursor (channel, seq, acked) VALUES (?, ?, 0)
+	return tx.run(`INSERT INTO inbox_cursor (channel, seq) VALUES (?, ?)
 		ON CONFLICT (channel) DO UPDATE SET seq = excluded.seq`, channel[:], seq)
-}
-
-// SetAcked notes what the cluster was told.
-func (tx *Tx) SetAcked(channel [16]byte, seq uint64) error {
-	return tx.run(`UPDATE inbox_cursor SET acked = max(acked, ?) WHERE channel = ?`, seq, channel[:])
 }
 
 // Held is an envelope that came before what it needs.
@@ -57,10 +51,11 @@ func (tx *Tx) NextHeld(groupID []byte, epoch uint64) (h *Held, err error) {
 	return h, err
 }
 
-// CountHeld tells how many envelopes are held for a group.
-func (tx *Tx) CountHeld(groupID []byte) (n int64, err error) {
-	_, err = tx.one(`SELECT count(*) FROM held WHERE group_id = ?`, func(r *row) { n = r.int64(0) }, groupID)
-	return n, err
+// CountHeld tells how many envelopes are held for a group, and for all.
+func (tx *Tx) CountHeld(groupID []byte) (n, all int64, err error) {
+	_, err = tx.one(`SELECT count(*) FILTER (WHERE group_id = ?), count(*) FROM held`,
+		func(r *row) { n, all = r.int64(0), r.int64(1) }, groupID)
+	return n, all, err
 }
 
 // HeldGroups returns the groups for which envelopes are held, with their number.
@@ -81,4 +76,19 @@ func (tx *Tx) DeleteHeld(id int64) error { return tx.run(`DELETE FROM held WHERE
 func (tx *Tx) DeleteHeldBefore(t time.Time) (int64, error) {
 	err := tx.run(`DELETE FROM held WHERE received < ?`, t)
 	return tx.changed(), err
+}
+
+// Processed tells whether a payload of this digest was processed before.
+func (tx *Tx) Processed(sum []byte) (bool, error) {
+	return tx.one(`SELECT 1 FROM processed WHERE sum = ?`, func(*row) {}, sum)
+}
+
+// SetProcessed notes that a payload was processed.
+func (tx *Tx) SetProcessed(sum []byte, at time.Time) error {
+	return tx.run(`INSERT OR IGNORE INTO processed (sum, at) VALUES (?, ?)`, sum, at)
+}
+
+// DeleteProcessed forgets the payloads that were processed before a time.
+func (tx *Tx) DeleteProcessed(before time.Time) error {
+	return tx.run(`DELETE FROM processed WHERE at < ?`, before)
 }

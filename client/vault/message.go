@@ -32,23 +32,17 @@ func readMessage(r *row) *Message {
 		Mine: r.bool(4), Kind: uint8(r.int64(5)), Sent: r.time(6), Received: r.time(7), Text: r.text(8), Body: r.bytes(9),
 		ReplyTo: r.bytes(10), Status: uint8(r.int64(11)), Edited: r.bool(12), Deleted: r.bool(13),
 	}
-	if r.int64(14) != 0 {
-		m.Expires = r.time(14)
-	}
+	m.Expires = r.time(14)
 	return m
 }
 
 // AddMessage adds an entry to the history and sets its Seq. It tells whether it is
 // new: an entry of the same sender and id stays as it is.
 func (tx *Tx) AddMessage(m *Message) (added bool, err error) {
-	expires := int64(0)
-	if !m.Expires.IsZero() {
-		expires = m.Expires.UnixMilli()
-	}
 	err = tx.run(`INSERT INTO message (conversation, id, sender, mine, kind, sent, received, text, body, reply_to, status, expires)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (conversation, sender, id) DO NOTHING`,
 		m.Conversation[:], m.ID[:], m.Sender[:], m.Mine, int64(m.Kind), m.Sent, m.Received, m.Text, nonNil(m.Body),
-		m.ReplyTo, int64(m.Status), expires)
+		m.ReplyTo, int64(m.Status), m.Expires)
 	if err != nil || tx.changed() == 0 {
 		return false, err
 	}
@@ -149,14 +143,14 @@ func (tx *Tx) Search(query string, limit int) (list []*Message, err error) {
 // DeleteExpired removes the entries whose time is over, and returns where they
 // were.
 func (tx *Tx) DeleteExpired(now time.Time) (in []ConversationID, err error) {
-	err = tx.each(`SELECT DISTINCT conversation FROM message WHERE expires > 0 AND expires <= ?`, func(r *row) error {
+	err = tx.each(`SELECT DISTINCT conversation FROM message WHERE expires <= ?`, func(r *row) error {
 		in = append(in, ConversationID(r.id(0)))
 		return nil
 	}, now)
 	if err != nil || len(in) == 0 {
 		return nil, err
 	}
-	return in, tx.run(`DELETE FROM message WHERE expires > 0 AND expires <= ?`, now)
+	return in, tx.run(`DELETE FROM message WHERE expires <= ?`, now)
 }
 
 // Reaction is a sender's mark on a message.

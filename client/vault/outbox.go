@@ -132,3 +132,20 @@ func (tx *Tx) FirstIntent(of ConversationID) (i *Intent, err error) {
 		func(r *row) { i = readIntent(r) }, of[:])
 	return i, err
 }
+
+// DueIntent returns the oldest intent of a conversation whose time has come, nil if
+// there is none.
+func (tx *Tx) DueIntent(of ConversationID, now time.Time) (i *Intent, err error) {
+	_, err = tx.one(`SELECT `+intentColumns+` FROM intent WHERE conversation = ? AND coalesce(next, 0) <= ? ORDER BY id LIMIT 1`,
+		func(r *row) { i = readIntent(r) }, of[:], now)
+	return i, err
+}
+
+// IntentsOf returns the intents of a conversation, the oldest first.
+func (tx *Tx) IntentsOf(of ConversationID) (list []*Intent, err error) {
+	err = tx.each(`SELECT `+intentColumns+` FROM intent WHERE conversation = ? ORDER BY id`, func(r *row) error {
+		list = append(list, readIntent(r))
+		return nil
+	}, of[:])
+	return list, err
+}

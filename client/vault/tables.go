@@ -34,25 +34,25 @@ CREATE TABLE mls_group (
 ) STRICT;
 CREATE TABLE pending_commit (
 	conversation BLOB PRIMARY KEY REFERENCES conversation(id) ON DELETE CASCADE,
-	intent INTEGER NOT NULL, next BLOB NOT NULL, call BLOB NOT NULL, effects BLOB NOT NULL
+	intent INTEGER NOT NULL, next BLOB NOT NULL, call BLOB NOT NULL
 ) STRICT;
 -- outbox.go
 CREATE TABLE outbox (
 	id INTEGER PRIMARY KEY AUTOINCREMENT,
 	conversation BLOB NOT NULL REFERENCES conversation(id) ON DELETE CASCADE,
 	message INTEGER NOT NULL, content BLOB NOT NULL, epoch INTEGER NOT NULL, payload BLOB,
-	calls BLOB, tries INTEGER NOT NULL DEFAULT 0, next INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
+	calls BLOB, tries INTEGER NOT NULL DEFAULT 0, next INTEGER, error TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX outbox_conversation ON outbox (conversation, id);
 CREATE TABLE intent (
 	id INTEGER PRIMARY KEY AUTOINCREMENT,
 	conversation BLOB NOT NULL REFERENCES conversation(id) ON DELETE CASCADE,
 	kind TEXT NOT NULL, args BLOB NOT NULL, created INTEGER NOT NULL,
-	tries INTEGER NOT NULL DEFAULT 0, next INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
+	tries INTEGER NOT NULL DEFAULT 0, next INTEGER, error TEXT NOT NULL DEFAULT ''
 ) STRICT;
 -- inbox.go
 CREATE TABLE inbox_cursor (
-	channel BLOB PRIMARY KEY, seq INTEGER NOT NULL, acked INTEGER NOT NULL
+	channel BLOB PRIMARY KEY, seq INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE held (
 	id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -60,6 +60,8 @@ CREATE TABLE held (
 	received INTEGER NOT NULL, payload BLOB NOT NULL
 ) STRICT;
 CREATE INDEX held_group ON held (group_id, epoch, id);
+CREATE TABLE processed (sum BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX processed_at ON processed (at);
 -- message.go
 CREATE TABLE message (
 	seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -67,13 +69,14 @@ CREATE TABLE message (
 	id BLOB NOT NULL, sender BLOB NOT NULL, mine INTEGER NOT NULL, kind INTEGER NOT NULL,
 	sent INTEGER NOT NULL, received INTEGER NOT NULL, text TEXT NOT NULL, body BLOB NOT NULL,
 	reply_to BLOB, status INTEGER NOT NULL, edited INTEGER NOT NULL DEFAULT 0,
-	deleted INTEGER NOT NULL DEFAULT 0, expires INTEGER NOT NULL DEFAULT 0,
+	deleted INTEGER NOT NULL DEFAULT 0, expires INTEGER,
 	UNIQUE (conversation, sender, id)
 ) STRICT;
 CREATE INDEX message_conversation ON message (conversation, seq);
 CREATE INDEX message_id ON message (conversation, id);
 CREATE INDEX message_expires ON message (expires) WHERE expires > 0;
 CREATE VIRTUAL TABLE message_text USING fts5(text, content='message', content_rowid='seq');
+INSERT INTO message_text (message_text, rank) VALUES ('secure-delete', 1);
 CREATE TRIGGER message_added AFTER INSERT ON message WHEN new.text <> '' BEGIN
 	INSERT INTO message_text (rowid, text) VALUES (new.seq, new.text);
 END;
