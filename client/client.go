@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"quicproquo/client/room"
@@ -31,22 +32,27 @@ type Client struct {
 	self     room.Member
 	identity *mls.Identity
 	talks    map[vault.ConversationID]*talk
-	waiters  map[int64][]chan error // for intents
-	nameless map[AccountKey]bool    // accounts whose name is to be asked for
+	waiters  map[int64]*waiter
+	nameless map[AccountKey]bool // accounts whose name is to be asked for
+	// flagged are the epochs in which an unreadable message was told of, plus one.
+	flagged map[vault.ConversationID]uint64
+	keptUp  time.Time // when upkeep was last done
+	// stockLow asks for a look at the key packages.
+	stockLow atomic.Bool
 
 	bellMu  sync.Mutex
 	bell    chan struct{} // closed and replaced when something has changed
 	screens map[*screen]struct{}
 
-	network  network
+	net      netState
 	acked    map[ChannelID]uint64 // by the acknowledger alone
 	workMu   sync.Mutex
 	sending  map[vault.ConversationID]bool
 	pursuing map[vault.ConversationID]bool
 }
 
-// network is what runs between Start and Close.
-type network struct {
+// netState is what runs between Start and Close.
+type netState struct {
 	mu      sync.Mutex
 	started bool
 	stop    context.CancelFunc
@@ -67,7 +73,7 @@ func (c *Client) Conn() *Conn { return c.conn }
 // Close stops what runs and closes the vault. What was not sent yet is sent after
 // the next Open.
 func (c *Client) Close() error {
-	n := &c.network
+	n := &c.net
 	n.mu.Lock()
 	stop := n.stop
 	n.stop = func() {}
@@ -104,7 +110,7 @@ func (c *Client) Start() error {
 	if err := c.ready(); err != nil {
 		return err
 	}
-	n := &c.network
+	n := &c.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.started {

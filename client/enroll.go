@@ -161,7 +161,7 @@ func (c *Client) Logout(ctx context.Context, all bool) (ended int, err error) {
 
 // halt stops what Start started, so that it can be started again.
 func (c *Client) halt() {
-	n := &c.network
+	n := &c.net
 	n.mu.Lock()
 	stop := n.stop
 	n.mu.Unlock()

@@ -82,6 +82,7 @@ func (t *turn) event(v *talk, kind EventKind, entry uint64, n notice) error {
 			return err
 		}
 		entry = m.Seq
+		v.Active, v.fresh = t.now, true
 	}
 	t.signal(Signal{Kind: SignalConversation, Conversation: idText(v.ID)})
 	return t.AddEvent(&vault.Event{At: t.now, Conversation: v.ID, Kind: string(kind), Message: entry, Data: data})

@@ -23,7 +23,7 @@ const (
 
 // receive takes what comes for this device until ctx ends.
 func (c *Client) receive(ctx context.Context) {
-	n := &c.network
+	n := &c.net
 	for ctx.Err() == nil {
 		inner, cancel := context.WithCancel(ctx)
 		n.mu.Lock()
@@ -163,7 +163,6 @@ type incoming struct {
 	channel  ChannelID
 	received time.Time
 	payload  []byte
-	held     bool // it was waiting in the vault
 }
 
 // open processes a payload: now, or when what it needs has come.
@@ -198,14 +197,7 @@ const (
 
 // hold keeps a payload until its epoch comes.
 func (t *turn) hold(in *incoming, p *room.Payload) error {
-	if in.held {
-		return nil // it stays where it is
-	}
-	n, err := t.CountHeld(p.GroupID)
-	if err != nil {
-		return err
-	}
-	all, err := t.CountHeld(nil)
+	n, all, err := t.CountHeld(p.GroupID)
 	if err != nil {
 		return err
 	}
@@ -244,7 +236,7 @@ func (t *turn) releaseHeld(row *talk) error {
 // caughtUp is called where the cluster has nothing more. What still waits for an
 // earlier envelope then waits in vain.
 func (c *Client) caughtUp(asked uint64) error {
-	n := &c.network
+	n := &c.net
 	n.mu.Lock()
 	first := n.caughtUp < asked || !n.online
 	n.caughtUp = max(n.caughtUp, asked)
@@ -254,14 +246,18 @@ func (c *Client) caughtUp(asked uint64) error {
 	if first {
 		c.ring()
 	}
-	return c.turn(func(t *turn) error { return t.missing() })
+	var held map[string]int64
+	if err := c.look(func(t *turn) (err error) { held, err = t.HeldGroups(); return err }); err != nil || len(held) == 0 {
+		return err
+	}
+	return c.turn(func(t *turn) error { return t.missing(held) })
 }
 
 func (c *Client) setOnline(online bool) {
-	c.network.mu.Lock()
-	changed := c.network.online != online
-	c.network.online = online
-	c.network.mu.Unlock()
+	c.net.mu.Lock()
+	changed := c.net.online != online
+	c.net.online = online
+	c.net.mu.Unlock()
 	if changed {
 		c.tell([]Signal{{Kind: SignalConnection, Active: online, Note: c.conn.Endpoint()}})
 		c.ring()
@@ -279,7 +275,7 @@ func (c *Client) Sync(ctx context.Context) error {
 	if _, _, err := c.conn.Peek(ctx, Read{Limit: 1, Linearizable: true}); err != nil {
 		return err
 	}
-	n := &c.network
+	n := &c.net
 	n.mu.Lock()
 	n.wanted++
 	mine := n.wanted

@@ -39,7 +39,7 @@ func (c *Client) send(ctx context.Context) {
 				c.release(c.sending, id)
 				return
 			}
-			c.network.tasks.Go(func() {
+			c.net.tasks.Go(func() {
 				defer func() { <-slots }()
 				defer c.release(c.sending, id)
 				c.sendAll(ctx, id)
@@ -103,7 +103,7 @@ func (c *Client) nextOutgoing(id vault.ConversationID) (out *vault.Outgoing, err
 			return err
 		}
 		row, err := t.talk(id)
-		if err == nil && row.group != nil && out.Epoch != row.group.Epoch() {
+		if err == nil && row.group != nil && out.Epoch != row.group.Epoch() && len(out.Content) > 0 {
 			out.Payload = nil
 		}
 		return err

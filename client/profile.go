@@ -111,7 +111,7 @@ func (p *Profile) abandon() error {
 func open(p Profile, v *vault.Vault) (*Client, error) {
 	c := &Client{
 		settings: p.Settings.withDefaults(), vault: v, now: p.Now, log: p.Options.Logger,
-		talks: map[vault.ConversationID]*talk{}, waiters: map[int64][]chan error{}, screens: map[*screen]struct{}{},
+		talks: map[vault.ConversationID]*talk{}, waiters: map[int64]*waiter{}, screens: map[*screen]struct{}{},
 		bell: make(chan struct{}), acked: map[ChannelID]uint64{}, sending: map[vault.ConversationID]bool{},
 		pursuing: map[vault.ConversationID]bool{},
 	}

@@ -129,9 +129,14 @@ func (t *turn) seal(row *talk, out *vault.Outgoing) error {
 	}
 	row.group = group
 	row.sent++
-	out.Epoch, out.Payload = group.Epoch(), room.Wrap(message)
+	return t.address(row, out, message)
+}
+
+// address makes the calls that bring an MLSMessage to the other members.
+func (t *turn) address(row *talk, out *vault.Outgoing, message []byte) (err error) {
+	out.Epoch, out.Payload = row.group.Epoch(), room.Wrap(message)
 	var calls []call
-	for _, d := range t.addressed(row, group) {
+	for _, d := range t.addressed(row, row.group) {
 		id := newID()
 		calls = append(calls, call{id[:], d.Channel, d.To})
 	}

@@ -44,6 +44,8 @@ type turn struct {
 	after   []func() // run once it holds
 	signals []Signal
 	notable bool // somebody may wait for what it did
+	// delivered are the messages of DMs that have come in this turn.
+	delivered map[vault.ConversationID][][16]byte
 }
 
 // turn runs f as one transaction.

@@ -23,6 +23,9 @@ import (
 const (
 	returnVersion = 1
 	returnLabel   = "qpq/1 return"
+	// component is ours among those of draft-ietf-mls-extensions, from the range for
+	// private use.
+	component     = 0xF051
 	returnKeySize = chacha20poly1305.KeySize
 	proofLabel    = "qpq/1 commit"
 	proofSize     = 32
@@ -86,7 +89,7 @@ func SealReturn(g *mls.Group, link []byte, limit int) ([]byte, error) {
 	var failed error
 	sealed = codec.Vector(sealed, func(b []byte) []byte {
 		for _, m := range g.Members() {
-			share, err := g.SealToLeaf(m.Index, returnLabel, g.ID(), key)
+			share, err := g.SealToLeaf(m.Index, component, returnLabel, g.ID(), key)
 			if err != nil {
 				failed = fmt.Errorf("seal the way back to leaf %d: %w", m.Index, err)
 				return b
@@ -162,7 +165,7 @@ func OpenReturn(g *mls.Group, b []byte) (*Return, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: we are no longer a member", ErrReturn)
 	}
-	key, err := g.OpenAtLeaf(returnLabel, g.ID(), share)
+	key, err := g.OpenAtLeaf(component, returnLabel, g.ID(), share)
 	if err != nil {
 		return nil, fmt.Errorf("%w: it is not sealed to our leaf", ErrReturn)
 	}
