@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,8 +26,6 @@ type person struct {
 	profile client.Profile
 	nodes   []*testcluster.Node
 }
-
-const passphrase = "a passphrase of tests"
 
 // meet registers somebody whose client begins at one node and knows all.
 func meet(tb testing.TB, c *testcluster.Cluster, name string, settings client.Settings) *person {
@@ -70,7 +69,7 @@ func (p *person) restart() {
 	}
 }
 
-func testKey() vault.Key { return vault.Passphrase([]byte(passphrase)) }
+func testKey() vault.Key { return vault.Raw(bytes.Repeat([]byte{7}, 32)) }
 
 func within(tb testing.TB, d time.Duration) context.Context {
 	tb.Helper()
