@@ -33,12 +33,11 @@ type Client struct {
 	identity *mls.Identity
 	talks    map[vault.ConversationID]*talk
 	waiters  map[int64]*waiter
-	nameless map[AccountKey]bool // accounts whose name is to be asked for
 	// flagged are the epochs in which an unreadable message was told of, plus one.
 	flagged map[vault.ConversationID]uint64
 	keptUp  time.Time // when upkeep was last done
-	// stockLow asks for a look at the key packages.
-	stockLow atomic.Bool
+	// stockLow asks for a look at the key packages, nameless for names.
+	stockLow, nameless atomic.Bool
 
 	bellMu  sync.Mutex
 	bell    chan struct{} // closed and replaced when something has changed

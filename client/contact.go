@@ -149,17 +149,17 @@ const nameWait = 3 * time.Second
 // learnNames asks for the names of accounts that came up without one, and checks
 // that the names lead back to them.
 func (c *Client) learnNames(ctx context.Context) {
-	c.mu.Lock()
-	var asked []AccountKey
-	for key := range c.nameless {
-		asked = append(asked, key)
+	if !c.nameless.Swap(false) {
+		return
 	}
-	c.nameless = nil
-	c.mu.Unlock()
+	var asked [][32]byte
+	if err := c.look(func(t *turn) (err error) { asked, err = t.Nameless(); return err }); err != nil {
+		c.log.Error("read who has no name", "error", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, nameWait)
 	defer cancel()
 	for _, key := range asked {
-		if err := c.learnName(ctx, key); err != nil && ctx.Err() == nil {
+		if err := c.learnName(ctx, key); err != nil {
 			c.log.Warn("learn a name", "account", fmt.Sprintf("%x", key[:4]), "error", err)
 		}
 	}
@@ -167,6 +167,9 @@ func (c *Client) learnNames(ctx context.Context) {
 
 func (c *Client) learnName(ctx context.Context, key AccountKey) error {
 	name, err := c.conn.ResolveIdentity(ctx, key)
+	if Is(err, schemas.Code_accountNotFound) {
+		return c.turn(func(t *turn) error { return t.Named(key) })
+	}
 	if err != nil {
 		return err
 	}
@@ -178,6 +181,9 @@ func (c *Client) learnName(ctx context.Context, key AccountKey) error {
 		return errors.New("the name belongs to another account")
 	}
 	return c.turn(func(t *turn) error {
+		if err := t.Named(key); err != nil {
+			return err
+		}
 		known, err := t.ContactNamed(name)
 		if err != nil || known != nil {
 			return err // the name is another's here: it stays so
@@ -188,17 +194,15 @@ func (c *Client) learnName(ctx context.Context, key AccountKey) error {
 
 // wantName has an account's name asked for, unless it is known.
 func (t *turn) wantName(key AccountKey) error {
-	if key == t.c.account() || t.c.nameless[key] {
+	if key == t.c.account() {
 		return nil
 	}
 	row, err := t.Contact(key)
-	if err == nil && row == nil {
-		if t.c.nameless == nil {
-			t.c.nameless = map[AccountKey]bool{}
-		}
-		t.c.nameless[key] = true
+	if err != nil || row != nil {
+		return err
 	}
-	return err
+	t.then(func() { t.c.nameless.Store(true) })
+	return t.WantName(key)
 }
 
 // safetyRounds makes finding a key with the same digits costly, as Signal's

@@ -24,6 +24,8 @@ const (
 // receive takes what comes for this device until ctx ends.
 func (c *Client) receive(ctx context.Context) {
 	n := &c.net
+	c.nameless.Store(true)
+	c.learnNames(ctx)
 	for ctx.Err() == nil {
 		inner, cancel := context.WithCancel(ctx)
 		n.mu.Lock()
@@ -105,12 +107,7 @@ func (c *Client) take(ctx context.Context, batch []Envelope) error {
 	if err != nil {
 		return fmt.Errorf("take envelopes: %w", err)
 	}
-	c.mu.Lock()
-	nameless := len(c.nameless) > 0
-	c.mu.Unlock()
-	if nameless {
-		c.learnNames(ctx)
-	}
+	c.learnNames(ctx)
 	c.ring()
 	return nil
 }

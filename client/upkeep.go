@@ -45,6 +45,8 @@ func (c *Client) keepUp(ctx context.Context) {
 	if err := c.turn(func(t *turn) error { return t.keepUp() }); err != nil {
 		c.log.Error("upkeep", "error", err)
 	}
+	c.nameless.Store(true)
+	c.learnNames(ctx)
 	if err := c.saveSeen(); err != nil {
 		c.log.Error("keep the log index", "error", err)
 	}

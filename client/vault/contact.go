@@ -42,3 +42,22 @@ func (tx *Tx) Contacts() (list []*Contact, err error) {
 	})
 	return list, err
 }
+
+// WantName notes an account whose name is to be asked for.
+func (tx *Tx) WantName(account [32]byte) error {
+	return tx.run(`INSERT OR IGNORE INTO nameless (account) VALUES (?)`, account[:])
+}
+
+// Nameless returns the accounts whose names are to be asked for.
+func (tx *Tx) Nameless() (list [][32]byte, err error) {
+	err = tx.each(`SELECT account FROM nameless`, func(r *row) error {
+		list = append(list, r.key(0))
+		return nil
+	})
+	return list, err
+}
+
+// Named forgets that an account's name was wanted.
+func (tx *Tx) Named(account [32]byte) error {
+	return tx.run(`DELETE FROM nameless WHERE account = ?`, account[:])
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"quicproquo/crypto/mls/message"
 	"quicproquo/crypto/suite"
 )
 
@@ -35,5 +36,21 @@ func TestSealToLeaf(t *testing.T) {
 	}
 	if _, err := a.SealToLeaf(99, 0x8001, "label", nil, nil); err == nil {
 		t.Error("sealed to a leaf that is not there")
+	}
+}
+
+// A key package that is erased after it was used leaves the group its leaf key, also
+// when the group is saved and loaded.
+func TestZeroKeyPackageAfterJoin(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	id := identity(t, "late")
+	kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(t)
+	pending := must(w.members[0].Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}}, worldTime))(t)
+	late := must(Join(w.cfg, []*KeyPackage{kp}, pending.Welcome, JoinOptions{}, worldTime))(t)
+	kp.Zero()
+	late = reloaded(t, w.cfg, late)
+	next := must(pending.Next.Commit(CommitOptions{}, worldTime))(t)
+	if _, _, err := late.Process(next.Commit, worldTime); err != nil {
+		t.Errorf("process the next commit: %v", err)
 	}
 }
