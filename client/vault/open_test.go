@@ -250,7 +250,7 @@ func TestDirectoryNotWritable(t *testing.T) {
 	if err := os.Chmod(v.dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Chmod(v.dir, 0o700)
+	defer func() { _ = os.Chmod(v.dir, 0o700) }()
 	if _, err := testing1.create(filepath.Join(v.dir, "vault"), testKey(1)); !errors.Is(err, os.ErrPermission) {
 		t.Error(err)
 	}

@@ -217,6 +217,10 @@ func (s settings) openExisting(dir string, dataKey []byte) (*database, error) {
 		// Update writes to it.
 		err = syncDir(dir)
 	}
+	if err == nil && d.checkpoint() != nil {
+		// The disk may be full: what a crash has left in the log stays there.
+		d.walPages = -1
+	}
 	if err == nil {
 		err = d.migrate(s.schema())
 	}
