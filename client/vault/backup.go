@@ -212,15 +212,23 @@ type pages struct {
 
 // read returns the page at an offset; it is valid until the next call.
 func (p *pages) read(f io.ReaderAt, at int64) ([]byte, error) {
-	if _, err := f.ReadAt(p.block[:], at); err != nil {
+	page, err := p.decrypt(f, at)
+	if err != nil {
 		return nil, err
 	}
-	binary.LittleEndian.PutUint64(p.tweak[:], uint64(at))
-	page := p.cipher.Decrypt(p.block[:], p.tweak[:])
 	if !intact(at/blockSize, page) {
 		return nil, fmt.Errorf("%w: page %d of the database", ErrCorrupt, at/blockSize+1)
 	}
 	return page, nil
+}
+
+// decrypt returns the block at an offset, whatever it is.
+func (p *pages) decrypt(f io.ReaderAt, at int64) ([]byte, error) {
+	if _, err := f.ReadAt(p.block[:], at); err != nil {
+		return nil, err
+	}
+	binary.LittleEndian.PutUint64(p.tweak[:], uint64(at))
+	return p.cipher.Decrypt(p.block[:], p.tweak[:]), nil
 }
 
 func (p *pages) write(f io.WriterAt, page []byte, at int64) error {

@@ -19,7 +19,7 @@ func export(t *testing.T, v *Vault, key Key) []byte {
 }
 
 func restore(dir string, backup []byte, key Key) error {
-	return testing1.restore(dir, bytes.NewReader(backup), key, nil)
+	return withNotes.restore(dir, bytes.NewReader(backup), key, nil)
 }
 
 // A backup holds what the vault held, opens with its own key, and the vault that
@@ -43,16 +43,16 @@ func TestBackup(t *testing.T) {
 
 	dir := filepath.Join(t.TempDir(), "copy")
 	done = 0
-	if err := testing1.restore(dir, &out, testKey(7), func(d, _ int64) { done = d }); err != nil {
+	if err := withNotes.restore(dir, &out, testKey(7), func(d, _ int64) { done = d }); err != nil {
 		t.Fatal(err)
 	}
 	if done != total {
 		t.Error("progress of Import ends with", done, "of", total)
 	}
-	if _, err := testing1.open(dir, testKey(1)); !errors.Is(err, ErrWrongKey) {
+	if _, err := withNotes.open(dir, testKey(1)); !errors.Is(err, ErrWrongKey) {
 		t.Error("the original's key opens the copy:", err)
 	}
-	restored, err := testing1.open(dir, testKey(7))
+	restored, err := withNotes.open(dir, testKey(7))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestDamagedBackup(t *testing.T) {
 	if err := restore(dir, good, testKey(8)); !errors.Is(err, ErrWrongKey) {
 		t.Error(err)
 	}
-	if _, err := testing1.open(dir, testKey(7)); !errors.Is(err, ErrMissing) {
+	if _, err := withNotes.open(dir, testKey(7)); !errors.Is(err, ErrMissing) {
 		t.Error(err)
 	}
 	// Of a version that this program does not know.
@@ -126,7 +126,7 @@ func TestDamagedBackup(t *testing.T) {
 func TestExportOfDamage(t *testing.T) {
 	dir, _ := filled(t)
 	dir = altered(t, dir, databaseFile, func(raw []byte) []byte { raw[len(raw)/2] ^= 1; return raw })
-	v, err := testing1.open(dir, testKey(1))
+	v, err := withNotes.open(dir, testKey(1))
 	if err != nil {
 		t.Skip("the damage is where Open reads")
 	}

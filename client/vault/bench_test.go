@@ -68,7 +68,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 			_ = v.Close()
 			for b.Loop() {
-				v, err := testing1.open(v.dir, c.key())
+				v, err := withNotes.open(v.dir, c.key())
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -57,7 +57,7 @@ func step(i int) func(*Tx) error {
 // others have acknowledged it says on stdout.
 func crashChild(dir, at string) {
 	var die, points int
-	s := testing1
+	s := withNotes
 	if _, err := fmt.Sscanf(at, "disk %d", &die); err == nil {
 		s.base, die = newFaultFS(killAt(die)), 0
 	} else {
@@ -183,14 +183,14 @@ func runChild(t *testing.T, dir, at string) (said acknowledged, killed bool) {
 
 func checkSurvivor(t *testing.T, n int, dir string, said acknowledged) {
 	t.Helper()
-	v, err := testing1.open(dir, testKey(1))
+	v, err := withNotes.open(dir, testKey(1))
 	if errors.Is(err, ErrWrongKey) {
-		v, err = testing1.open(dir, testKey(2))
+		v, err = withNotes.open(dir, testKey(2))
 	} else if err == nil && said.rekeyed {
 		t.Errorf("point %d: the old key opens", n)
 	}
 	if errors.Is(err, ErrMissing) && !said.created {
-		if v, err = testing1.create(dir, testKey(1)); err != nil {
+		if v, err = withNotes.create(dir, testKey(1)); err != nil {
 			t.Errorf("point %d: can't create after an interrupted Create: %v", n, err)
 			return
 		}

@@ -33,6 +33,9 @@ func TestDiskFailsAnywhere(t *testing.T) {
 		stride := 1
 		if c.op == opWrite {
 			stride = 5 // by far the most, and alike
+			if testing.Short() {
+				stride = 50
+			}
 		}
 		t.Run(fmt.Sprintf("%s carried out %v", c.op, c.carriedOut), func(t *testing.T) {
 			for n := 1; ; n += stride {
@@ -110,7 +113,7 @@ func TestFileSystemFull(t *testing.T) {
 	if err := os.WriteFile(filler, make([]byte, 300<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v, err := testing1.create(filepath.Join(dir, "vault"), testKey(1))
+	v, err := withNotes.create(filepath.Join(dir, "vault"), testKey(1))
 	if err != nil {
 		t.Fatal(err)
 	}

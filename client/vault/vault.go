@@ -207,7 +207,11 @@ func (s settings) openExisting(dir string, dataKey []byte) (*database, error) {
 	if err := finishMove(dir); err != nil {
 		return nil, err
 	}
-	d, err := openDatabase(filepath.Join(dir, databaseFile), dataKey, s.base)
+	file := filepath.Join(dir, databaseFile)
+	if err := checkLog(file+walSuffix, dataKey); err != nil {
+		return nil, fmt.Errorf("open vault %s: %w", dir, err)
+	}
+	d, err := openDatabase(file, dataKey, s.base)
 	if err != nil {
 		return nil, err
 	}
