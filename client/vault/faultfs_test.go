@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"os"
 	"syscall"
 
@@ -45,6 +46,9 @@ type faultFile struct {
 
 func (f *faultFile) do(op operation, run func() error) error {
 	err, carriedOut := f.fs.fault(op, f.name)
+	if errors.Is(err, errSkipped) {
+		return nil
+	}
 	if err == nil || carriedOut {
 		if err := run(); err != nil {
 			return err
@@ -103,7 +107,9 @@ func killAt(n int) func(operation, string) (error, bool) {
 }
 
 var (
-	errDiskFull   = sqlite3.FULL
-	errNoSync     = sqlite3.IOERR_FSYNC
+	errDiskFull = sqlite3.FULL
+	errNoSync   = sqlite3.IOERR_FSYNC
+	// errSkipped is a success that the disk only claims.
+	errSkipped    = errors.New("skipped")
 	errNoTruncate = sqlite3.IOERR_TRUNCATE
 )
