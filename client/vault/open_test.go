@@ -259,4 +259,9 @@ func TestDirectoryNotWritable(t *testing.T) {
 	if _, err := withNotes.create(filepath.Join(v.dir, "vault"), testKey(1)); !errors.Is(err, os.ErrPermission) {
 		t.Error(err)
 	}
+	if _, err := withNotes.open(v.dir, testKey(1)); err == nil || errors.Is(err, ErrCorrupt) {
+		t.Error("without room for a log:", err)
+	} else {
+		t.Log(err)
+	}
 }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -323,5 +325,31 @@ func TestKeysDoNotPrint(t *testing.T) {
 				t.Error(verb, text)
 			}
 		}
+	}
+}
+
+// Calls from many goroutines take turns, with an Export among them.
+func TestConcurrent(t *testing.T) {
+	v := create(t)
+	var running sync.WaitGroup
+	for i := range 8 {
+		running.Go(func() {
+			for n := range 20 {
+				if err := v.Update(add(fmt.Sprint(i, n))); err != nil {
+					t.Error(err)
+				}
+				_ = notes(t, v)
+			}
+			if err := v.Export(io.Discard, testKey(byte(i)), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	if got := len(notes(t, v)); got != 160 {
+		t.Error(got)
+	}
+	if entries, err := os.ReadDir(v.dir); err != nil || len(entries) != 4 { // with the log
+		t.Error(entries, err)
 	}
 }
