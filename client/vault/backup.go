@@ -27,14 +27,11 @@ func (p Progress) report(done, total int64) {
 // for the moment in which its file is copied, for which the disk must have room.
 func (v *Vault) Export(w io.Writer, key Key, progress Progress) error {
 	defer key.forget()
-	name := filepath.Join(v.dir, copyName)
-	dataKey, err := v.snapshot(name)
-	defer clear(dataKey)
+	f, dataKey, err := v.snapshot()
 	if err == nil {
-		err = exportFile(name, w, key, dataKey, progress)
-	}
-	if remove := os.Remove(name); remove != nil && !notExist(remove) {
-		err = errors.Join(err, remove)
+		defer f.Close()
+		defer clear(dataKey)
+		err = exportFile(f, w, key, dataKey, progress)
 	}
 	if err != nil {
 		return fmt.Errorf("export vault: %w", err)
@@ -42,43 +39,42 @@ func (v *Vault) Export(w io.Writer, key Key, progress Progress) error {
 	return nil
 }
 
-// snapshot copies the encrypted database and returns a copy of the key to it. Two
-// exports at once would share the name: the second is refused.
-func (v *Vault) snapshot(name string) ([]byte, error) {
+// snapshot copies the encrypted database and the key to it. The copy has no name, so
+// that it goes when it is closed, or the process ends.
+func (v *Vault) snapshot() (*os.File, []byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err := v.usable(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := v.db.checkpoint(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := copyFile(name, filepath.Join(v.dir, databaseFile)); err != nil {
-		return nil, storage("copy database", err)
+	if err := removeFiles(v.dir, copyName); err != nil {
+		return nil, nil, err
 	}
-	return append([]byte(nil), v.db.key...), nil
+	name := filepath.Join(v.dir, copyName)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(os.Remove(name), copyInto(f, filepath.Join(v.dir, databaseFile))); err != nil {
+		return nil, nil, errors.Join(storage("copy database", err), f.Close())
+	}
+	return f, append([]byte(nil), v.db.key...), nil
 }
 
-func copyFile(to, from string) error {
+func copyInto(target io.Writer, from string) error {
 	source, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
-	if err != nil {
-		return err
-	}
 	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
+	return err
 }
 
-func exportFile(name string, w io.Writer, key Key, dataKey []byte, progress Progress) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func exportFile(f *os.File, w io.Writer, key Key, dataKey []byte, progress Progress) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -212,15 +208,23 @@ type pages struct {
 
 // read returns the page at an offset; it is valid until the next call.
 func (p *pages) read(f io.ReaderAt, at int64) ([]byte, error) {
-	if _, err := f.ReadAt(p.block[:], at); err != nil {
+	page, err := p.decrypt(f, at)
+	if err != nil {
 		return nil, err
 	}
-	binary.LittleEndian.PutUint64(p.tweak[:], uint64(at))
-	page := p.cipher.Decrypt(p.block[:], p.tweak[:])
 	if !intact(at/blockSize, page) {
 		return nil, fmt.Errorf("%w: page %d of the database", ErrCorrupt, at/blockSize+1)
 	}
 	return page, nil
+}
+
+// decrypt returns the block at an offset, whatever it is.
+func (p *pages) decrypt(f io.ReaderAt, at int64) ([]byte, error) {
+	if _, err := f.ReadAt(p.block[:], at); err != nil {
+		return nil, err
+	}
+	binary.LittleEndian.PutUint64(p.tweak[:], uint64(at))
+	return p.cipher.Decrypt(p.block[:], p.tweak[:]), nil
 }
 
 func (p *pages) write(f io.WriterAt, page []byte, at int64) error {

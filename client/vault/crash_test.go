@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 // The environment of a child that kills itself.
 const (
 	crashDir = "QPQ_VAULT_CRASH_DIR"
-	crashAt  = "QPQ_VAULT_CRASH_AT"
+	crashAt  = "QPQ_VAULT_CRASH_AT" // a number of a point, or with "disk " before it of an operation of the disk
 )
 
 func TestMain(m *testing.M) {
@@ -56,22 +57,27 @@ func step(i int) func(*Tx) error {
 // others have acknowledged it says on stdout.
 func crashChild(dir, at string) {
 	var die, points int
-	_, _ = fmt.Sscan(at, &die)
+	s := withNotes
+	if _, err := fmt.Sscanf(at, "disk %d", &die); err == nil {
+		s.base, die = newFaultFS(killAt(die)), 0
+	} else {
+		_, _ = fmt.Sscan(at, &die)
+	}
 	crashpoint.Set(func(p crashpoint.Point) {
 		if points++; points == die {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // the signal is on its way
 		}
 	})
-	if err := crashWork(dir); err != nil {
+	if err := crashWork(s, dir); err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
 	fmt.Println("points", points)
 }
 
-func crashWork(dir string) error {
-	v, err := testing1.create(dir, testKey(1))
+func crashWork(s settings, dir string) error {
+	v, err := s.create(dir, testKey(1))
 	if err != nil {
 		return err
 	}
@@ -90,7 +96,7 @@ func crashWork(dir string) error {
 		case 9:
 			err = v.Close()
 			if err == nil {
-				v, err = testing1.open(dir, testKey(2))
+				v, err = s.open(dir, testKey(2))
 			}
 		}
 		if err != nil {
@@ -107,7 +113,7 @@ func TestKilledAnywhere(t *testing.T) {
 	seen := 0
 	for n := 1; ; n++ {
 		dir := filepath.Join(t.TempDir(), "vault")
-		said, killed := runChild(t, dir, n)
+		said, killed := runChild(t, dir, fmt.Sprint(n))
 		checkSurvivor(t, n, dir, said)
 		if !killed {
 			break
@@ -123,16 +129,36 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
+// The same holds in the midst of a commit: after any of the disk's operations. Each
+// run of the test takes others of them.
+func TestKilledBetweenWrites(t *testing.T) {
+	stride := 149
+	if testing.Short() {
+		stride *= 5
+	}
+	seen := 0
+	for n := 1 + rand.IntN(stride); ; n += stride {
+		dir := filepath.Join(t.TempDir(), "vault")
+		said, killed := runChild(t, dir, fmt.Sprint("disk ", n))
+		checkSurvivor(t, n, dir, said)
+		if !killed || t.Failed() {
+			break
+		}
+		seen++
+	}
+	t.Logf("killed at %d of about %d operations", seen, seen*stride)
+}
+
 // acknowledged is what the child said before it died.
 type acknowledged struct {
 	created, rekeyed bool
 	last             int // step, -1 for none
 }
 
-func runChild(t *testing.T, dir string, at int) (said acknowledged, killed bool) {
+func runChild(t *testing.T, dir, at string) (said acknowledged, killed bool) {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), crashDir+"="+dir, fmt.Sprintf("%s=%d", crashAt, at))
+	child.Env = append(os.Environ(), crashDir+"="+dir, crashAt+"="+at)
 	out, err := child.Output()
 	said.last = -1
 	lines := bufio.NewScanner(strings.NewReader(string(out)))
@@ -157,14 +183,14 @@ func runChild(t *testing.T, dir string, at int) (said acknowledged, killed bool)
 
 func checkSurvivor(t *testing.T, n int, dir string, said acknowledged) {
 	t.Helper()
-	v, err := testing1.open(dir, testKey(1))
+	v, err := withNotes.open(dir, testKey(1))
 	if errors.Is(err, ErrWrongKey) {
-		v, err = testing1.open(dir, testKey(2))
+		v, err = withNotes.open(dir, testKey(2))
 	} else if err == nil && said.rekeyed {
 		t.Errorf("point %d: the old key opens", n)
 	}
 	if errors.Is(err, ErrMissing) && !said.created {
-		if v, err = testing1.create(dir, testKey(1)); err != nil {
+		if v, err = withNotes.create(dir, testKey(1)); err != nil {
 			t.Errorf("point %d: can't create after an interrupted Create: %v", n, err)
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -33,11 +34,12 @@ const (
 // a time: the vault's lock.
 type database struct {
 	conn  *sqlite3.Conn
+	log   string // the write-ahead log
 	layer string // the name under which SQLite knows the cipher
 	key   []byte // the data key; the cipher uses this very slice
 
 	statements map[string]*statement
-	walPages   int  // in the log since it was last cut
+	walPages   int  // that are committed in the log; -1 if not known
 	inside     bool // SQLite is running: a panic then leaves it in an unknown state
 	failed     bool // nothing more may be done with this connection
 }
@@ -75,11 +77,16 @@ func (d *database) connect(file string) error {
 	if err != nil {
 		return storage("open vault", err)
 	}
+	d.log = full + walSuffix
+	if err := d.configure(); err != nil {
+		return err
+	}
+	// After the settings: wal_autocheckpoint takes the hook away.
 	d.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
 		d.walPages = pages
 		return nil
 	})
-	return d.configure()
+	return nil
 }
 
 // configure sets what does not last beyond a connection.
@@ -156,6 +163,11 @@ func (d *database) checkpoint() error {
 	d.inside = true
 	_, _, err := d.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 	d.inside = false
+	if errors.Is(err, sqlite3.IOERR_TRUNCATE) {
+		// The database or the log could not be cut: in the second case SQLite has begun
+		// a new log already.
+		d.walPages = -1
+	}
 	if err != nil {
 		return storage("carry log over", err)
 	}
@@ -163,6 +175,36 @@ func (d *database) checkpoint() error {
 	crashpoint.Reached(crashpoint.AfterCheckpoint)
 	return nil
 }
+
+// The parts of a log (https://sqlite.org/fileformat2.html#the_write_ahead_log).
+const (
+	walHeader = 32
+	walFrame  = 24 + blockSize
+)
+
+// cutLog takes out of the log what a commit has written that then failed. SQLite
+// itself leaves it there for the next commit to overwrite; when the process ends
+// before that, a transaction whose Update has returned an error would be back.
+func (d *database) cutLog() error {
+	if d.walPages < 0 {
+		return errors.New("how much of the log holds is not known")
+	}
+	size := int64(0)
+	if d.walPages > 0 {
+		size = roundUp(walHeader + int64(d.walPages)*walFrame)
+	}
+	info, err := os.Stat(d.log)
+	if err != nil || info.Size() <= size {
+		return err
+	}
+	if err := os.Truncate(d.log, size); err != nil {
+		return err
+	}
+	return syncFile(d.log)
+}
+
+// roundUp is the size of a file of whole blocks.
+func roundUp(size int64) int64 { return (size + blockSize - 1) / blockSize * blockSize }
 
 // close ends the connection and forgets the key. It carries the log over; if it
 // can't, the log stays and the next open reads it.

@@ -20,6 +20,6 @@
 //
 // Reading order: vault.go (Create, Open, Close), tx.go (View, Update), statement.go
 // (queries), migrations.go (the schema), database.go (SQLite and its cipher), key.go
-// and keyfile.go (the data key), rekey.go, backup.go, check.go, lock.go, files.go,
-// errors.go.
+// and keyfile.go (the data key), rekey.go, backup.go and stream.go, check.go, log.go,
+// lock.go, files.go, errors.go.
 package vault

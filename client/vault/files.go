@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -26,13 +27,48 @@ const (
 	fileMode = 0o600
 )
 
-// makeDir makes the directory; one that exists must be for its owner alone.
+// makeDir makes the directory, durably, for its owner alone. One that exists and
+// others can enter is taken only if it is empty: it is not ours to close.
 func makeDir(dir string) error {
+	made, err := missingParts(dir)
+	if err != nil {
+		return fmt.Errorf("make vault directory: %w", err)
+	}
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return fmt.Errorf("make vault directory: %w", err)
 	}
+	for _, part := range made {
+		if err := syncDir(filepath.Dir(part)); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("make vault directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err == nil && len(entries) > 0 && !isPrivate(info) {
+		return fmt.Errorf("make vault: %s is open to others; choose another directory, or: chmod 700 %s", dir, dir)
+	}
 	return private(dir)
 }
+
+// missingParts is dir and those above it that don't exist yet.
+func missingParts(dir string) ([]string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	var parts []string
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !notExist(err) || dir == filepath.Dir(dir) {
+			return parts, nil
+		}
+		parts = append(parts, dir)
+	}
+}
+
+func isPrivate(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 == 0 }
 
 // private takes the rights of others to the directory away.
 func private(dir string) error {
@@ -40,7 +76,7 @@ func private(dir string) error {
 	if err != nil {
 		return fmt.Errorf("open vault: %w", err)
 	}
-	if info.Mode().Perm()&0o077 == 0 {
+	if isPrivate(info) {
 		return nil
 	}
 	if err := os.Chmod(dir, dirMode); err != nil {

@@ -85,6 +85,9 @@ func Keyring(service, user string) Key { return keyringKey{keyringItem{service, 
 type keyringKey struct{ item keyringItem }
 
 func (k keyringKey) wrap(dataKey []byte) (keyFile, error) {
+	if !k.item.wellFormed() {
+		return keyFile{}, fmt.Errorf("%w: names of an item have 1 to %d bytes of UTF-8", ErrKeyring, maxKeyringName)
+	}
 	secret, err := k.item.secret()
 	if errors.Is(err, keyring.ErrNotFound) {
 		secret, err = k.item.newSecret()
@@ -164,6 +167,12 @@ func (k *rawKey) forget() {
 	clear(k.secret)
 	k.secret = nil
 }
+
+// Format keeps the passphrase out of logs.
+func (k *passphraseKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]")) }
+
+// Format keeps the secret out of logs.
+func (k *rawKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]")) }
 
 func otherKind(f keyFile) error {
 	return fmt.Errorf("%w: it is unlocked by another kind of key: %s", ErrWrongKey, f.Kind)

@@ -7,9 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -87,15 +86,11 @@ func parseKeyFile(raw []byte) (keyFile, error) {
 		return keyFile{}, fmt.Errorf("%w: vault.key has version %d, known is up to %d", ErrNewer, head.Version, keyFileVersion)
 	}
 	var k keyFile
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&k); err != nil {
+	if err := json.Unmarshal(raw, &k); err != nil {
 		return keyFile{}, fmt.Errorf("%w: vault.key is not a key file", ErrCorrupt)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return keyFile{}, fmt.Errorf("%w: vault.key has something after its end", ErrCorrupt)
-	}
-	if !k.wellFormed() || !bytes.Equal(k.Check, k.check()) {
+	// There is one way to write a file: encode's, with the right check.
+	if !k.wellFormed() || !bytes.Equal(raw, k.encode()) {
 		return keyFile{}, fmt.Errorf("%w: vault.key was altered", ErrCorrupt)
 	}
 	return k, nil
@@ -113,12 +108,16 @@ func (k keyFile) wellFormed() bool {
 			p.Memory >= 8*uint32(p.Lanes) && p.Memory <= maxArgon2Memory
 	case kindKeyring:
 		i := k.Keyring
-		return i != nil && k.Argon2id == nil && i.Service != "" && i.User != "" &&
-			len(i.Service) <= maxKeyringName && len(i.User) <= maxKeyringName
+		return i != nil && k.Argon2id == nil && i.wellFormed()
 	case kindRaw:
 		return k.Keyring == nil && k.Argon2id == nil
 	}
 	return false
+}
+
+func (i *keyringItem) wellFormed() bool {
+	return i.Service != "" && i.User != "" && len(i.Service) <= maxKeyringName && len(i.User) <= maxKeyringName &&
+		utf8.ValidString(i.Service) && utf8.ValidString(i.User)
 }
 
 // encode is the file's content.

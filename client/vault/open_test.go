@@ -18,7 +18,7 @@ import (
 func TestPassphrase(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "vault")
 	p := []byte("correct horse")
-	v, err := testing1.create(dir, Passphrase(p))
+	v, err := withNotes.create(dir, Passphrase(p))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,18 +30,18 @@ func TestPassphrase(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wrong := range []Key{Passphrase([]byte("correct hors")), testKey(1)} {
-		_, err := testing1.open(dir, wrong)
+		_, err := withNotes.open(dir, wrong)
 		if !errors.Is(err, ErrWrongKey) || strings.Contains(err.Error(), "hors") {
 			t.Error(err)
 		}
 	}
-	if _, err := testing1.open(dir, Passphrase(nil)); err == nil {
+	if _, err := withNotes.open(dir, Passphrase(nil)); err == nil {
 		t.Error("no passphrase opens it")
 	}
 	if info, err := Inspect(dir); err != nil || info.Kind != "passphrase" {
 		t.Error(info, err)
 	}
-	if v, err = testing1.open(dir, Passphrase([]byte("correct horse"))); err != nil {
+	if v, err = withNotes.open(dir, Passphrase([]byte("correct horse"))); err != nil {
 		t.Fatal(err)
 	}
 	defer v.Close()
@@ -56,7 +56,7 @@ func TestKeyring(t *testing.T) {
 	keyring.MockInit()
 	first, second := filepath.Join(t.TempDir(), "1"), filepath.Join(t.TempDir(), "2")
 	for _, dir := range []string{first, second} {
-		v, err := testing1.create(dir, Keyring("qpq", "alice"))
+		v, err := withNotes.create(dir, Keyring("qpq", "alice"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestKeyring(t *testing.T) {
 		}
 	}
 	for _, dir := range []string{first, second} {
-		v, err := testing1.open(dir, Keyring("qpq", "alice"))
+		v, err := withNotes.open(dir, Keyring("qpq", "alice"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,23 +76,28 @@ func TestKeyring(t *testing.T) {
 	if info, err := Inspect(first); err != nil || info != (Info{Kind: "keyring", Service: "qpq", User: "alice"}) {
 		t.Error(info, err)
 	}
-	if _, err := testing1.open(first, Keyring("qpq", "bob")); !errors.Is(err, ErrWrongKey) {
+	if _, err := withNotes.open(first, Keyring("qpq", "bob")); !errors.Is(err, ErrWrongKey) {
 		t.Error(err)
 	}
 	if err := keyring.Set("qpq", "alice", "not a secret of ours"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testing1.open(first, Keyring("qpq", "alice")); !errors.Is(err, ErrKeyring) || strings.Contains(err.Error(), "not a secret of ours") {
+	if _, err := withNotes.open(first, Keyring("qpq", "alice")); !errors.Is(err, ErrKeyring) || strings.Contains(err.Error(), "not a secret of ours") {
 		t.Error(err)
 	}
 	if err := keyring.Delete("qpq", "alice"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testing1.open(first, Keyring("qpq", "alice")); !errors.Is(err, ErrKeyring) {
+	if _, err := withNotes.open(first, Keyring("qpq", "alice")); !errors.Is(err, ErrKeyring) {
 		t.Error(err)
 	}
+	for _, name := range []string{"", strings.Repeat("n", maxKeyringName+1), "\xff"} {
+		if _, err := withNotes.create(filepath.Join(t.TempDir(), "3"), Keyring("qpq", name)); !errors.Is(err, ErrKeyring) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
 	keyring.MockInitWithError(errors.New("locked"))
-	if _, err := testing1.open(first, Keyring("qpq", "alice")); !errors.Is(err, ErrKeyring) {
+	if _, err := withNotes.open(first, Keyring("qpq", "alice")); !errors.Is(err, ErrKeyring) {
 		t.Error(err)
 	}
 }
@@ -110,10 +115,10 @@ func TestRekey(t *testing.T) {
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testing1.open(v.dir, testKey(1)); !errors.Is(err, ErrWrongKey) {
+	if _, err := withNotes.open(v.dir, testKey(1)); !errors.Is(err, ErrWrongKey) {
 		t.Error(err)
 	}
-	v, err := testing1.open(v.dir, Keyring("qpq", "carol"))
+	v, err := withNotes.open(v.dir, Keyring("qpq", "carol"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +132,7 @@ func TestRekey(t *testing.T) {
 // replace one.
 func TestMissingAndExists(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "vault")
-	if _, err := testing1.open(dir, testKey(1)); !errors.Is(err, ErrMissing) {
+	if _, err := withNotes.open(dir, testKey(1)); !errors.Is(err, ErrMissing) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(dir); !notExist(err) {
@@ -140,7 +145,7 @@ func TestMissingAndExists(t *testing.T) {
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testing1.create(v.dir, testKey(2)); !errors.Is(err, ErrExists) {
+	if _, err := withNotes.create(v.dir, testKey(2)); !errors.Is(err, ErrExists) {
 		t.Error(err)
 	}
 	if err := Import(v.dir, strings.NewReader(""), testKey(2), nil); !errors.Is(err, ErrExists) {
@@ -153,7 +158,7 @@ func TestMissingAndExists(t *testing.T) {
 // another.
 func TestBusy(t *testing.T) {
 	v := create(t)
-	_, err := testing1.open(v.dir, testKey(1))
+	_, err := withNotes.open(v.dir, testKey(1))
 	busy, is := errors.AsType[*BusyError](err)
 	if !errors.Is(err, ErrBusy) || !is || busy.PID != os.Getpid() {
 		t.Error(err)
@@ -171,7 +176,7 @@ func TestBusy(t *testing.T) {
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	_, err = testing1.open(v.dir, testKey(1))
+	_, err = withNotes.open(v.dir, testKey(1))
 	if busy, is := errors.AsType[*BusyError](err); !is || busy.PID != 4711 || !strings.Contains(err.Error(), "4711") {
 		t.Error(err)
 	}
@@ -237,7 +242,7 @@ func TestDirectoryNotWritable(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := testing1.create(filepath.Join(file, "vault"), testKey(1)); err == nil || errors.Is(err, ErrMissing) {
+	if _, err := withNotes.create(filepath.Join(file, "vault"), testKey(1)); err == nil || errors.Is(err, ErrMissing) {
 		t.Error(err)
 	}
 	if os.Getuid() == 0 {
@@ -250,8 +255,13 @@ func TestDirectoryNotWritable(t *testing.T) {
 	if err := os.Chmod(v.dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Chmod(v.dir, 0o700)
-	if _, err := testing1.create(filepath.Join(v.dir, "vault"), testKey(1)); !errors.Is(err, os.ErrPermission) {
+	defer func() { _ = os.Chmod(v.dir, 0o700) }()
+	if _, err := withNotes.create(filepath.Join(v.dir, "vault"), testKey(1)); !errors.Is(err, os.ErrPermission) {
 		t.Error(err)
+	}
+	if _, err := withNotes.open(v.dir, testKey(1)); err == nil || errors.Is(err, ErrCorrupt) {
+		t.Error("without room for a log:", err)
+	} else {
+		t.Log(err)
 	}
 }

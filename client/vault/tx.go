@@ -86,9 +86,13 @@ func (d *database) begin(how string) (*Tx, error) {
 func (d *database) commit(tx *Tx) error {
 	crashpoint.Reached(crashpoint.BeforeCommit)
 	if err := tx.control("COMMIT"); err != nil {
-		// SQLite has not taken the commit over, and overwrites it in the log with the
-		// next. But the disk no longer says what it holds.
-		d.failed = errors.Is(err, ErrFailed)
+		// SQLite has not taken the commit over. If the disk can't say what it holds, or
+		// the commit can't be taken out of the log, only another Open knows.
+		cut := d.cutLog()
+		d.failed = errors.Is(err, ErrFailed) || cut != nil
+		if d.failed && !errors.Is(err, ErrFailed) {
+			err = fmt.Errorf("%w: %w (%w)", ErrFailed, err, cut)
+		}
 		return fmt.Errorf("store: %w", err)
 	}
 	tx.over = true

@@ -207,7 +207,11 @@ func (s settings) openExisting(dir string, dataKey []byte) (*database, error) {
 	if err := finishMove(dir); err != nil {
 		return nil, err
 	}
-	d, err := openDatabase(filepath.Join(dir, databaseFile), dataKey, s.base)
+	file := filepath.Join(dir, databaseFile)
+	if err := checkLog(file+walSuffix, dataKey); err != nil {
+		return nil, fmt.Errorf("open vault %s: %w", dir, err)
+	}
+	d, err := openDatabase(file, dataKey, s.base)
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +220,10 @@ func (s settings) openExisting(dir string, dataKey []byte) (*database, error) {
 		// The log exists now; it must exist after a power cut too, with what the first
 		// Update writes to it.
 		err = syncDir(dir)
+	}
+	if err == nil && d.checkpoint() != nil {
+		// The disk may be full: what a crash has left in the log stays there.
+		d.walPages = -1
 	}
 	if err == nil {
 		err = d.migrate(s.schema())

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -18,14 +21,14 @@ var testSchema = append(append([]string(nil), migrations...), `
 	CREATE TRIGGER note_in AFTER INSERT ON note BEGIN INSERT INTO words(rowid, text) VALUES (new.id, new.text); END;
 	CREATE TRIGGER note_out AFTER DELETE ON note BEGIN INSERT INTO words(words, rowid, text) VALUES ('delete', old.id, old.text); END;`)
 
-var testing1 = settings{migrations: testSchema}
+var withNotes = settings{migrations: testSchema}
 
 // testKey is a key that costs no Argon2id. Different numbers are different keys.
 func testKey(n byte) Key { return Raw(bytes.Repeat([]byte{n}, rawKeySize)) }
 
 func create(tb testing.TB) *Vault {
 	tb.Helper()
-	v, err := testing1.create(filepath.Join(tb.TempDir(), "vault"), testKey(1))
+	v, err := withNotes.create(filepath.Join(tb.TempDir(), "vault"), testKey(1))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -43,7 +46,7 @@ func reopen(tb testing.TB, v *Vault) *Vault {
 
 func open(tb testing.TB, dir string) *Vault {
 	tb.Helper()
-	v, err := testing1.open(dir, testKey(1))
+	v, err := withNotes.open(dir, testKey(1))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -282,4 +285,71 @@ func TestPermissions(t *testing.T) {
 	}
 	v = reopen(t, v)
 	check()
+}
+
+// A directory that others use is not closed to them: Create refuses it, unless it is
+// empty.
+func TestSharedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "somebody's")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := withNotes.create(dir, testKey(1)); err == nil {
+		t.Error("taken")
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+		t.Error(info.Mode(), err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	v, err := withNotes.create(dir, testKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Error(info.Mode(), err)
+	}
+}
+
+// Keys do not print.
+func TestKeysDoNotPrint(t *testing.T) {
+	for _, key := range []Key{Passphrase([]byte("AAAA")), Raw([]byte("AAAA"))} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+			if text := fmt.Sprintf(verb, struct{ Key Key }{key}); !strings.Contains(text, "[redacted]") || strings.Contains(text, "65") || strings.Contains(text, "AAAA") {
+				t.Error(verb, text)
+			}
+		}
+	}
+}
+
+// Calls from many goroutines take turns, with an Export among them.
+func TestConcurrent(t *testing.T) {
+	v := create(t)
+	var running sync.WaitGroup
+	for i := range 8 {
+		running.Go(func() {
+			for n := range 20 {
+				if err := v.Update(add(fmt.Sprint(i, n))); err != nil {
+					t.Error(err)
+				}
+				_ = notes(t, v)
+			}
+			if err := v.Export(io.Discard, testKey(byte(i)), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	if got := len(notes(t, v)); got != 160 {
+		t.Error(got)
+	}
+	if entries, err := os.ReadDir(v.dir); err != nil || len(entries) != 4 { // with the log
+		t.Error(entries, err)
+	}
 }
