@@ -200,7 +200,7 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 // it was to begin the next epoch we may be the only ones who can't follow: the
 // group's record will tell.
 func (t *turn) refusedMessage(row *talk, p *room.Payload, reason error) error {
-	t.c.log.Warn("a message was refused", "conversation", idText(row.ID), "epoch", p.Epoch, "error", reason)
+	t.c.log.Warn("a message was refused", "conversation", idText(row.ID), "epoch", p.Epoch, "ours", row.group.Epoch(), "sort", p.Sort, "error", reason)
 	if p.Sort == room.SortCommit {
 		if _, err := t.intend(row, wish{Kind: wishRejoin}); err != nil {
 			return err

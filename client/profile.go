@@ -12,6 +12,7 @@ import (
 	"quicproquo/crypto/account"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/schedule"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"
 )
@@ -200,10 +201,18 @@ func (c *Client) takeIdentity() error {
 	return nil
 }
 
+// Limits of the ratchets: a server that shuffles a queue must not cost messages.
+// Each key that waits for its message takes 50 bytes.
+const (
+	maxOutOfOrder = 1000
+	maxForward    = 20_000
+)
+
 // config is the client's policy in MLS.
 func (c *Client) config() *mls.Config {
 	cfg := &mls.Config{
 		Auth: room.Authenticator{}, PrivateHandshake: true, PastEpochs: c.settings.PastEpochs,
+		Limits: schedule.Limits{OutOfOrder: maxOutOfOrder, Forward: maxForward},
 	}
 	if c.settings.Padding > 0 {
 		cfg.Padding = mls.PadTo(c.settings.Padding)

@@ -95,13 +95,14 @@ func (t *turn) newEntry(row *talk, m *content.Message, raw []byte, sender Accoun
 
 // post puts a message into the outbox, encrypted if that can be done now.
 func (t *turn) post(row *talk, raw []byte, seq uint64) error {
-	first, err := t.FirstOutgoing(row.ID)
+	last, err := t.LastOutgoing(row.ID)
 	if err != nil {
 		return err
 	}
 	out := &vault.Outgoing{Conversation: row.ID, Message: seq, Content: raw}
-	// A message never overtakes one that waits for its keys.
-	if first == nil || first.Payload != nil {
+	// Keys are used in the order in which messages are sent: a message never takes
+	// one before those that are waiting have theirs of the present epoch.
+	if last == nil || row.group != nil && last.Payload != nil && last.Epoch == row.group.Epoch() {
 		if err := t.seal(row, out); err != nil {
 			return err
 		}

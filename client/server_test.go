@@ -75,9 +75,13 @@ func TestServerReordersAndRepeats(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 5 {
-		alice.say(dm, fmt.Sprintf("dm %d", i))
-		alice.say(group, fmt.Sprintf("group %d", i))
+	const lines = 40
+	for i := range lines {
+		alice.say(dm, fmt.Sprintf("dm %02d", i))
+		alice.say(group, fmt.Sprintf("group %02d", i))
+		if i%10 != 9 {
+			continue
+		}
 		if err := alice.Flush(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -106,8 +110,8 @@ func TestServerReordersAndRepeats(t *testing.T) {
 		}
 		slices.Sort(got)
 		var want []string
-		for i := range 5 {
-			want = append(want, fmt.Sprintf("alice: %s %d", prefix, i))
+		for i := range lines {
+			want = append(want, fmt.Sprintf("alice: %s %02d", prefix, i))
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("in %s bob reads %q, want %q", name, got, want)

@@ -1,6 +1,9 @@
 package vault
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Group is the saved MLS state of a conversation (mls.Group.MarshalParts).
 type Group struct {
@@ -30,8 +33,12 @@ func (tx *Tx) Group(of ConversationID) (g *Group, err error) {
 // there of it stays: it must be of the same epoch.
 func (tx *Tx) SetGroup(of ConversationID, g *Group) error {
 	if g.Fixed == nil {
-		return tx.run(`UPDATE mls_group SET moving = ?, founded = ?, sent = ? WHERE conversation = ? AND epoch = ?`,
+		err := tx.run(`UPDATE mls_group SET moving = ?, founded = ?, sent = ? WHERE conversation = ? AND epoch = ?`,
 			g.Moving, g.Founded, g.Sent, of[:], g.Epoch)
+		if err == nil && tx.changed() != 1 {
+			err = fmt.Errorf("save group: epoch %d is not the one that is saved", g.Epoch)
+		}
+		return err
 	}
 	return tx.run(`INSERT OR REPLACE INTO mls_group (conversation, epoch, fixed, moving, founded, started, sent)
 		VALUES (?, ?, ?, ?, ?, ?, ?)`, of[:], g.Epoch, g.Fixed, g.Moving, g.Founded, g.Started, g.Sent)

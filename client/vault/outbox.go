@@ -55,6 +55,14 @@ func (tx *Tx) FirstOutgoing(of ConversationID) (o *Outgoing, err error) {
 	return o, err
 }
 
+// LastOutgoing returns the newest message of a conversation in the outbox, nil if
+// there is none.
+func (tx *Tx) LastOutgoing(of ConversationID) (o *Outgoing, err error) {
+	_, err = tx.one(`SELECT `+outgoingColumns+` FROM outbox WHERE conversation = ? ORDER BY id DESC LIMIT 1`,
+		func(r *row) { o = readOutgoing(r) }, of[:])
+	return o, err
+}
+
 // Outgoing returns the messages in the outbox, the oldest first.
 func (tx *Tx) Outgoing() (list []*Outgoing, err error) {
 	err = tx.each(`SELECT `+outgoingColumns+` FROM outbox ORDER BY id`, func(r *row) error {
