@@ -18,7 +18,12 @@ import (
 	"quicproquo/schemas"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// No test of this package may leave a goroutine behind, but for those of the nodes
+// that clusters of testcluster are made of: see the test main of package cluster.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
+		goleak.IgnoreAnyFunction("quicproquo/cluster.(*Node).answer.func1"))
+}
 
 // latency is one way between any two sockets of a test's network.
 const latency = 5 * time.Millisecond

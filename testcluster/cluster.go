@@ -285,22 +285,32 @@ const closeTime = 30 * time.Second
 // Client connects to nodes as a program of a user would, pinning the cluster's
 // CA; without nodes to all of them.
 func (c *Cluster) Client(nodes ...*Node) (*client.Conn, error) {
+	options, err := c.ClientOptions(nodes...)
+	if err != nil {
+		return nil, err
+	}
+	return client.Dial(options)
+}
+
+// ClientOptions are what Client dials with, on a socket of their own that whoever
+// uses them closes.
+func (c *Cluster) ClientOptions(nodes ...*Node) (client.Options, error) {
 	if len(nodes) == 0 {
 		nodes = c.Nodes()
 	}
 	config, err := c.ClientTLS()
 	if err != nil {
-		return nil, err
+		return client.Options{}, err
 	}
 	conn, err := c.network.Listen("")
 	if err != nil {
-		return nil, err
+		return client.Options{}, err
 	}
 	options := client.Options{TLS: config, PacketConn: conn, Resolve: literal, Logger: c.options.Logger}
 	for _, n := range nodes {
 		options.Endpoints = append(options.Endpoints, n.address)
 	}
-	return client.Dial(options)
+	return options, nil
 }
 
 // ClientTLS is the configuration with which any client finds a node of this

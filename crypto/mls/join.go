@@ -280,7 +280,7 @@ func (j *joining) enter() (*Group, error) {
 	if err != nil || !bytes.Equal(leafPub, j.kp.Public.Leaf.EncryptionKey) {
 		return nil, rule.Break(rule.JoinLeaf, "our private key does not belong to the leaf")
 	}
-	priv := tree.NewPrivate(self, j.kp.leafKey)
+	priv := tree.NewPrivate(self, j.kp.leafKey.Clone()) // the caller erases the package
 	if j.secrets.PathSecret != nil {
 		if priv, err = j.pub.tree.Implant(priv, j.info.Signer, j.secrets.PathSecret); err != nil {
 			return nil, rule.Because(rule.JoinPathSecret, err)

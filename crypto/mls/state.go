@@ -36,6 +36,9 @@ func (g *Group) MarshalParts() (epoch, moving []byte) {
 	return g.appendEpoch(nil), g.appendMoving(nil)
 }
 
+// MarshalMoving returns the second of MarshalParts, for a step within an epoch.
+func (g *Group) MarshalMoving() []byte { return g.appendMoving(nil) }
+
 // Unmarshal loads what Marshal returned, under a configuration.
 func Unmarshal(cfg *Config, state []byte) (*Group, error) {
 	r := codec.NewReader(bytes.Clone(state))

@@ -42,6 +42,12 @@ func (k *PrivateKey) Public() (PublicKey, error) {
 	return k.public, k.err
 }
 
+// Clone returns a key that stays when this one's bytes are erased.
+func (k *PrivateKey) Clone() *PrivateKey {
+	k.load()
+	return &PrivateKey{s: k.s, raw: append(Secret(nil), k.raw...), parsed: k.parsed, public: k.public, err: k.err}
+}
+
 func (k *PrivateKey) load() {
 	k.once.Do(func() {
 		if k.parsed == nil {

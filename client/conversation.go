@@ -1,0 +1,410 @@
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+
+	"quicproquo/client/room"
+	"quicproquo/client/vault"
+	"quicproquo/crypto/mls"
+	"quicproquo/schemas"
+)
+
+// Kinds and states of conversations as they are kept. Numbers are for ever.
+const (
+	kindDM    = uint8(room.KindDM)
+	kindGroup = uint8(room.KindGroup)
+
+	stateActive     = 1
+	stateJoining    = 2 // we wait for a welcome, or for our way in by a link
+	stateLeft       = 3
+	stateRemoved    = 4
+	stateRecovering = 5 // we lost the thread and are on the way back
+	stateBroken     = 6 // there is no way back
+)
+
+var stateNames = map[uint8]string{
+	stateActive: "active", stateJoining: "joining", stateLeft: "left", stateRemoved: "removed",
+	stateRecovering: "recovering", stateBroken: "broken",
+}
+
+// Conversation is a conversation of two accounts or of a group. It is a name:
+// everything is read from the vault when it is asked for.
+type Conversation struct {
+	c  *Client
+	id vault.ConversationID
+}
+
+// ID is the conversation's id in this vault, 32 hexadecimal digits.
+func (v *Conversation) ID() string { return idText(v.id) }
+
+// Info describes a conversation.
+type Info struct {
+	ID      string
+	Kind    string // dm or group
+	Title   string
+	Peer    string // of a DM: the other's username
+	State   string // active, joining, left, removed, recovering or broken
+	Reason  string // why it is in this state, where there is more to say
+	Epoch   uint64
+	Members int // accounts
+	Unread  int
+	LastAt  time.Time
+	Last    string        // the last entry's text
+	Timer   time.Duration // how long messages are kept, 0: for ever
+	Link    bool          // the group can be joined by a link
+	Admin   bool          // we are an admin
+	Suite   string        // MLS cipher suite
+	Waiting int           // messages and changes that are on their way
+}
+
+// Info returns what the conversation is now.
+func (v *Conversation) Info() (info Info, err error) {
+	err = v.c.look(func(t *turn) error {
+		row, err := t.talk(v.id)
+		if err != nil {
+			return err
+		}
+		info, err = t.info(row)
+		return err
+	})
+	return info, err
+}
+
+func (t *turn) info(row *talk) (info Info, err error) {
+	names := t.names()
+	info = Info{
+		ID: idText(row.ID), Kind: "group", Title: names.titleOf(&row.Conversation), State: stateNames[row.State],
+		Reason: row.Reason, LastAt: row.Active, Timer: row.Expire,
+	}
+	if row.Kind == kindDM {
+		info.Kind, info.Peer = "dm", info.Title
+	}
+	unread, err := t.Unread(row.ID, row.ReadSeq, entryText, entryReply, entryUnknown)
+	if err != nil {
+		return info, err
+	}
+	info.Unread = int(unread)
+	last, err := t.History(row.ID, 0, 1)
+	if err != nil {
+		return info, err
+	}
+	if len(last) == 1 {
+		e, err := t.entry(last[0], names)
+		if err != nil {
+			return info, err
+		}
+		info.Last = e.Text
+	}
+	if row.group == nil {
+		return info, nil
+	}
+	info.Epoch, info.Suite = row.group.Epoch(), row.group.Public().Suite().Name()
+	info.Members = len(accountsOf(row.group))
+	data, err := row.data()
+	if err != nil {
+		return info, err
+	}
+	info.Link, info.Admin = len(data.Link) > 0, isAdmin(row.group, data, t.c.account())
+	return info, nil
+}
+
+// Member is an account in a conversation.
+type Member struct {
+	Username string
+	Key      AccountKey
+	Devices  []DeviceID
+	Admin    bool
+	Self     bool
+	Verified bool
+}
+
+// Members returns who is in the conversation, by name.
+func (v *Conversation) Members() (list []Member, err error) {
+	err = v.c.look(func(t *turn) error {
+		row, err := t.talk(v.id)
+		if err != nil {
+			return err
+		}
+		if row.group == nil {
+			return nil
+		}
+		data, err := row.data()
+		if err != nil {
+			return err
+		}
+		names := t.names()
+		for account, devices := range accountsOf(row.group) {
+			m := Member{
+				Username: names.name(account), Key: account, Devices: devices,
+				Admin: isAdmin(row.group, data, account), Self: account == t.c.account(),
+			}
+			if contact, err := t.Contact(account); err == nil && contact != nil {
+				m.Verified = contact.Verified
+			}
+			list = append(list, m)
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(a, b Member) int { return strings.Compare(a.Username, b.Username) })
+	return list, err
+}
+
+// membersOf returns who stands behind the leaves of a group.
+func membersOf(g *mls.Group) map[room.Member]mls.Member {
+	members := map[room.Member]mls.Member{}
+	for _, m := range g.Members() {
+		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil {
+			members[c.Member] = m
+		}
+	}
+	return members
+}
+
+// accountsOf returns the accounts of a group with their devices.
+func accountsOf(g *mls.Group) map[AccountKey][]DeviceID {
+	accounts := map[AccountKey][]DeviceID{}
+	for _, m := range g.Members() {
+		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil {
+			accounts[c.Account] = append(accounts[c.Account], c.Device)
+		}
+	}
+	return accounts
+}
+
+// isAdmin tells whether an account decides about a group. In a DM both do, and in a
+// group that has lost all its admins, everybody.
+func isAdmin(g *mls.Group, data *room.Data, account AccountKey) bool {
+	if data.Kind == room.KindDM || data.Listed(account) {
+		return true
+	}
+	for member := range accountsOf(g) {
+		if data.Listed(member) {
+			return false
+		}
+	}
+	return true
+}
+
+// Conversations returns all conversations, the latest activity first.
+func (c *Client) Conversations() (list []*Conversation, err error) {
+	err = c.look(func(t *turn) error {
+		rows, err := t.Conversations()
+		for _, row := range rows {
+			list = append(list, &Conversation{c, row.ID})
+		}
+		return err
+	})
+	return list, err
+}
+
+// idPrefix is how much of an id names a conversation at least, in hex digits.
+const idPrefix = 6
+
+// Find returns the conversation that a name stands for: an id or its beginning, a
+// group's title, or the username of a person, with or without @.
+func (c *Client) Find(name string) (*Conversation, error) {
+	var found []vault.ConversationID
+	err := c.look(func(t *turn) error {
+		rows, err := t.Conversations()
+		if err != nil {
+			return err
+		}
+		names := t.names()
+		for _, rank := range []func(*vault.Conversation) bool{
+			func(r *vault.Conversation) bool { return idText(r.ID) == name },
+			func(r *vault.Conversation) bool {
+				return r.Kind == kindDM && strings.EqualFold("@"+names.titleOf(r), "@"+strings.TrimPrefix(name, "@"))
+			},
+			func(r *vault.Conversation) bool { return r.Kind == kindGroup && r.Title == name },
+			func(r *vault.Conversation) bool { return r.Kind == kindGroup && strings.EqualFold(r.Title, name) },
+			func(r *vault.Conversation) bool {
+				return len(name) >= idPrefix && strings.HasPrefix(idText(r.ID), strings.ToLower(name))
+			},
+		} {
+			for _, row := range rows {
+				if rank(row) {
+					found = append(found, row.ID)
+				}
+			}
+			if len(found) > 0 {
+				return nil
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, because(ErrNoConversation, "%q", name)
+	case len(found) > 1:
+		var ids []string
+		for _, id := range found {
+			ids = append(ids, hex.EncodeToString(id[:idPrefix/2+1]))
+		}
+		return nil, because(ErrAmbiguous, "%q (%s)", name, strings.Join(ids, ", "))
+	}
+	return &Conversation{c, found[0]}, nil
+}
+
+// DM returns the conversation with a person, and makes it if there is none. It
+// returns when the other can be written to.
+func (c *Client) DM(ctx context.Context, username string) (*Conversation, error) {
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	peer, err := c.resolve(ctx, username)
+	if err != nil {
+		return nil, err
+	}
+	if peer == c.Account().Key {
+		return nil, because(ErrSelf, "%s", username)
+	}
+	channel, wasNew, err := c.conn.CreateChannel(ctx, peer)
+	if err != nil {
+		return nil, err
+	}
+	found := wasNew
+	if !wasNew {
+		// Whoever made the channel founds the group. If that did not happen, we do:
+		// the cluster lets one of us win.
+		_, err := c.conn.FetchGroup(ctx, channel[:])
+		found = Is(err, schemas.Code_groupNotFound)
+		if err != nil && !found {
+			return nil, err
+		}
+	}
+	var v *Conversation
+	var intent int64
+	err = c.turn(func(t *turn) (err error) {
+		v, intent, err = t.openDM(peer, channel, found)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if intent != 0 {
+		err = c.settled(ctx, intent)
+	}
+	return v, err
+}
+
+// openDM returns the conversation on a channel, made if it is not there. intent is
+// that of founding its group, if that is ours to do.
+func (t *turn) openDM(peer AccountKey, channel ChannelID, found bool) (v *Conversation, intent int64, err error) {
+	row, err := t.talkOf(channel[:])
+	if err != nil {
+		return nil, 0, err
+	}
+	if row == nil {
+		row = &talk{Conversation: vault.Conversation{
+			ID: newID(), Kind: kindDM, GroupID: channel[:], Channel: channel, Peer: peer,
+			State: stateJoining, Created: t.now, Active: t.now,
+		}}
+		if err := t.add(row); err != nil {
+			return nil, 0, err
+		}
+	}
+	v = &Conversation{t.c, row.ID}
+	if row.group != nil && row.State == stateActive {
+		if row.founded {
+			return v, 0, nil
+		}
+		pending, err := t.FirstIntent(row.ID)
+		if err != nil || pending == nil {
+			return v, 0, err
+		}
+		return v, pending.ID, nil
+	}
+	if !found {
+		return v, 0, nil // the founder's welcome is on its way
+	}
+	if err := t.create(row, &room.Data{Kind: room.KindDM}); err != nil {
+		return nil, 0, err
+	}
+	intent, err = t.intend(row, wish{Kind: wishFound, Accounts: []AccountKey{peer}})
+	return v, intent, err
+}
+
+// create makes the group of a conversation, with us as its only member.
+func (t *turn) create(row *talk, data *room.Data) error {
+	group, err := mls.Create(t.c.config(), t.c.identity, row.GroupID, data.Extensions(nil), t.now)
+	if err != nil {
+		return err
+	}
+	row.enter(group, t.now)
+	row.saved, row.founded, row.State, row.Reason = nil, false, stateActive, ""
+	t.changed(row)
+	return nil
+}
+
+// groupIDSize is how long the ids of new groups are, in bytes.
+const groupIDSize = 32
+
+// CreateGroup makes a group with these people and us as its admin. It returns when
+// the cluster has it and the invitations.
+func (c *Client) CreateGroup(ctx context.Context, title string, usernames ...string) (*Conversation, error) {
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	if err := checkTitle(title); err != nil {
+		return nil, err
+	}
+	accounts, err := c.resolveAll(ctx, usernames)
+	if err != nil {
+		return nil, err
+	}
+	first, second := newID(), newID()
+	row := &talk{Conversation: vault.Conversation{
+		ID: newID(), Kind: kindGroup, GroupID: append(first[:], second[:]...), Title: title,
+		State: stateActive, Created: c.now(), Active: c.now(),
+	}}
+	var intent int64
+	err = c.turn(func(t *turn) error {
+		if err := t.add(row); err != nil {
+			return err
+		}
+		data := &room.Data{Kind: room.KindGroup, Title: title}
+		data.SetAdmin(c.account(), true)
+		if err := t.create(row, data); err != nil {
+			return err
+		}
+		intent, err = t.intend(row, wish{Kind: wishFound, Accounts: accounts})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Conversation{c, row.ID}, c.settled(ctx, intent)
+}
+
+func checkTitle(title string) error {
+	switch {
+	case strings.TrimSpace(title) == "":
+		return &Problem{"a group needs a title", "Give it one."}
+	case len(title) > room.MaxTitle:
+		return because(ErrTooLong, "the title has %d bytes, %d are allowed", len(title), room.MaxTitle)
+	}
+	return nil
+}
+
+// resolveAll returns the accounts of usernames, each once.
+func (c *Client) resolveAll(ctx context.Context, usernames []string) (accounts []AccountKey, err error) {
+	for _, name := range usernames {
+		key, err := c.resolve(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if key == c.Account().Key {
+			return nil, because(ErrSelf, "%s", name)
+		}
+		if !slices.Contains(accounts, key) {
+			accounts = append(accounts, key)
+		}
+	}
+	return accounts, nil
+}

@@ -1,0 +1,236 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"quicproquo/client/vault"
+	"quicproquo/schemas"
+)
+
+// Times of the outbox.
+const (
+	sendTimeout  = 30 * time.Second
+	firstRetry   = 500 * time.Millisecond
+	longestRetry = 5 * time.Minute
+)
+
+// maxSenders bounds how many conversations send at the same time.
+const maxSenders = 8
+
+// send empties the outbox, each conversation in its order, until ctx ends.
+func (c *Client) send(ctx context.Context) {
+	slots := make(chan struct{}, maxSenders)
+	for {
+		changed := c.changes()
+		var senders []vault.ConversationID
+		if err := c.look(func(t *turn) (err error) { senders, err = t.Senders(); return err }); err != nil {
+			c.log.Error("read the outbox", "error", err)
+		}
+		for _, id := range senders {
+			if !c.claim(c.sending, id) {
+				continue
+			}
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				c.release(c.sending, id)
+				return
+			}
+			c.net.tasks.Go(func() {
+				defer func() { <-slots }()
+				defer c.release(c.sending, id)
+				c.sendAll(ctx, id)
+			})
+		}
+		if !c.pause(ctx, changed, longestRetry) {
+			return
+		}
+	}
+}
+
+// claim takes a conversation for one worker.
+func (c *Client) claim(work map[vault.ConversationID]bool, id vault.ConversationID) bool {
+	c.workMu.Lock()
+	defer c.workMu.Unlock()
+	if work[id] {
+		return false
+	}
+	work[id] = true
+	return true
+}
+
+func (c *Client) release(work map[vault.ConversationID]bool, id vault.ConversationID) {
+	c.workMu.Lock()
+	defer c.workMu.Unlock()
+	delete(work, id)
+}
+
+// sendAll sends what a conversation has in the outbox until nothing is left that
+// can be sent.
+func (c *Client) sendAll(ctx context.Context, id vault.ConversationID) {
+	for ctx.Err() == nil {
+		changed := c.changes()
+		out, err := c.nextOutgoing(id)
+		if err != nil {
+			c.log.Error("read the outbox", "conversation", idText(id), "error", err)
+			return
+		}
+		if out == nil {
+			return
+		}
+		if wait := out.Next.Sub(c.now()); wait > 0 || out.Payload == nil {
+			if out.Payload == nil {
+				wait = longestRetry
+			}
+			c.pause(ctx, changed, wait)
+			continue
+		}
+		if err := c.transmit(ctx, out); err != nil && ctx.Err() == nil {
+			c.log.Warn("send a message", "conversation", idText(id), "error", err)
+		}
+	}
+}
+
+// nextOutgoing returns the oldest message of a conversation, encrypted in its present
+// epoch. What was encrypted in an earlier one is encrypted anew, since those who
+// came later could not read it: whoever gets both knows them by their id.
+func (c *Client) nextOutgoing(id vault.ConversationID) (out *vault.Outgoing, err error) {
+	err = c.look(func(t *turn) error {
+		if out, err = t.FirstOutgoing(id); err != nil || out == nil {
+			return err
+		}
+		row, err := t.talk(id)
+		if err == nil && row.group != nil && out.Epoch != row.group.Epoch() && len(out.Content) > 0 {
+			out.Payload = nil
+		}
+		return err
+	})
+	if err != nil || out == nil || out.Payload != nil {
+		return out, err
+	}
+	return out, c.turn(func(t *turn) error {
+		row, err := t.talk(id)
+		if err != nil {
+			return err
+		}
+		if row.usable() != nil {
+			return t.unsendable(row, out)
+		}
+		if err := t.seal(row, out); err != nil || out.Payload == nil {
+			return err
+		}
+		return t.SetOutgoing(out)
+	})
+}
+
+// unsendable gives a message up: the conversation is over.
+func (t *turn) unsendable(row *talk, out *vault.Outgoing) error {
+	t.notable = true
+	if out.Message != 0 {
+		if err := t.RaiseStatus(out.Message, statusFailed); err != nil {
+			return err
+		}
+		note := notice{Note: "a message was not sent: you are not a member any more"}
+		if err := t.event(row, EventFailed, out.Message, note); err != nil {
+			return err
+		}
+	}
+	return t.DeleteOutgoing(out.ID)
+}
+
+// transmit sends a message to everybody who has not got it yet, and notes what
+// became of it.
+func (c *Client) transmit(ctx context.Context, out *vault.Outgoing) error {
+	var calls []call
+	if err := json.Unmarshal(out.Calls, &calls); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	var left []call
+	var failure error
+	for i, one := range calls {
+		outcomes, err := c.conn.BatchEnqueue(ctx, Batch{
+			Recipients: one.To, Channel: one.Channel, Payload: out.Payload, RequestID: one.RequestID,
+		})
+		if err != nil {
+			left, failure = append(left, calls[i:]...), err
+			break
+		}
+		if rest := undelivered(one, outcomes); len(rest.To) > 0 {
+			left = append(left, rest)
+			failure = fmt.Errorf("%d of %d devices have no room", len(rest.To), len(one.To))
+		}
+	}
+	err := c.turn(func(t *turn) error { return t.transmitted(out, left, failure) })
+	if err == nil {
+		err = failure
+	}
+	return err
+}
+
+// undelivered is the call that is left for those who had no room. Devices that do
+// not exist any more get nothing.
+func undelivered(one call, outcomes []Outcome) call {
+	id := newID()
+	rest := call{RequestID: id[:], Channel: one.Channel}
+	for i, o := range outcomes {
+		if o.Err != nil && CodeOf(o.Err).Doc().Retry == schemas.Retry_later {
+			rest.To = append(rest.To, one.To[i])
+		}
+	}
+	return rest
+}
+
+// transmitted notes what became of a message: it is sent, or waits for another try.
+// A refusal that trying again can't change ends it.
+func (t *turn) transmitted(out *vault.Outgoing, left []call, failure error) error {
+	t.notable = true
+	row, err := t.talk(out.Conversation)
+	if err != nil {
+		return err
+	}
+	t.signal(Signal{Kind: SignalConversation, Conversation: idText(row.ID)})
+	if len(left) == 0 {
+		if err := t.RaiseStatus(out.Message, statusSent); err != nil {
+			return err
+		}
+		return t.DeleteOutgoing(out.ID)
+	}
+	if e := (*Error)(nil); asError(failure, &e) && hopeless(e.Code) {
+		if out.Message != 0 {
+			if err := t.RaiseStatus(out.Message, statusFailed); err != nil {
+				return err
+			}
+		}
+		if err := t.event(row, EventFailed, out.Message, notice{Note: "a message was refused: " + e.Error()}); err != nil {
+			return err
+		}
+		return t.DeleteOutgoing(out.ID)
+	}
+	out.Tries++
+	out.Next = t.now.Add(backoff(out.Tries))
+	out.Error = failure.Error()
+	if out.Calls, err = json.Marshal(left); err != nil {
+		return err
+	}
+	return t.SetOutgoing(out)
+}
+
+// hopeless tells whether a refusal of a message will be the same for ever. A session
+// that has ended is not: the user logs in again.
+func hopeless(code schemas.Code) bool {
+	switch code {
+	case schemas.Code_tokenMissing, schemas.Code_tokenInvalid, schemas.Code_tokenExpired:
+		return false
+	}
+	return code.Doc().Retry == schemas.Retry_never
+}
+
+// backoff is the pause before a try.
+func backoff(tries int) time.Duration {
+	return jitter(min(firstRetry<<min(tries-1, 20), longestRetry))
+}

@@ -1,0 +1,40 @@
+package client
+
+import "fmt"
+
+// Problem is an error of the client itself, with what to do about it.
+type Problem struct{ what, next string }
+
+func (p *Problem) Error() string { return p.what }
+
+// Hint is what to do about the problem.
+func (p *Problem) Hint() string { return p.next }
+
+// Problems of a client, to compare with errors.Is.
+var (
+	ErrNoServer       = &Problem{"no server is configured", "Give the address of a node of the cluster."}
+	ErrNotRegistered  = &Problem{"this profile has no account", "Register one, or import the backup of a profile that has one."}
+	ErrRegistered     = &Problem{"this profile has an account already", "Log in to it, or use another profile for another account."}
+	ErrNotLoggedIn    = &Problem{"nobody is logged in", "Log in."}
+	ErrNoConversation = &Problem{"there is no such conversation", "List the conversations, or open one with a person by their username."}
+	ErrAmbiguous      = &Problem{"several conversations go by this name", "Use the conversation's id, or more of it."}
+	ErrNotGroup       = &Problem{"this is a conversation of two people", "Create a group for that."}
+	ErrNotMember      = &Problem{"you are not a member of this conversation any more", "Ask a member to invite you again."}
+	ErrNotAdmin       = &Problem{"only an admin of the group may do that", "Ask one of its admins: the list of members names them."}
+	ErrLastAdmin      = &Problem{"the group would have no admin left", "Promote another member first."}
+	ErrNotIn          = &Problem{"the account is not a member of this group", "List the members."}
+	ErrAlreadyIn      = &Problem{"the account is a member of this group already", "There is nothing to do."}
+	ErrSelf           = &Problem{"this is your own account", "Name somebody else."}
+	ErrUntrustedKey   = &Problem{"the account's identity key is another than the one that you know",
+		"Somebody registered the name anew, or the server lies. Compare safety numbers by other means before you trust it."}
+	ErrIncompatible = &Problem{"the other's client can't take part in this conversation", "It must be updated first."}
+	ErrNoWayBack    = &Problem{"there is no way back into the conversation that we can open", "Ask a member to remove and invite you again."}
+	ErrMoot         = &Problem{"there is nothing to change", "It is so already."}
+	ErrTooLong      = &Problem{"the text is too long", "Shorten it, or send it in parts."}
+	ErrBroken       = &Problem{"the conversation's state at the server can't be continued by anybody we know", "Create a new group with its members."}
+)
+
+// because says what a problem is about.
+func because(p *Problem, format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, p)...)
+}

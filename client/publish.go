@@ -1,0 +1,178 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"quicproquo/client/content"
+	"quicproquo/client/vault"
+	"quicproquo/crypto/mls"
+	"quicproquo/schemas"
+)
+
+// publish offers a commit to the cluster. Until its outcome is known it is repeated
+// as it was, and no other is made.
+func (c *Client) publish(ctx context.Context, id vault.ConversationID, p *vault.Pending) error {
+	var commit Commit
+	if err := json.Unmarshal(p.Call, &commit); err != nil {
+		return fmt.Errorf("read pending commit: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	_, _, err := c.conn.PublishCommit(ctx, &commit)
+	if err == nil {
+		return c.turn(func(t *turn) error { return t.adopt(id, p) })
+	}
+	var e *Error
+	if !asError(err, &e) || !hopeless(e.Code) {
+		return fmt.Errorf("publish commit: %w", err) // once more, as it is
+	}
+	if e.Code == schemas.Code_epochConflict && e.Value == commit.Epoch+1 && c.published(ctx, &commit) {
+		// It was ours that won, so long ago that the cluster forgot who asked.
+		return c.turn(func(t *turn) error { return t.adopt(id, p) })
+	}
+	c.log.Info("a commit lost", "conversation", idText(id), "epoch", commit.Epoch, "error", err)
+	return c.turn(func(t *turn) error { return t.lostRace(id, p, &commit, e) })
+}
+
+// published tells whether the group's record is what a commit of ours has made it.
+func (c *Client) published(ctx context.Context, commit *Commit) bool {
+	record, err := c.conn.FetchGroup(ctx, commit.GroupID)
+	return err == nil && len(commit.GroupInfo) > 0 && string(record.GroupInfo) == string(commit.GroupInfo)
+}
+
+// adopt continues with the epoch that our commit has begun.
+func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
+	have, err := t.Pending(id)
+	if err != nil || have == nil || have.Intent != p.Intent {
+		return err // an envelope has told it before
+	}
+	row, err := t.talk(id)
+	if err != nil {
+		return err
+	}
+	next, err := mls.Unmarshal(t.c.config(), p.Next)
+	if err != nil {
+		return fmt.Errorf("load pending epoch: %w", err)
+	}
+	i, err := t.Intent(p.Intent)
+	if err != nil {
+		return err
+	}
+	if i == nil {
+		i = &vault.Intent{ID: p.Intent}
+	}
+	before := row.group
+	returned := i.Kind == wishRejoin || i.Kind == wishJoin
+	if next.Epoch() != 0 || before == nil {
+		row.enter(next, t.now)
+	}
+	row.founded, row.noted = true, true
+	if err := t.SetPending(id, nil); err != nil {
+		return err
+	}
+	t.changed(row)
+	if returned {
+		err = t.cameBack(row, before, i)
+	} else if before != nil && before.Epoch() != next.Epoch() {
+		err = t.epochBegan(row, before, t.c.identity.Credential, false)
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.settle(i, nil); err != nil {
+		return err
+	}
+	return t.releaseHeld(row)
+}
+
+// cameBack tells everybody that we are in the group, after having lost the thread
+// or by its link.
+func (t *turn) cameBack(row *talk, before *mls.Group, i *vault.Intent) error {
+	row.State, row.Reason = stateActive, ""
+	data, err := row.data()
+	if err != nil {
+		return err
+	}
+	row.Title, row.Expire = data.Title, data.Expire
+	for account := range accountsOf(row.group) {
+		if err := t.wantName(account); err != nil {
+			return err
+		}
+	}
+	me := t.c.account()
+	n := notice{By: &me, Who: []AccountKey{me}}
+	kind := EventJoined
+	if i.Kind == wishRejoin {
+		kind = EventRecovered
+		n.Note = "What was said meanwhile may be missing here."
+		if before != nil {
+			n.Note = fmt.Sprintf("%d epochs were missed: what was said in them is missing here.", row.group.Epoch()-before.Epoch()-1)
+		}
+	}
+	if err := t.event(row, kind, 0, n); err != nil {
+		return err
+	}
+	// The others compare it with theirs.
+	raw, err := content.Encode(content.Message{ID: newID(), Sent: t.now, Body: content.Rejoined{
+		Epoch: row.group.Epoch(), Authenticator: row.group.EpochAuthenticator(),
+	}})
+	if err != nil {
+		return err
+	}
+	return t.post(row, raw, 0)
+}
+
+// Times of lost races.
+const (
+	racePause  = 150 * time.Millisecond
+	raceLosses = 4 // with no winner in sight: then we have lost the thread
+)
+
+// lostRace drops a commit that was not accepted. Its intent is built anew for the
+// epoch of the winner, which is on its way to us.
+func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commit, e *Error) error {
+	have, err := t.Pending(id)
+	if err != nil || have == nil || have.Intent != p.Intent {
+		return err
+	}
+	if err := t.SetPending(id, nil); err != nil {
+		return err
+	}
+	row, err := t.talk(id)
+	if err != nil {
+		return err
+	}
+	i, err := t.Intent(p.Intent)
+	if err != nil || i == nil {
+		return err
+	}
+	t.notable = true
+	switch {
+	case i.Kind == wishFound && row.Kind == kindDM && !row.founded && e.Code == schemas.Code_epochConflict:
+		// The other has founded it: its welcome is on its way.
+		row.State = stateJoining
+		t.changed(row)
+		if err := t.forget(row); err != nil {
+			return err
+		}
+		return t.settle(i, nil)
+	case e.Code == schemas.Code_groupNotFound:
+		row.founded, row.noted = false, true
+	case e.Code == schemas.Code_epochConflict || e.Code == schemas.Code_groupProofInvalid:
+	default:
+		return t.failed(i, e)
+	}
+	i.Tries++
+	i.Next, i.Error = t.now.Add(jitter(racePause*time.Duration(i.Tries))), e.Error()
+	if row.group != nil && row.group.Epoch() > commit.Epoch {
+		i.Next = t.now // the winner is here already
+	} else if i.Tries >= raceLosses && i.Kind != wishRejoin && i.Kind != wishJoin {
+		if _, err := t.intend(row, wish{Kind: wishRejoin}); err != nil {
+			return err
+		}
+	}
+	return t.SetIntent(i)
+}

@@ -1,0 +1,227 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"quicproquo/client/content"
+	"quicproquo/client/room"
+	"quicproquo/client/vault"
+	"quicproquo/crypto/mls"
+)
+
+// Send says something in the conversation. When it returns, what was said is in
+// the vault and will be sent, however often the program is restarted until then.
+func (v *Conversation) Send(_ context.Context, body content.Body) (id content.ID, err error) {
+	id = newID()
+	err = v.c.turn(func(t *turn) error {
+		row, err := t.talk(v.id)
+		if err != nil {
+			return err
+		}
+		if err := row.usable(); err != nil {
+			return err
+		}
+		m := content.Message{ID: id, Sent: t.now, ExpireAfter: row.Expire, Body: body}
+		raw, err := content.Encode(m)
+		if err != nil {
+			return err
+		}
+		seq, err := t.said(row, &m, raw)
+		if err != nil {
+			return err
+		}
+		return t.post(row, raw, seq)
+	})
+	return id, err
+}
+
+// usable tells whether something can be said in a conversation, now or when it has
+// its keys again.
+func (row *talk) usable() error {
+	switch row.State {
+	case stateActive, stateJoining, stateRecovering:
+		return nil
+	case stateBroken:
+		return because(ErrBroken, "%s", row.Reason)
+	}
+	return ErrNotMember
+}
+
+// said does to our own history what a message of ours does to everybody's. It
+// returns the message's place, 0 if it has none.
+func (t *turn) said(row *talk, m *content.Message, raw []byte) (seq uint64, err error) {
+	switch body := m.Body.(type) {
+	case content.Text, content.Reply:
+		entry := t.newEntry(row, m, raw, t.c.account())
+		entry.Mine, entry.Status = true, statusWaiting
+		row.Active = t.now
+		t.changed(row)
+		_, err := t.AddMessage(entry)
+		return entry.Seq, err
+	case content.Edit:
+		_, err = t.edit(row, t.c.account(), m.ID, body)
+	case content.Delete:
+		_, err = t.erase(row, t.c.account(), body)
+	case content.Reaction:
+		_, err = t.react(row, t.c.account(), body)
+	}
+	t.signal(Signal{Kind: SignalConversation, Conversation: idText(row.ID)})
+	return 0, err
+}
+
+// newEntry is the history entry of a message with a text, or of one of an unknown
+// kind.
+func (t *turn) newEntry(row *talk, m *content.Message, raw []byte, sender AccountKey) *vault.Message {
+	entry := &vault.Message{
+		Conversation: row.ID, ID: m.ID, Sender: sender, Kind: entryText, Sent: m.Sent, Received: t.now, Body: raw,
+	}
+	switch body := m.Body.(type) {
+	case content.Text:
+		entry.Text = body.Text
+	case content.Reply:
+		entry.Kind, entry.Text, entry.ReplyTo = entryReply, body.Text, body.To[:]
+	default:
+		entry.Kind = entryUnknown
+	}
+	if m.ExpireAfter > 0 {
+		entry.Expires = t.now.Add(m.ExpireAfter)
+	}
+	return entry
+}
+
+// post puts a message into the outbox, encrypted if that can be done now.
+func (t *turn) post(row *talk, raw []byte, seq uint64) error {
+	first, err := t.FirstOutgoing(row.ID)
+	if err != nil {
+		return err
+	}
+	out := &vault.Outgoing{Conversation: row.ID, Message: seq, Content: raw}
+	// A message never overtakes one that waits for its keys.
+	if first == nil || first.Payload != nil {
+		if err := t.seal(row, out); err != nil {
+			return err
+		}
+	}
+	t.notable = true
+	return t.AddOutgoing(out)
+}
+
+// call is one batchEnqueue of a message, kept so that it can be repeated as it was.
+type call struct {
+	RequestID []byte
+	Channel   ChannelID
+	To        []Recipient
+}
+
+// seal encrypts a message in the present epoch. It leaves it as it is while the
+// conversation has no keys to do so.
+func (t *turn) seal(row *talk, out *vault.Outgoing) error {
+	if row.group == nil || !row.founded || row.State != stateActive || len(row.group.Public().Proposals()) > 0 {
+		return nil
+	}
+	group, message, err := row.group.Encrypt(out.Content, nil)
+	if err != nil {
+		return fmt.Errorf("encrypt message: %w", err)
+	}
+	row.group = group
+	row.sent++
+	return t.address(row, out, message)
+}
+
+// address makes the calls that bring an MLSMessage to the other members.
+func (t *turn) address(row *talk, out *vault.Outgoing, message []byte) (err error) {
+	out.Epoch, out.Payload = row.group.Epoch(), room.Wrap(message)
+	var calls []call
+	for _, d := range t.addressed(row, row.group) {
+		id := newID()
+		calls = append(calls, call{id[:], d.Channel, d.To})
+	}
+	out.Calls, err = json.Marshal(calls)
+	return err
+}
+
+// addressed returns where a payload for the members of a group goes, but to this
+// device: in a DM the peer's devices have the channel's queues. Everything else goes
+// to inboxes.
+func (t *turn) addressed(row *talk, group *mls.Group) (to []Delivery) {
+	return t.addressedTo(row, membersOf(group))
+}
+
+func (t *turn) addressedTo(row *talk, members map[room.Member]mls.Member) (to []Delivery) {
+	var inbox, channel []Recipient
+	for _, m := range sortedMembers(members) {
+		r := Recipient{Account: m.Account, Device: m.Device}
+		switch {
+		case m == t.c.self:
+		case row.Kind == kindDM && m.Account == row.Peer:
+			channel = append(channel, r)
+		default:
+			inbox = append(inbox, r)
+		}
+	}
+	if len(channel) > 0 {
+		to = append(to, Delivery{To: channel, Channel: row.Channel})
+	}
+	if len(inbox) > 0 {
+		to = append(to, Delivery{To: inbox})
+	}
+	return to
+}
+
+// receipt tells the sender of a DM's messages what became of them.
+func (t *turn) receipt(row *talk, kind content.ReceiptKind, ids [][16]byte) error {
+	if len(ids) == 0 || row.Kind != kindDM || t.c.settings.NoReceipts || row.usable() != nil {
+		return nil
+	}
+	receipt := content.Receipt{Kind: kind}
+	for _, id := range ids {
+		receipt.IDs = append(receipt.IDs, id)
+	}
+	raw, err := content.Encode(content.Message{ID: newID(), Sent: t.now, Body: receipt})
+	if err != nil {
+		return err
+	}
+	return t.post(row, raw, 0)
+}
+
+// typingTTL is how long the cluster keeps what is of use only now.
+const typingTTL = 10 * time.Second
+
+// Typing tells the others that the user types, or has stopped. It is sent once, if
+// that can be done now, and never kept.
+func (v *Conversation) Typing(ctx context.Context, active bool) error {
+	if err := v.c.ready(); err != nil {
+		return err
+	}
+	out := &vault.Outgoing{}
+	err := v.c.turn(func(t *turn) error {
+		row, err := t.talk(v.id)
+		if err != nil {
+			return err
+		}
+		out.Content, err = content.Encode(content.Message{ID: newID(), Sent: t.now, Body: content.Typing{Active: active}})
+		if err != nil {
+			return err
+		}
+		return t.seal(row, out)
+	})
+	if err != nil || out.Payload == nil {
+		return err
+	}
+	var calls []call
+	if err := json.Unmarshal(out.Calls, &calls); err != nil {
+		return err
+	}
+	var errs []error
+	for _, one := range calls {
+		_, err := v.c.conn.BatchEnqueue(ctx, Batch{
+			Recipients: one.To, Channel: one.Channel, Payload: out.Payload, RequestID: one.RequestID, TTL: typingTTL,
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

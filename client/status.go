@@ -1,0 +1,138 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Status is how it stands between the client and the cluster.
+type Status struct {
+	Account   Account
+	Endpoint  string // the node that calls go to
+	Health    Health // as the node says
+	Seen      uint64 // the highest log index that answers have reflected
+	Round     time.Duration
+	Receiving bool
+	// Outbox and Intents are messages and changes that wait for the cluster; Held are
+	// envelopes that wait for an earlier one.
+	Outbox, Intents, Held int
+	// Oldest is the oldest reason why something waits, empty if nothing failed yet.
+	Reason string
+	// Waiting is what the cluster has in this device's inbox that is not processed.
+	Waiting uint64
+}
+
+// Status asks the node that calls go to, and the vault. Without a connection it
+// returns what the vault says, with the error.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	s.Account = c.Account()
+	var inbox uint64
+	err = c.look(func(t *turn) error {
+		out, err := t.Outgoing()
+		if err != nil {
+			return err
+		}
+		intents, err := t.Intents()
+		if err != nil {
+			return err
+		}
+		s.Outbox, s.Intents = len(out), len(intents)
+		for _, o := range out {
+			s.Reason = firstOf(s.Reason, o.Error)
+		}
+		for _, i := range intents {
+			s.Reason = firstOf(s.Reason, i.Error)
+		}
+		held, err := t.HeldGroups()
+		for _, n := range held {
+			s.Held += int(n)
+		}
+		if err != nil {
+			return err
+		}
+		cursors, err := t.Cursors()
+		for _, q := range cursors {
+			if ChannelID(q.Channel) == (ChannelID{}) {
+				inbox = q.Seq
+			}
+		}
+		return err
+	})
+	if err != nil || c.conn == nil {
+		return s, errors.Join(err, noServer(c))
+	}
+	began := time.Now()
+	s.Health, err = c.conn.Health(ctx)
+	s.Round = time.Since(began)
+	s.Endpoint, s.Seen = c.conn.Endpoint(), c.conn.Seen()
+	c.net.mu.Lock()
+	s.Receiving = c.net.online
+	c.net.mu.Unlock()
+	if err != nil || !s.Account.LoggedIn {
+		return s, err
+	}
+	_, last, err := c.conn.Peek(ctx, Read{After: inbox, Limit: 1})
+	if last > inbox {
+		s.Waiting = last - inbox
+	}
+	return s, err
+}
+
+func noServer(c *Client) error {
+	if c.conn == nil {
+		return ErrNoServer
+	}
+	return nil
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// Flush returns when nothing waits to be sent or to be changed any more, or with
+// why something still does when ctx ends.
+func (c *Client) Flush(ctx context.Context) error {
+	if err := c.Start(); err != nil {
+		return err
+	}
+	reason := ""
+	err := c.await(ctx, func() (bool, error) {
+		left := 0
+		err := c.look(func(t *turn) error {
+			out, err := t.Outgoing()
+			if err != nil {
+				return err
+			}
+			intents, err := t.Intents()
+			if err != nil {
+				return err
+			}
+			pending, err := t.PendingConversations()
+			if err != nil {
+				return err
+			}
+			reason = ""
+			for _, o := range out {
+				reason = firstOf(reason, o.Error)
+			}
+			left = len(out) + len(pending)
+			for _, i := range intents {
+				if i.Kind == wishRekey || i.Kind == wishProposals || i.Kind == wishDevices {
+					continue // they are nobody's wish
+				}
+				left++
+				reason = firstOf(reason, i.Error)
+			}
+			return nil
+		})
+		return left == 0, err
+	})
+	if err != nil && reason != "" {
+		return errors.Join(err, errors.New(reason))
+	}
+	return err
+}

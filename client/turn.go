@@ -1,0 +1,237 @@
+package client
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"quicproquo/client/room"
+	"quicproquo/client/vault"
+	"quicproquo/crypto/mls"
+)
+
+// maxTalks bounds how many conversations' keys are kept in memory.
+const maxTalks = 64
+
+// talk is a conversation with its keys. A value belongs to one turn; the cached one
+// is never changed.
+type talk struct {
+	vault.Conversation
+	group   *mls.Group // nil: we have no keys (yet, or any more)
+	founded bool
+	started time.Time
+	sent    uint64
+
+	saved *mls.Group // what the vault has
+	anew  bool       // the group is in another epoch than saved
+	fresh bool       // the conversation's row must be written
+	noted bool       // the group's row must be written though group is saved
+}
+
+// data is what the members agree on.
+func (t *talk) data() (*room.Data, error) {
+	return room.DataOf(t.group.Public().Context().Extensions)
+}
+
+// turn is one transaction of the vault, with the keys that it uses. Whatever it
+// decides holds, in the vault and in memory, or nothing does.
+type turn struct {
+	*vault.Tx
+	c       *Client
+	now     time.Time
+	talks   map[vault.ConversationID]*talk
+	gone    []vault.ConversationID
+	after   []func() // run once it holds
+	signals []Signal
+	notable bool // somebody may wait for what it did
+	// delivered are the messages of DMs that have come in this turn.
+	delivered map[vault.ConversationID][][16]byte
+}
+
+// turn runs f as one transaction.
+func (c *Client) turn(f func(*turn) error) error {
+	c.mu.Lock()
+	t := &turn{c: c, now: c.now(), talks: map[vault.ConversationID]*talk{}}
+	err := c.vault.Update(func(tx *vault.Tx) error {
+		t.Tx = tx
+		if err := f(t); err != nil {
+			return err
+		}
+		return t.save()
+	})
+	if err != nil {
+		// What the cache has is what the vault has: a turn works on copies.
+		c.mu.Unlock()
+		return err
+	}
+	t.keep()
+	c.mu.Unlock()
+	for _, f := range t.after {
+		f()
+	}
+	c.tell(t.signals)
+	if t.notable {
+		c.ring()
+	}
+	return nil
+}
+
+// look runs f on what is there.
+func (c *Client) look(f func(*turn) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := &turn{c: c, now: c.now(), talks: map[vault.ConversationID]*talk{}}
+	return c.vault.View(func(tx *vault.Tx) error {
+		t.Tx = tx
+		return f(t)
+	})
+}
+
+// talk returns a conversation, to be changed in place.
+func (t *turn) talk(id vault.ConversationID) (*talk, error) {
+	if v := t.talks[id]; v != nil {
+		return v, nil
+	}
+	if cached := t.c.talks[id]; cached != nil {
+		v := *cached
+		t.talks[id] = &v
+		return &v, nil
+	}
+	row, err := t.Conversation(id)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		return nil, ErrNoConversation
+	}
+	v := &talk{Conversation: *row}
+	if err := t.loadGroup(v); err != nil {
+		return nil, fmt.Errorf("load the keys of conversation %x: %w", id, err)
+	}
+	t.talks[id] = v
+	return v, nil
+}
+
+func (t *turn) loadGroup(v *talk) error {
+	row, err := t.Group(v.ID)
+	if err != nil || row == nil {
+		return err
+	}
+	group, err := mls.UnmarshalParts(t.c.config(), row.Fixed, row.Moving)
+	if err != nil {
+		return err
+	}
+	v.group, v.saved = group, group
+	v.founded, v.started, v.sent = row.Founded, row.Started, row.Sent
+	return nil
+}
+
+// talkOf returns the conversation of a group, nil if there is none.
+func (t *turn) talkOf(groupID []byte) (*talk, error) {
+	for _, v := range t.talks {
+		if string(v.GroupID) == string(groupID) {
+			return v, nil
+		}
+	}
+	row, err := t.ConversationOf(groupID)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	return t.talk(row.ID)
+}
+
+// add makes a conversation part of the turn and the vault.
+func (t *turn) add(v *talk) error {
+	if err := t.AddConversation(&v.Conversation); err != nil {
+		return err
+	}
+	t.talks[v.ID] = v
+	t.changed(v)
+	return nil
+}
+
+// changed has a conversation's row written, and screens told.
+func (t *turn) changed(v *talk) {
+	v.fresh = true
+	t.signal(Signal{Kind: SignalConversation, Conversation: idText(v.ID)})
+}
+
+// enter continues a conversation in an epoch that has just begun.
+func (v *talk) enter(group *mls.Group, now time.Time) {
+	v.group, v.started, v.sent, v.anew = group, now, 0, true
+}
+
+// forget drops the keys of a conversation.
+func (t *turn) forget(v *talk) error {
+	v.group, v.saved = nil, nil
+	return t.DeleteGroup(v.ID)
+}
+
+// delete removes a conversation.
+func (t *turn) delete(id vault.ConversationID) error {
+	delete(t.talks, id)
+	t.gone = append(t.gone, id)
+	t.signal(Signal{Kind: SignalConversation, Conversation: idText(id)})
+	return t.DeleteConversation(id)
+}
+
+// save writes what the turn has changed of its conversations.
+func (t *turn) save() error {
+	for _, v := range t.talks {
+		if v.fresh {
+			if err := t.SetConversation(&v.Conversation); err != nil {
+				return err
+			}
+		}
+		if v.group == nil || v.group == v.saved && !v.noted {
+			continue
+		}
+		row := &vault.Group{Epoch: v.group.Epoch(), Founded: v.founded, Started: v.started, Sent: v.sent}
+		if v.anew {
+			row.Fixed, row.Moving = v.group.MarshalParts()
+		} else {
+			row.Moving = v.group.MarshalMoving()
+		}
+		err := t.SetGroup(v.ID, row)
+		clear(row.Fixed)
+		clear(row.Moving)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep makes what the vault has committed the state in memory.
+func (t *turn) keep() {
+	c := t.c
+	for id, v := range t.talks {
+		if old := v.saved; old != nil && v.anew {
+			old.Zero()
+		}
+		v.saved, v.anew, v.fresh, v.noted = v.group, false, false, false
+		c.talks[id] = v
+	}
+	for _, id := range t.gone {
+		delete(c.talks, id)
+	}
+	for id := range c.talks {
+		if len(c.talks) <= maxTalks {
+			break
+		}
+		if t.talks[id] == nil {
+			delete(c.talks, id)
+		}
+	}
+}
+
+// then has f run once the turn holds.
+func (t *turn) then(f func()) { t.after = append(t.after, f) }
+
+// signal has screens told once the turn holds.
+func (t *turn) signal(s Signal) {
+	t.notable = true
+	if !slices.Contains(t.signals, s) {
+		t.signals = append(t.signals, s)
+	}
+}

@@ -1,0 +1,78 @@
+package vault
+
+import "time"
+
+// Group is the saved MLS state of a conversation (mls.Group.MarshalParts).
+type Group struct {
+	Epoch uint64
+	// Fixed stays the same through an epoch, Moving changes with every message.
+	Fixed, Moving []byte
+	// Founded is set once the cluster has the group's record.
+	Founded bool
+	// Started is when the epoch began here, Sent how many messages we have sent in it.
+	Started time.Time
+	Sent    uint64
+}
+
+// Group returns the state of a conversation's group, nil if there is none.
+func (tx *Tx) Group(of ConversationID) (g *Group, err error) {
+	_, err = tx.one(`SELECT epoch, fixed, moving, founded, started, sent FROM mls_group WHERE conversation = ?`,
+		func(r *row) {
+			g = &Group{
+				Epoch: r.uint64(0), Fixed: r.bytes(1), Moving: r.bytes(2),
+				Founded: r.bool(3), Started: r.time(4), Sent: r.uint64(5),
+			}
+		}, of[:])
+	return g, err
+}
+
+// SetGroup writes the state of a conversation's group. Without Fixed, what is
+// there of it stays: it must be of the same epoch.
+func (tx *Tx) SetGroup(of ConversationID, g *Group) error {
+	if g.Fixed == nil {
+		return tx.run(`UPDATE mls_group SET moving = ?, founded = ?, sent = ? WHERE conversation = ? AND epoch = ?`,
+			g.Moving, g.Founded, g.Sent, of[:], g.Epoch)
+	}
+	return tx.run(`INSERT OR REPLACE INTO mls_group (conversation, epoch, fixed, moving, founded, started, sent)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`, of[:], g.Epoch, g.Fixed, g.Moving, g.Founded, g.Started, g.Sent)
+}
+
+// DeleteGroup forgets the keys of a conversation.
+func (tx *Tx) DeleteGroup(of ConversationID) error {
+	return tx.run(`DELETE FROM mls_group WHERE conversation = ?`, of[:])
+}
+
+// Pending is a commit that is on its way to the cluster.
+type Pending struct {
+	Intent int64
+	// Next is the group's state if it is accepted (mls.Group.Marshal).
+	Next []byte
+	// Call is how it is published, so that it can be repeated as it was.
+	Call []byte
+}
+
+// Pending returns the commit of a conversation that is on its way, nil if none is.
+func (tx *Tx) Pending(of ConversationID) (p *Pending, err error) {
+	_, err = tx.one(`SELECT intent, next, call FROM pending_commit WHERE conversation = ?`, func(r *row) {
+		p = &Pending{Intent: r.int64(0), Next: r.bytes(1), Call: r.bytes(2)}
+	}, of[:])
+	return p, err
+}
+
+// SetPending keeps a commit that is about to be sent; nil forgets it.
+func (tx *Tx) SetPending(of ConversationID, p *Pending) error {
+	if p == nil {
+		return tx.run(`DELETE FROM pending_commit WHERE conversation = ?`, of[:])
+	}
+	return tx.run(`INSERT OR REPLACE INTO pending_commit (conversation, intent, next, call) VALUES (?, ?, ?, ?)`,
+		of[:], p.Intent, p.Next, p.Call)
+}
+
+// PendingConversations returns the conversations with a commit on its way.
+func (tx *Tx) PendingConversations() (list []ConversationID, err error) {
+	err = tx.each(`SELECT conversation FROM pending_commit ORDER BY conversation`, func(r *row) error {
+		list = append(list, ConversationID(r.id(0)))
+		return nil
+	})
+	return list, err
+}
