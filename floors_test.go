@@ -25,13 +25,9 @@ var floors = map[string]float64{
 	"cluster/diskguard": 2.5,
 	"fsm":               2,
 	"client":            2,
-	// The rooms under client.
-	"client/content": 1.5,
-	"client/room":    1.5,
-	"client/vault":   1.5,
-	"schemas":        1,
-	"crypto":         1,
 	// The rooms under client, each usable alone.
+	"client/content":  1.5,
+	"client/room":     1.5,
 	"client/vault":    1.5,
 	"client/internal": 1.2,
 	"schemas":         1,
