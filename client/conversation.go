@@ -342,9 +342,6 @@ func (t *turn) create(row *talk, data *room.Data) error {
 	return nil
 }
 
-// groupIDSize is how long the ids of new groups are, in bytes.
-const groupIDSize = 32
-
 // CreateGroup makes a group with these people and us as its admin. It returns when
 // the cluster has it and the invitations.
 func (c *Client) CreateGroup(ctx context.Context, title string, usernames ...string) (*Conversation, error) {

@@ -135,12 +135,7 @@ func (w *turmoil) act(ctx context.Context, p *person, v *client.Conversation, wh
 	if err != nil {
 		return err
 	}
-	place := "group"
-	if info.Kind == "dm" {
-		names := []string{p.name, info.Peer}
-		slices.Sort(names)
-		place = strings.Join(names, "+")
-	}
+	place := placeOf(p.name, info)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.said[place+"/"+p.name] = append(w.said[place+"/"+p.name], text)
@@ -247,12 +242,7 @@ func (w *turmoil) complete(p *person) error {
 		if err != nil {
 			return err
 		}
-		place := "group"
-		if info.Kind == "dm" {
-			names := []string{p.name, info.Peer}
-			slices.Sort(names)
-			place = strings.Join(names, "+")
-		}
+		place := placeOf(p.name, info)
 		entries, err := v.History(0, 1_000_000)
 		if err != nil {
 			return err
@@ -276,6 +266,16 @@ func (w *turmoil) complete(p *person) error {
 	return nil
 }
 
+// placeOf is what all members call a conversation of somebody's here.
+func placeOf(whose string, info client.Info) string {
+	if info.Kind != "dm" {
+		return "group"
+	}
+	names := []string{whose, info.Peer}
+	slices.Sort(names)
+	return strings.Join(names, "+")
+}
+
 func difference(got, want []string) string {
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || got[i] != want[i] {
@@ -297,14 +297,7 @@ func (w *turmoil) oneEpoch() error {
 			if err != nil {
 				return err
 			}
-			place := info.Title
-			if info.Kind == "dm" {
-				names := []string{p.name, info.Peer}
-				slices.Sort(names)
-				place = strings.Join(names, "+")
-			} else {
-				place = "group"
-			}
+			place := placeOf(p.name, info)
 			state := fmt.Sprintf("epoch %d, %s, “%s”", info.Epoch, info.State, map[bool]string{true: info.Title}[info.Kind == "group"])
 			if have, seen := epochs[place]; seen && have != state {
 				return fmt.Errorf("%s at %s: %s, elsewhere %s", place, p.name, state, have)

@@ -223,11 +223,8 @@ func (t *turn) transmitted(out *vault.Outgoing, left []call, failure error) erro
 // hopeless tells whether a refusal of a message will be the same for ever. A session
 // that has ended is not: the user logs in again.
 func hopeless(code schemas.Code) bool {
-	switch code {
-	case schemas.Code_tokenMissing, schemas.Code_tokenInvalid, schemas.Code_tokenExpired:
-		return false
-	}
-	return code.Doc().Retry == schemas.Retry_never
+	session := code == schemas.Code_tokenMissing || code == schemas.Code_tokenInvalid || code == schemas.Code_tokenExpired
+	return !session && code.Doc().Retry == schemas.Retry_never
 }
 
 // backoff is the pause before a try.

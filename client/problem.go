@@ -25,8 +25,10 @@ var (
 	ErrNotIn          = &Problem{"the account is not a member of this group", "List the members."}
 	ErrAlreadyIn      = &Problem{"the account is a member of this group already", "There is nothing to do."}
 	ErrSelf           = &Problem{"this is your own account", "Name somebody else."}
-	ErrUntrustedKey   = &Problem{"the account's identity key is another than the one that you know",
-		"Somebody registered the name anew, or the server lies. Compare safety numbers by other means before you trust it."}
+	ErrUntrustedKey   = &Problem{
+		"the account's identity key is another than the one that you know",
+		"Somebody registered the name anew, or the server lies. Compare safety numbers by other means before you trust it.",
+	}
 	ErrIncompatible = &Problem{"the other's client can't take part in this conversation", "It must be updated first."}
 	ErrNoWayBack    = &Problem{"there is no way back into the conversation that we can open", "Ask a member to remove and invite you again."}
 	ErrMoot         = &Problem{"there is nothing to change", "It is so already."}

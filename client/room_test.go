@@ -144,15 +144,20 @@ func TestCommitRaces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var wg sync.WaitGroup
-	for i, p := range people {
+	var rooms []*client.Conversation
+	for _, p := range people {
 		v := p.find("racers")
+		rooms = append(rooms, v)
 		p.await("to be an admin", func() error {
 			if info, err := v.Info(); err != nil || !info.Admin {
-				return fmt.Errorf("%+v (%v)", info, err)
+				return errors.Join(err, fmt.Errorf("it is %+v", info))
 			}
 			return nil
 		})
+	}
+	var wg sync.WaitGroup
+	for i, p := range people {
+		v := rooms[i]
 		wg.Go(func() {
 			for n := range 3 {
 				if err := v.Rename(ctx, fmt.Sprintf("by %s %d", p.name, n)); err != nil {
@@ -171,7 +176,7 @@ func TestCommitRaces(t *testing.T) {
 		for _, p := range people {
 			list, err := p.Conversations()
 			if err != nil || len(list) != 1 {
-				return fmt.Errorf("%d conversations (%v)", len(list), err)
+				return errors.Join(err, fmt.Errorf("%d conversations", len(list)))
 			}
 			info, err := list[0].Info()
 			if err != nil {
@@ -179,7 +184,7 @@ func TestCommitRaces(t *testing.T) {
 			}
 			got, err := texts(list[0])
 			if err != nil || len(got) != 9 {
-				return fmt.Errorf("%s has %d lines (%v)", p.name, len(got), err)
+				return errors.Join(err, fmt.Errorf("%s has %d lines", p.name, len(got)))
 			}
 			states = append(states, fmt.Sprintf("%d %s %s", info.Epoch, info.Title, info.State))
 		}

@@ -129,9 +129,9 @@ func TestServerDropsACommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bobs := bob.find("friends")
+	bob.find("friends")
 	bob.stopped()
-	bobs = bob.mustFind("friends")
+	bobs := bob.mustFind("friends")
 	if err := group.Rekey(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -29,8 +29,8 @@ type talk struct {
 }
 
 // data is what the members agree on.
-func (t *talk) data() (*room.Data, error) {
-	return room.DataOf(t.group.Public().Context().Extensions)
+func (row *talk) data() (*room.Data, error) {
+	return room.DataOf(row.group.Public().Context().Extensions)
 }
 
 // turn is one transaction of the vault, with the keys that it uses. Whatever it
@@ -40,7 +40,6 @@ type turn struct {
 	c       *Client
 	now     time.Time
 	talks   map[vault.ConversationID]*talk
-	gone    []vault.ConversationID
 	after   []func() // run once it holds
 	signals []Signal
 	notable bool // somebody may wait for what it did
@@ -157,22 +156,14 @@ func (t *turn) changed(v *talk) {
 }
 
 // enter continues a conversation in an epoch that has just begun.
-func (v *talk) enter(group *mls.Group, now time.Time) {
-	v.group, v.started, v.sent, v.anew = group, now, 0, true
+func (row *talk) enter(group *mls.Group, now time.Time) {
+	row.group, row.started, row.sent, row.anew = group, now, 0, true
 }
 
 // forget drops the keys of a conversation.
 func (t *turn) forget(v *talk) error {
 	v.group, v.saved = nil, nil
 	return t.DeleteGroup(v.ID)
-}
-
-// delete removes a conversation.
-func (t *turn) delete(id vault.ConversationID) error {
-	delete(t.talks, id)
-	t.gone = append(t.gone, id)
-	t.signal(Signal{Kind: SignalConversation, Conversation: idText(id)})
-	return t.DeleteConversation(id)
 }
 
 // save writes what the turn has changed of its conversations.
@@ -211,9 +202,6 @@ func (t *turn) keep() {
 		}
 		v.saved, v.anew, v.fresh, v.noted = v.group, false, false, false
 		c.talks[id] = v
-	}
-	for _, id := range t.gone {
-		delete(c.talks, id)
 	}
 	for id := range c.talks {
 		if len(c.talks) <= maxTalks {
