@@ -2,10 +2,8 @@ package client
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -31,12 +29,8 @@ func newEndpoints(addresses []string) (*endpoints, error) {
 	}
 	book := &endpoints{}
 	for _, address := range addresses {
-		host, port, err := net.SplitHostPort(address)
-		if err == nil && (host == "" || port == "") {
-			err = errors.New("host or port is missing")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("endpoint %q is not HOST:PORT: %w", address, err)
+		if err := checkEndpoint(address); err != nil {
+			return nil, err
 		}
 		book.list = append(book.list, &endpoint{address: address})
 	}

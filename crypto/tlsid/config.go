@@ -83,15 +83,17 @@ func nodeServerConfig(c *credentials, now func() time.Time) *tls.Config {
 
 // publicConfig serves those that have no node certificate.
 func publicConfig(c *credentials, alpn string, operator *tls.Certificate, now func() time.Time) *tls.Config {
-	certificates := []tls.Certificate{c.certificate()}
-	if operator != nil {
-		// crypto/tls takes the first that fits the name asked for, else the first.
-		certificates = []tls.Certificate{*operator, certificates[0]}
-	}
+	own := c.certificate()
 	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		Time:                   now,
-		Certificates:           certificates,
+		MinVersion: tls.VersionTLS13,
+		Time:       now,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			// Who pins the cluster asks for none of the operator's names.
+			if operator != nil && hello.SupportsCertificate(operator) == nil {
+				return operator, nil
+			}
+			return &own, nil
+		},
 		NextProtos:             []string{alpn},
 		ClientAuth:             tls.NoClientCert,
 		CurvePreferences:       publicCurves(),
@@ -158,6 +160,32 @@ func ClientDialConfig(authorities []byte, now func() time.Time) (*tls.Config, er
 	return config, nil
 }
 
+// ErrPin is returned in the handshake by a cluster that is not the one of the pin.
+var ErrPin = errors.New("the server's cluster CA is not the pinned one: wrong address, another cluster, or somebody in between")
+
+// PinnedDialConfig is the TLS configuration of a client that pins a cluster by the
+// fingerprint (see Fingerprint) of its CA's key, as ClientDialConfig does by its
+// certificates. The key outlives the certificates: nodes renew theirs every few
+// days, and the pin goes on to hold.
+func PinnedDialConfig(pin [sha256.Size]byte, now func() time.Time) *tls.Config {
+	return &tls.Config{
+		MinVersion:       tls.VersionTLS13,
+		Time:             now,
+		ServerName:       pinnedName,
+		NextProtos:       []string{ALPNClient},
+		CurvePreferences: publicCurves(),
+		// VerifyConnection verifies against the pinned authority.
+		InsecureSkipVerify: true, //nolint:gosec // see above
+		VerifyConnection: func(state tls.ConnectionState) error {
+			return checkFingerprint(state, pin, clock(now))
+		},
+	}
+}
+
+// pinnedName is the name in the hello of a client that knows no name: no operator's
+// certificate has it, so the node shows its own.
+const pinnedName = "pinned.qpq.invalid"
+
 // JoinDialConfig is the TLS configuration of a node that has only a join token:
 // the fingerprint (see Fingerprint) of the cluster's CA. The handshake succeeds
 // only with a node certified by that CA; its certificate is the last of
@@ -171,7 +199,10 @@ func JoinDialConfig(fingerprint [sha256.Size]byte, now func() time.Time) *tls.Co
 		SessionTicketsDisabled: true,
 		InsecureSkipVerify:     true, //nolint:gosec // VerifyConnection below verifies against the pinned authority
 		VerifyConnection: func(state tls.ConnectionState) error {
-			return checkFingerprint(state, fingerprint, clock(now))
+			if err := checkFingerprint(state, fingerprint, clock(now)); err != nil {
+				return fmt.Errorf("check against the join token: %w", err)
+			}
+			return nil
 		},
 	}
 }
@@ -179,7 +210,7 @@ func JoinDialConfig(fingerprint [sha256.Size]byte, now func() time.Time) *tls.Co
 func checkFingerprint(state tls.ConnectionState, fingerprint [sha256.Size]byte, now time.Time) error {
 	root := state.PeerCertificates[len(state.PeerCertificates)-1]
 	if Fingerprint(root) != fingerprint {
-		return errors.New("server's cluster CA is not the one in the join token: wrong address, or somebody in between")
+		return ErrPin
 	}
 	cluster, err := authorityCluster(root)
 	if err != nil {

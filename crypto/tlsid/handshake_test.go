@@ -152,6 +152,9 @@ func TestHandshakes(t *testing.T) {
 		{name: "unknown ALPN", client: node(ALPNRaft, offer("h3")), refuse: "no application protocol"},
 		{name: "unknown node-like ALPN", client: node(ALPNRaft, offer("qpq-raft/2")), refuse: "no application protocol"},
 		{name: "client pins another cluster", client: mustClientDial(t, theirs, testClock), refuse: "unknown authority"},
+		{name: "client pins the CA's key", client: PinnedDialConfig(ours.Fingerprint(), testClock), want: ALPNClient},
+		{name: "client pins another CA's key", client: PinnedDialConfig(theirs.Fingerprint(), testClock), refuse: "not the pinned one"},
+		{name: "client pins the CA's key, expired leaf", client: PinnedDialConfig(ours.Fingerprint(), later), refuse: "expired"},
 		{name: "join with another fingerprint", client: JoinDialConfig(theirs.Fingerprint(), testClock), refuse: "join token"},
 		{name: "the CA key used as a node", client: node(ALPNRaft, show(tls.Certificate{
 			Certificate: [][]byte{ours.cert.Raw}, PrivateKey: ours.key,
