@@ -13,10 +13,13 @@ import (
 // its own floor or up. The longest matching prefix counts. docs/architecture.md
 // says what each floor is for.
 var floors = map[string]float64{
-	"cmd":         6,
-	"testcluster": 5,
-	"rpc":         4,
-	"cluster":     3,
+	"cmd": 6,
+	// The rooms under cmd that both programs use.
+	"cmd/internal":     5.5,
+	"cmd/qpq/internal": 5.5,
+	"testcluster":      5,
+	"rpc":              4,
+	"cluster":          3,
 	// The rooms under cluster, each usable alone.
 	"cluster/mesh":      2.5,
 	"cluster/raftlog":   2.5,

@@ -175,11 +175,20 @@ func (r *eventReader) save() error {
 	if r.place == r.saved {
 		return nil
 	}
-	err := r.c.vault.Update(func(tx *vault.Tx) error { return tx.SetConsumed(r.consumer, r.place) })
-	if err != nil {
-		return fmt.Errorf("keep the place of %s: %w", r.consumer, err)
+	if err := r.c.SetConsumed(r.consumer, r.place); err != nil {
+		return err
 	}
 	r.saved = r.place
+	return nil
+}
+
+// SetConsumed moves the place of a consumer behind an event, for a loop that ends
+// with that event instead of asking for the next one.
+func (c *Client) SetConsumed(consumer string, id uint64) error {
+	err := c.vault.Update(func(tx *vault.Tx) error { return tx.SetConsumed(consumer, id) })
+	if err != nil {
+		return fmt.Errorf("keep the place of %s: %w", consumer, err)
+	}
 	return nil
 }
 

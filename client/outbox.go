@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -211,9 +212,12 @@ func (t *turn) transmitted(out *vault.Outgoing, left []call, failure error) erro
 		}
 		return t.DeleteOutgoing(out.ID)
 	}
-	out.Tries++
-	out.Next = t.now.Add(backoff(out.Tries))
-	out.Error = failure.Error()
+	if errors.Is(failure, context.Canceled) { // we stopped it: it did not fail
+		out.Next = t.now
+	} else {
+		out.Tries++
+		out.Next, out.Error = t.now.Add(backoff(out.Tries)), failure.Error()
+	}
 	if out.Calls, err = json.Marshal(left); err != nil {
 		return err
 	}

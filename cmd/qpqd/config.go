@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"quicproquo/cluster"
+	"quicproquo/cmd/internal/settings"
 	"quicproquo/crypto/tlsid"
 )
 
@@ -22,72 +21,13 @@ const configFile = "node.toml"
 // QPQD_LOG_STORE.
 const envPrefix = "QPQD_"
 
-// fill gives every flag that was not set on the command line its value from the
-// environment, else from the TOML file, else leaves the default. Keys of the
-// file are the flags' long names; an unknown key is an error, for a misspelt
-// setting must not be ignored.
+// fill gives the flags that were not set on the command line their values.
 func fill(flags *pflag.FlagSet, file string, required bool) error {
-	values, err := readConfig(file, required)
+	values, err := settings.ReadFile(file, required)
 	if err != nil {
 		return err
 	}
-	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) {
-		value, inFile := values[f.Name]
-		delete(values, f.Name)
-		if f.Changed {
-			return
-		}
-		if env, ok := os.LookupEnv(envName(f.Name)); ok {
-			if err := flags.Set(f.Name, env); err != nil {
-				errs = append(errs, fmt.Errorf("environment %s: %w", envName(f.Name), err))
-			}
-			return
-		}
-		if !inFile {
-			return
-		}
-		if err := setFromFile(flags, f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %s: %w", file, f.Name, err))
-		}
-	})
-	for key := range values {
-		errs = append(errs, fmt.Errorf("%s: unknown setting %q: `qpqd run --help` lists them", file, key))
-	}
-	return errors.Join(errs...)
-}
-
-func envName(flag string) string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-func readConfig(file string, required bool) (map[string]any, error) {
-	raw, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) && !required {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	values := map[string]any{}
-	if err := toml.Unmarshal(raw, &values); err != nil {
-		return nil, fmt.Errorf("read configuration %s: %w", file, err)
-	}
-	return values, nil
-}
-
-// setFromFile takes a string, number, boolean or list of strings.
-func setFromFile(flags *pflag.FlagSet, name string, value any) error {
-	list, ok := value.([]any)
-	if !ok {
-		return flags.Set(name, fmt.Sprint(value))
-	}
-	for _, item := range list {
-		if err := flags.Set(name, fmt.Sprint(item)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return settings.Source{EnvPrefix: envPrefix, Help: "qpqd run --help"}.Fill(flags, values)
 }
 
 // nodeConfig is what `init` writes and `run` reads.

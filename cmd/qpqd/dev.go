@@ -91,7 +91,11 @@ func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, k
 		nodesSeen = append(nodesSeen, observed{string(n.ID()), n.Engine, n.Server})
 		fmt.Fprintf(w, "%s  udp %s  %s\n", n.ID(), n.Address(), n.Dir())
 	}
-	fmt.Fprintf(w, "\n%d nodes run. See them with:  qpqd status --dir %s\nCtrl-C stops them; the data stays.\n\n", len(addresses), dir)
+	fmt.Fprintf(w, "\n%d nodes run. See them with:  qpqd status --dir %s\n", len(addresses), dir)
+	if clients, err := pinned(dir); err == nil {
+		fmt.Fprintf(w, "Talk through them:           qpq register NAME --server '%s'\n", clients[0])
+	}
+	fmt.Fprint(w, "Ctrl-C stops them; the data stays.\n\n")
 	stopMetrics, failure := serveMetrics(metrics, nodesSeen, logger)
 	if failure == nil {
 		failure = showStatus(ctx, w, c)

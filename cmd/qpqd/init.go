@@ -45,6 +45,11 @@ delete them here afterwards.`,
 			}
 			notes := cmd.ErrOrStderr()
 			fmt.Fprintln(notes, "\nCopy each directory to its machine, then start it there:  qpqd run --dir DIRECTORY")
+			clients, err := pinned(out)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(notes, "Clients trust the cluster by its pin:  qpq register NAME --server '%s'\n", clients[0])
 			if len(peers) < 3 || len(peers)%2 == 0 {
 				fmt.Fprintf(notes, "Note: %d nodes survive the loss of %d; three survive one, five survive two.\n",
 					len(peers), (len(peers)-1)/2)

@@ -3,6 +3,7 @@ package tlsid
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -84,6 +85,17 @@ func (i *Identity) AuthoritiesPEM() []byte {
 		bundle.Write(encodeCertificate(root))
 	}
 	return bundle.Bytes()
+}
+
+// Pin is the fingerprint (see Fingerprint) of the authority that our leaf's chain
+// ends with: what a client pins the cluster by.
+func (i *Identity) Pin() [sha256.Size]byte {
+	chain := i.current.Load().certificate().Certificate
+	root, err := x509.ParseCertificate(chain[len(chain)-1])
+	if err != nil {
+		panic("tlsid: an authority that was parsed before can't be parsed: " + err.Error())
+	}
+	return Fingerprint(root)
 }
 
 // NeedsRenewal reports whether two thirds of the certificate's life are over.

@@ -1,0 +1,36 @@
+// Command qpq is the client: it talks to people in end-to-end-encrypted
+// conversations through any node of a cluster.
+//
+// Conventions: data goes to standard output, notes to standard error; with --json
+// every line of output is one object (docs/cli.md); it never asks when it does not
+// run in a terminal; secrets come from prompts, files or the keyring, never from
+// arguments.
+//
+// Files: main.go and root.go (the command, its global settings), app.go (what all
+// commands share), unlock.go (secrets, trust), output.go and record.go (what is printed),
+// problem.go (errors, hints, exit codes), then a file per topic of commands.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+)
+
+// version is set at build time: -ldflags "-X main.version=v1.2.3".
+var version = "dev" //nolint:gochecknoglobals // the linker sets it
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run is the whole program; it returns the exit code.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := newApp(os.Stdin, os.Stdout, os.Stderr)
+	root := a.rootCommand()
+	a.options.json = slices.Contains(args, "--json") // for errors before flags are read
+	root.SetArgs(args)
+	return a.exit(root.ExecuteContext(ctx))
+}

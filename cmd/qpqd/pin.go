@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"quicproquo/client"
+	"quicproquo/cluster"
+)
+
+func pinCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "pin",
+		Short: "Print the addresses that clients take, with the cluster's pin",
+		Long: `Prints a line per node of the cluster's first set: its address with the fingerprint
+of the cluster's certificate authority. With it a client trusts exactly this
+cluster, whoever answers. The pin holds as long as the authority's key does; nodes
+renew their certificates under it by themselves.`,
+		Example: `  qpqd pin --dir /var/lib/qpqd
+  qpq register alice --server "$(qpqd pin | head -1)"`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			addresses, err := pinned(dir)
+			if err != nil {
+				return err
+			}
+			for _, a := range addresses {
+				fmt.Fprintln(cmd.OutOrStdout(), a)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", devDir, "a node's directory, or one that holds several")
+	return cmd
+}
+
+// pinned returns the client addresses of a cluster, one of whose nodes has its
+// directory at or below dir.
+func pinned(dir string) ([]client.Address, error) {
+	node, err := findNodeDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	config, err := loadNodeConfig(node)
+	if err != nil {
+		return nil, err
+	}
+	peers, err := parsePeers(config.Peers)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := cluster.LoadSecrets(node)
+	if err != nil {
+		return nil, err
+	}
+	pin := secrets.Identity.Pin()
+	addresses := make([]client.Address, 0, len(peers))
+	for _, p := range peers {
+		addresses = append(addresses, client.Address{Endpoint: p.Address, Pin: &pin})
+	}
+	return addresses, nil
+}
