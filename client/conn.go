@@ -20,6 +20,9 @@ type Options struct {
 	// Endpoints are the nodes, HOST:PORT each. One is enough to begin with, all
 	// of them survive the loss of any.
 	Endpoints []string
+	// InOrder makes the client try the endpoints in their order, the nearest first;
+	// without it each client has an order of its own, so that they spread.
+	InOrder bool
 	// TLS says whom to trust: tlsid.ClientDialConfig pins a cluster's CA. It is
 	// cloned; version and ALPN are set here. Without ServerName the endpoint's
 	// host must stand in the node's certificate.
@@ -64,7 +67,7 @@ func Dial(options Options) (*Conn, error) {
 	if options.PacketConn == nil {
 		return nil, errors.New("open client: a packet connection is needed")
 	}
-	book, err := newEndpoints(options.Endpoints)
+	book, err := newEndpoints(options.Endpoints, options.InOrder)
 	if err == nil && options.TLS == nil {
 		err = errors.New("a TLS configuration is needed: see tlsid.ClientDialConfig")
 	}

@@ -58,6 +58,7 @@ type Info struct {
 	Link    bool          // the group can be joined by a link
 	Admin   bool          // we are an admin
 	Suite   string        // MLS cipher suite
+	SuiteID uint16        // its number, see docs/decisions/0102
 	Waiting int           // messages and changes that are on their way
 }
 
@@ -103,6 +104,7 @@ func (t *turn) info(row *talk) (info Info, err error) {
 		return info, nil
 	}
 	info.Epoch, info.Suite = row.group.Epoch(), row.group.Public().Suite().Name()
+	info.SuiteID = uint16(row.group.Public().Suite().ID())
 	info.Members = len(accountsOf(row.group))
 	data, err := row.data()
 	if err != nil {

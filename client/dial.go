@@ -2,12 +2,15 @@ package client
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"quicproquo/crypto/tlsid"
 )
 
 // dialing is an attempt to get a link that all calls share who need one. done is
@@ -91,7 +94,7 @@ func (c *Conn) dialAny() (*link, error) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	order := c.endpoints.order(time.Now())
 	results := make(chan dialed, len(order))
-	running := 0
+	running, untrusted := 0, 0
 	defer func() {
 		cancel()
 		for range running { // late winners are not needed
@@ -124,12 +127,38 @@ func (c *Conn) dialAny() (*link, error) {
 			if ctx.Err() != nil {
 				return nil, ErrClosed
 			}
+			if distrusts(r.err) {
+				untrusted++
+			}
 			c.endpoints.failed(r.at, time.Now(), 0)
 			errs = append(errs, fmt.Errorf("connect to %s: %w", r.at.address, r.err))
 			stagger.Reset(0)
 		}
 	}
+	if untrusted == c.endpoints.size() {
+		errs[0] = ErrUntrusted
+	}
 	return nil, errors.Join(errs...)
+}
+
+// ErrUntrusted means that every node that was tried has shown a certificate that the
+// client does not trust: wrong address, wrong pin, a clock that is off, or somebody in
+// between. Trying again is of no use.
+var ErrUntrusted = errors.New("no node's certificate is trusted")
+
+// distrusts tells whether a handshake failed because of the node's certificate.
+func distrusts(err error) bool {
+	if errors.Is(err, tlsid.ErrPin) {
+		return true
+	}
+	if _, is := errors.AsType[x509.UnknownAuthorityError](err); is {
+		return true
+	}
+	if _, is := errors.AsType[x509.HostnameError](err); is {
+		return true
+	}
+	_, is := errors.AsType[x509.CertificateInvalidError](err)
+	return is
 }
 
 // errNoNode is why a call has nowhere to go.

@@ -20,10 +20,10 @@ type endpoint struct {
 // endpoints is the book of nodes: it remembers who failed and says whom to try.
 type endpoints struct {
 	mu   sync.Mutex
-	list []*endpoint // in this client's own random order
+	list []*endpoint // in the order of trying, unless one is avoided
 }
 
-func newEndpoints(addresses []string) (*endpoints, error) {
+func newEndpoints(addresses []string, inOrder bool) (*endpoints, error) {
 	if len(addresses) == 0 || len(addresses) > maxEndpoints {
 		return nil, fmt.Errorf("a client needs 1 to %d endpoints, got %d", maxEndpoints, len(addresses))
 	}
@@ -33,6 +33,9 @@ func newEndpoints(addresses []string) (*endpoints, error) {
 			return nil, err
 		}
 		book.list = append(book.list, &endpoint{address: address})
+	}
+	if inOrder {
+		return book, nil
 	}
 	// Each client in its own order: so they spread over the nodes.
 	rand.Shuffle(len(book.list), func(i, j int) { book.list[i], book.list[j] = book.list[j], book.list[i] })

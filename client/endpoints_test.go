@@ -8,7 +8,7 @@ import (
 // Endpoints that failed are tried last, the longer the more often they failed in
 // a row, and are forgiven after a pause or an answer.
 func TestEndpointsRememberFailures(t *testing.T) {
-	book, err := newEndpoints([]string{"a:1", "b:1", "c:1"})
+	book, err := newEndpoints([]string{"a:1", "b:1", "c:1"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestEndpointsRememberFailures(t *testing.T) {
 func TestEndpointsAreShuffled(t *testing.T) {
 	firsts := map[string]bool{}
 	for range 200 {
-		book, err := newEndpoints([]string{"a:1", "b:1", "c:1"})
+		book, err := newEndpoints([]string{"a:1", "b:1", "c:1"}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

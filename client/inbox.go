@@ -93,6 +93,11 @@ func (c *Client) subscribe(ctx context.Context, asked uint64) error {
 	return err
 }
 
+// Take processes envelopes that came another way than from the cluster, such as by
+// a program that reads this device's queue itself. A queue's envelopes have
+// sequence numbers without gaps; those that were taken before are skipped.
+func (c *Client) Take(ctx context.Context, batch []Envelope) error { return c.take(ctx, batch) }
+
 // take processes envelopes in one transaction. Should one of them make it fail for
 // a reason of its own, the others still get theirs.
 func (c *Client) take(ctx context.Context, batch []Envelope) error {

@@ -51,7 +51,8 @@ func (h *history) judge(o outcome, left time.Duration) step {
 	if !is {
 		// Sent and not answered: a write may have been applied.
 		h.open = h.open || o.sent && h.request.Write
-		return step{stop: errors.Is(o.err, ErrClosed) || errors.Is(o.err, ErrSessionReplaced), elsewhere: true}
+		final := errors.Is(o.err, ErrClosed) || errors.Is(o.err, ErrSessionReplaced) || errors.Is(o.err, ErrUntrusted)
+		return step{stop: final, elsewhere: true}
 	}
 	switch failure.Code.Doc().Retry {
 	case schemas.Retry_elsewhere:

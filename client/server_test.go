@@ -48,7 +48,7 @@ func (p *person) take(list []client.Envelope) {
 		seqs[list[i].Channel]++
 		list[i].Seq = seqs[list[i].Channel]
 	}
-	if err := p.Take(list); err != nil {
+	if err := p.Take(p.t.Context(), list); err != nil {
 		p.t.Fatalf("take: %v", err)
 	}
 }

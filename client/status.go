@@ -121,8 +121,9 @@ func (c *Client) Flush(ctx context.Context) error {
 			}
 			left = len(out) + len(pending)
 			for _, i := range intents {
-				if i.Kind == wishRekey || i.Kind == wishProposals || i.Kind == wishDevices {
-					continue // they are nobody's wish
+				soon := i.Kind == wishProposals && i.Next.Before(c.now().Add(2*rankPause))
+				if !soon && (i.Kind == wishRekey || i.Kind == wishProposals || i.Kind == wishDevices) {
+					continue // they are nobody's wish, or another member's to fulfil first
 				}
 				left++
 				reason = firstOf(reason, i.Error)

@@ -1,11 +1,12 @@
 // Package testcluster runs whole clusters: real nodes with real logs, stores,
-// certificates and QUIC, in this process, on loopback or on a network in
-// memory. Tests, benchmarks, chaos runs and `qpqd dev` use it.
+// certificates and QUIC, in this process, on loopback or on a network in memory,
+// or in processes of their own. Tests, benchmarks, chaos runs, `qpqd dev` and `qpq demo` use it.
 //
 // It must never stand in for a part that can run for real: only the network may
 // be in memory, and only faults are invented.
 //
 // Reading order: cluster.go (start and stop), node.go (what can be done to one
-// node), network.go and memoryconn.go (links and their faults), entries.go
+// node), network.go and memoryconn.go (links and their faults), process.go (nodes as
+// processes), entries.go
 // (what tests write), await.go (waiting for a state).
 package testcluster

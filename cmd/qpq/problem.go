@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"quicproquo/client"
+	"quicproquo/client/content"
 	"quicproquo/client/vault"
 	"quicproquo/cmd/qpq/internal/plain"
 	"quicproquo/crypto/tlsid"
@@ -84,6 +84,7 @@ func advised() []advice {
 	return []advice{
 		{client.ErrUntrustedKey, "UNTRUSTED_KEY", "", "qpq contact info NAME", exitUntrusted},
 		{tlsid.ErrPin, "PIN_MISMATCH", "Whoever runs the cluster can tell its pin: `qpqd pin` prints it. Do not go on until you know why it is another one.", "qpq doctor", exitUntrusted},
+		{client.ErrUntrusted, "UNTRUSTED_SERVER", "Give the cluster's pin in the address, or its CA with --ca. If the certificate is said to have expired or not to be valid yet, check this machine's clock.", "qpq doctor", exitUntrusted},
 		{client.ErrNoServer, "NO_SERVER", "Give the address of a node, once: it is remembered. `qpqd dev` and `qpqd pin` print it.", "qpq register NAME --server 'qpq://HOST:PORT?pin=sha256:…'", exitUser},
 		{client.ErrNotRegistered, "NOT_REGISTERED", "", "qpq register NAME", exitUser},
 		{client.ErrRegistered, "REGISTERED", "", "qpq login, or qpq --profile OTHER register NAME", exitUser},
@@ -98,6 +99,8 @@ func advised() []advice {
 		{client.ErrAlreadyIn, "ALREADY_IN_GROUP", "", "qpq group members GROUP", exitUser},
 		{client.ErrNoWayBack, "NO_WAY_BACK", "", "qpq list", exitUser},
 		{client.ErrBroken, "BROKEN_CONVERSATION", "", "qpq group create TITLE NAME…", exitUser},
+		{content.ErrLimit, "TEXT_REFUSED", "Shorten it, or send it in parts.", "", exitUser},
+		{content.ErrMalformed, "TEXT_REFUSED", "A text is UTF-8 and not empty; a reaction is one emoji.", "", exitUser},
 		{vault.ErrWrongKey, "WRONG_PASSPHRASE", "The passphrase is that of the profile on this machine, not the account's password. Without it nobody can open the profile.", "try again, or qpq import a backup", exitUser},
 		{vault.ErrMissing, "NO_PROFILE", "", "qpq register NAME", exitUser},
 		{vault.ErrExists, "PROFILE_EXISTS", "A profile is never overwritten.", "qpq --profile OTHER …", exitUser},
@@ -133,11 +136,6 @@ func explain(err error) problem {
 			return p
 		}
 	}
-	if untrusted(err) {
-		p.Code, p.Exit = "UNTRUSTED_SERVER", exitUntrusted
-		p.Hint = "The server's certificate is not one that you trust: give the cluster's pin in the address, or its CA with --ca. If it is said to have expired, check this machine's clock."
-		return p
-	}
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		p.Code, p.Hint, p.Exit = e.Code.ID(), e.Hint(), exitOf(e.Code)
 		p.Next = "qpq errors " + e.Code.ID()
@@ -169,17 +167,6 @@ func exitOf(code schemas.Code) int {
 		return exitUnexpected
 	}
 	return exitUser
-}
-
-func untrusted(err error) bool {
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[x509.CertificateInvalidError](err)
-	return ok
 }
 
 // message is an error's text on one line per cause.

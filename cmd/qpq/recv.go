@@ -40,11 +40,10 @@ other's events; after a crash the last events may come again, with the same id.`
 			}
 			// What is in the profile is printed even if the cluster can't be reached.
 			offline := c.Sync(ctx)
-			shown := a.show(c, c.Consume(consumer), consumer, wanted, limit)
 			if offline == nil {
 				a.settleDown(ctx, c)
 			}
-			return errors.Join(shown, offline)
+			return errors.Join(a.show(c, c.Consume(consumer), consumer, wanted, limit), offline)
 		})(cmd, given)
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until stopped")
@@ -57,8 +56,8 @@ other's events; after a crash the last events may come again, with the same id.`
 // receiptTime is how long a command waits for the receipts of what it has fetched.
 const receiptTime = 3 * time.Second
 
-// settleDown gives receipts and answers a moment to go out. What does not goes out
-// with the next command.
+// settleDown gives receipts and answers a moment to go out, such as the commit of
+// another's wish to leave. What does not goes out with the next command.
 func (a *app) settleDown(ctx context.Context, c *client.Client) {
 	ctx, cancel := context.WithTimeout(ctx, receiptTime)
 	defer cancel()

@@ -18,6 +18,7 @@ import (
 
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
+	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/testcluster"
 )
@@ -101,7 +102,7 @@ func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, k
 		failure = showStatus(ctx, w, c)
 	}
 	fmt.Fprintln(w, "\nstopping")
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), node.ShutdownTime)
 	defer cancel()
 	if stopMetrics != nil {
 		failure = errors.Join(failure, stopMetrics(stopCtx))
@@ -111,7 +112,7 @@ func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, k
 
 // devAddresses returns the addresses of the nodes in dir, or makes a new cluster.
 func devAddresses(dir string, nodes int, chosen bool) ([]string, error) {
-	found, err := filepath.Glob(filepath.Join(dir, "*", configFile))
+	found, err := filepath.Glob(filepath.Join(dir, "*", node.ConfigFile))
 	if err != nil {
 		return nil, fmt.Errorf("look into %s: %w", dir, err)
 	}
@@ -124,7 +125,7 @@ func devAddresses(dir string, nodes int, chosen bool) ([]string, error) {
 	sort.Strings(found)
 	addresses := make([]string, 0, len(found))
 	for _, file := range found {
-		config, err := loadNodeConfig(filepath.Dir(file))
+		config, err := node.Load(filepath.Dir(file))
 		if err != nil {
 			return nil, err
 		}
@@ -144,7 +145,7 @@ func newDevCluster(dir string, nodes int) ([]string, error) {
 		addresses = append(addresses, address)
 		peers = append(peers, cluster.Peer{ID: tlsid.NodeID(fmt.Sprintf("n%d", i+1)), Address: address})
 	}
-	return addresses, provision(dir, peers, listenThere)
+	return addresses, node.Provision(dir, peers, node.ListenThere)
 }
 
 // freeAddress prefers a port that a person can remember.

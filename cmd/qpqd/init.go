@@ -3,15 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"quicproquo/cluster"
+	"quicproquo/cmd/internal/node"
 )
 
 func initCommand() *cobra.Command {
@@ -29,14 +25,14 @@ delete them here afterwards.`,
 		Example: `  qpqd init --node n1=10.0.0.1:4430 --node n2=10.0.0.2:4430 --node n3=10.0.0.3:4430 --out cluster/`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			peers, err := parsePeers(nodes)
+			peers, err := node.ParsePeers(nodes)
 			if err != nil {
 				return err
 			}
 			if len(peers) == 0 {
 				return errors.New("name the nodes: --node n1=HOST:PORT --node n2=HOST:PORT --node n3=HOST:PORT")
 			}
-			if err := provision(out, peers, listenEverywhere); err != nil {
+			if err := node.Provision(out, peers, node.ListenEverywhere); err != nil {
 				return err
 			}
 			w := cmd.OutOrStdout()
@@ -62,42 +58,3 @@ delete them here afterwards.`,
 	_ = cmd.MarkFlagRequired("out") // fails only for a flag that does not exist
 	return cmd
 }
-
-// provision writes root/<id> for each peer. listen gives the local address for
-// a node's public one.
-func provision(root string, peers []cluster.Peer, listen func(string) (string, error)) error {
-	texts := make([]string, 0, len(peers))
-	for _, p := range peers {
-		texts = append(texts, string(p.ID)+"="+p.Address)
-		dir := filepath.Join(root, string(p.ID))
-		if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s exists already: choose another --out, a new cluster must not overwrite an old one", dir)
-		}
-	}
-	if err := cluster.Provision(root, peers, time.Now()); err != nil {
-		return err
-	}
-	for _, p := range peers {
-		local, err := listen(p.Address)
-		if err != nil {
-			return err
-		}
-		config := nodeConfig{ID: string(p.ID), Listen: local, Address: p.Address, Peers: texts}
-		if err := config.write(filepath.Join(root, string(p.ID))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// listenEverywhere keeps the port: a machine's own address may be behind NAT.
-func listenEverywhere(address string) (string, error) {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", fmt.Errorf("address %q is not HOST:PORT: %w", address, err)
-	}
-	return ":" + port, nil
-}
-
-// listenThere is for nodes on this machine.
-func listenThere(address string) (string, error) { return address, nil }

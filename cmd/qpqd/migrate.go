@@ -8,6 +8,7 @@ import (
 
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
+	"quicproquo/cmd/internal/node"
 )
 
 func migrateCommand() *cobra.Command {
@@ -26,7 +27,7 @@ Afterwards start the node with the same --log-store.`,
 				return exitError{exitIO, err}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d entries are in %s now; set log-store = %q in %s\n",
-				moved, to, to, filepath.Join(dir, configFile))
+				moved, to, to, filepath.Join(dir, node.ConfigFile))
 			return nil
 		},
 	}

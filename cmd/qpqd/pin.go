@@ -7,6 +7,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/cmd/internal/node"
 )
 
 func pinCommand() *cobra.Command {
@@ -39,19 +40,19 @@ renew their certificates under it by themselves.`,
 // pinned returns the client addresses of a cluster, one of whose nodes has its
 // directory at or below dir.
 func pinned(dir string) ([]client.Address, error) {
-	node, err := findNodeDir(dir)
+	home, err := findNodeDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	config, err := loadNodeConfig(node)
+	config, err := node.Load(home)
 	if err != nil {
 		return nil, err
 	}
-	peers, err := parsePeers(config.Peers)
+	peers, err := node.ParsePeers(config.Peers)
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := cluster.LoadSecrets(node)
+	secrets, err := cluster.LoadSecrets(home)
 	if err != nil {
 		return nil, err
 	}

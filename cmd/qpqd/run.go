@@ -15,12 +15,10 @@ import (
 
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
+	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/rpc"
 )
-
-// shutdownTime bounds an orderly stop: draining calls, handing leadership over.
-const shutdownTime = 10 * time.Second
 
 // runFlags are the settings of one node.
 type runFlags struct {
@@ -77,7 +75,7 @@ are the flags' names.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			required := f.config != ""
 			if !required {
-				f.config = filepath.Join(f.dir, configFile)
+				f.config = filepath.Join(f.dir, node.ConfigFile)
 			}
 			settings := pflag.NewFlagSet("settings", pflag.ContinueOnError)
 			cmd.Flags().VisitAll(func(flag *pflag.Flag) {
@@ -108,19 +106,15 @@ func (f *runFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	node, err := cluster.Open(cfg)
+	n, err := node.Open(cfg, key, rpc.Limits{})
 	if err != nil {
 		return exitError{exitIO, err}
 	}
-	server := rpc.NewServer(rpc.Engine(node), rpc.Options{Logger: logger, ClusterKey: key})
-	node.Serve(tlsid.ALPNClient, server.Serve)
 	stopMetrics, err := serveMetrics(f.metrics, []observed{{
-		f.id, func() *cluster.Node { return node }, func() *rpc.Server { return server },
+		f.id, func() *cluster.Node { return n.Engine }, func() *rpc.Server { return n.Server },
 	}}, logger)
 	if err != nil {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-		defer cancel()
-		return errors.Join(err, server.Close(stopCtx), node.Close(stopCtx))
+		return errors.Join(err, n.Close())
 	}
 	logger.Info("node runs", "id", f.id, "address", cfg.Address, "dir", f.dir)
 
@@ -128,18 +122,18 @@ func (f *runFlags) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		logger.Info("stopping")
-	case <-node.Failed():
-		failure = exitError{exitUnexpected, fmt.Errorf("the node stopped: %w", node.Err())}
+	case <-n.Engine.Failed():
+		failure = exitError{exitUnexpected, fmt.Errorf("the node stopped: %w", n.Engine.Err())}
 	}
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), node.ShutdownTime)
 	defer cancel()
-	return errors.Join(failure, server.Close(stopCtx), node.Close(stopCtx), stopMetrics(stopCtx))
+	return errors.Join(failure, n.Close(), stopMetrics(stopCtx))
 }
 
 // clusterConfig also returns the cluster key, which is the front door's.
 func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.ClusterKey, error) {
 	var key tlsid.ClusterKey
-	peers, err := parsePeers(f.peers)
+	peers, err := node.ParsePeers(f.peers)
 	if err != nil {
 		return cluster.Config{}, key, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/cluster"
+	"quicproquo/cmd/internal/node"
 )
 
 // statusTime bounds the whole command.
@@ -73,19 +74,19 @@ type statusRow struct {
 }
 
 func status(ctx context.Context, dir string) ([]statusRow, error) {
-	node, err := findNodeDir(dir)
+	home, err := findNodeDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	config, err := loadNodeConfig(node)
+	config, err := node.Load(home)
 	if err != nil {
 		return nil, err
 	}
-	peers, err := parsePeers(config.Peers)
+	peers, err := node.ParsePeers(config.Peers)
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := cluster.LoadSecrets(node)
+	secrets, err := cluster.LoadSecrets(home)
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +103,10 @@ func status(ctx context.Context, dir string) ([]statusRow, error) {
 
 // findNodeDir returns dir if it is a node's directory, else the first one in it.
 func findNodeDir(dir string) (string, error) {
-	if _, err := os.Stat(filepath.Join(dir, configFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, node.ConfigFile)); err == nil {
 		return dir, nil
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "*", configFile))
+	found, err := filepath.Glob(filepath.Join(dir, "*", node.ConfigFile))
 	if err != nil || len(found) == 0 {
 		return "", fmt.Errorf("no node's directory at %s: start a cluster with `qpqd dev`, or name a directory with --dir", dir)
 	}

@@ -35,7 +35,7 @@ func (s Source) Fill(flags *pflag.FlagSet, files ...File) error {
 			return
 		}
 		name := s.EnvName(f.Name)
-		if env, ok := os.LookupEnv(name); ok {
+		if env := os.Getenv(name); env != "" { // set and empty is not set
 			if err := flags.Set(f.Name, env); err != nil {
 				errs = append(errs, fmt.Errorf("environment %s: %w", name, err))
 			}

@@ -1,0 +1,108 @@
+// Package node is what both programs need to run one node from its directory: the
+// file node.toml, making the directories of a cluster, and a node with its front
+// door.
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"quicproquo/cluster"
+	"quicproquo/crypto/tlsid"
+)
+
+// ConfigFile is the name of the configuration in a node's directory.
+const ConfigFile = "node.toml"
+
+// Config is what `qpqd init` writes and `qpqd run` reads.
+type Config struct {
+	ID      string   `toml:"id" comment:"The node's name for ever."`
+	Listen  string   `toml:"listen" comment:"The one UDP port, on this machine."`
+	Address string   `toml:"address" comment:"Where the other nodes and clients reach it."`
+	Peers   []string `toml:"peers" comment:"The set that the cluster starts from; the same on every node."`
+}
+
+func (c Config) write(dir string) error {
+	raw, err := toml.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ConfigFile), raw, 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}
+
+// Load reads a node's file, for commands that need only who is where.
+func Load(dir string) (Config, error) {
+	file := filepath.Join(dir, ConfigFile)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	var config Config
+	if err := toml.Unmarshal(raw, &config); err != nil {
+		return Config{}, fmt.Errorf("read configuration %s: %w", file, err)
+	}
+	return config, nil
+}
+
+// ParsePeers reads ID=HOST:PORT.
+func ParsePeers(texts []string) ([]cluster.Peer, error) {
+	peers := make([]cluster.Peer, 0, len(texts))
+	for _, text := range texts {
+		id, address, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fmt.Errorf("node %q is not ID=HOST:PORT, such as n1=10.0.0.1:4430", text)
+		}
+		peers = append(peers, cluster.Peer{ID: tlsid.NodeID(id), Address: address})
+	}
+	return peers, nil
+}
+
+// Provision writes root/<id> for each peer. listen gives the local address for a
+// node's public one.
+func Provision(root string, peers []cluster.Peer, listen func(string) (string, error)) error {
+	texts := make([]string, 0, len(peers))
+	for _, p := range peers {
+		texts = append(texts, string(p.ID)+"="+p.Address)
+		dir := filepath.Join(root, string(p.ID))
+		if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s exists already: choose another --out, a new cluster must not overwrite an old one", dir)
+		}
+	}
+	if err := cluster.Provision(root, peers, time.Now()); err != nil {
+		return err
+	}
+	for _, p := range peers {
+		local, err := listen(p.Address)
+		if err != nil {
+			return err
+		}
+		config := Config{ID: string(p.ID), Listen: local, Address: p.Address, Peers: texts}
+		if err := config.write(filepath.Join(root, string(p.ID))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ListenEverywhere keeps the port: a machine's own address may be behind NAT.
+func ListenEverywhere(address string) (string, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("address %q is not HOST:PORT: %w", address, err)
+	}
+	return ":" + port, nil
+}
+
+// ListenThere is for nodes on this machine.
+func ListenThere(address string) (string, error) { return address, nil }

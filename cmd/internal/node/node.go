@@ -1,0 +1,84 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"quicproquo/cluster"
+	"quicproquo/crypto/tlsid"
+	"quicproquo/rpc"
+)
+
+// ShutdownTime bounds an orderly stop: draining calls, handing leadership over.
+const ShutdownTime = 10 * time.Second
+
+// Node is a running node with its front door.
+type Node struct {
+	Engine *cluster.Node
+	Server *rpc.Server
+}
+
+// Open opens a node and serves clients.
+func Open(config cluster.Config, key tlsid.ClusterKey, limits rpc.Limits) (*Node, error) {
+	engine, err := cluster.Open(config)
+	if err != nil {
+		return nil, err
+	}
+	server := rpc.NewServer(rpc.Engine(engine), rpc.Options{Limits: limits, Logger: config.Logger, ClusterKey: key})
+	engine.Serve(tlsid.ALPNClient, server.Serve)
+	return &Node{engine, server}, nil
+}
+
+// Close stops the node in good order, within ShutdownTime.
+func (n *Node) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), ShutdownTime)
+	defer cancel()
+	return errors.Join(n.Server.Close(ctx), n.Engine.Close(ctx))
+}
+
+// RunChild runs the node of a directory as Provision made it, with the defaults but
+// without limits of rates, since everybody calls from this machine, until ctx ends, the node fails, or life ends: the pipe from a parent, which
+// closes when the parent dies, however it does.
+func RunChild(ctx context.Context, dir, version string, life io.Reader, logger *slog.Logger) error {
+	config, err := Load(dir)
+	if err != nil {
+		return err
+	}
+	peers, err := ParsePeers(config.Peers)
+	if err != nil {
+		return err
+	}
+	secrets, err := cluster.LoadSecrets(dir)
+	if err != nil {
+		return err
+	}
+	conn, err := net.ListenPacket("udp", config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	n, err := Open(cluster.Config{
+		ID: tlsid.NodeID(config.ID), Address: config.Address, Dir: dir, Conn: conn,
+		Identity: secrets.Identity, Authority: secrets.Authority, Peers: peers, Version: version, Logger: logger,
+	}, secrets.ClusterKey, rpc.Limits{Rates: rpc.Off})
+	if err != nil {
+		return err
+	}
+	orphaned := make(chan struct{})
+	go func() {
+		defer close(orphaned)
+		_, _ = io.Copy(io.Discard, life)
+	}()
+	var failure error
+	select {
+	case <-ctx.Done():
+	case <-orphaned:
+	case <-n.Engine.Failed():
+		failure = fmt.Errorf("the node stopped: %w", n.Engine.Err())
+	}
+	return errors.Join(failure, n.Close())
+}

@@ -1,0 +1,93 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+
+	"quicproquo/client"
+	"quicproquo/client/content"
+	"quicproquo/client/vault"
+	"quicproquo/testcluster"
+)
+
+// person is somebody with a client, whose vault is on disk.
+type person struct {
+	*client.Client
+	demo      *demo
+	name      string
+	secret    [32]byte // of the vault
+	first     *testcluster.Process
+	dm, group *client.Conversation
+}
+
+// newPerson registers somebody through one node; the client knows the others too.
+func newPerson(ctx context.Context, d *demo, name string, first *testcluster.Process) (*person, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	p := &person{demo: d, name: name, first: first}
+	_, _ = rand.Read(p.secret[:]) // never fails
+	if err := p.open(client.Create); err != nil {
+		return nil, err
+	}
+	password := make([]byte, 16)
+	_, _ = rand.Read(password)
+	if err := p.Register(ctx, name, password); err != nil {
+		return nil, err
+	}
+	return p, p.Start()
+}
+
+func (p *person) dir() string { return filepath.Join(p.demo.Dir, "clients", p.name) }
+
+// open opens the vault with one of client.Create and client.Open.
+func (p *person) open(how func(client.Profile) (*client.Client, error)) error {
+	nodes := []*testcluster.Process{p.first}
+	for _, n := range p.demo.nodes.Nodes() {
+		if n != p.first {
+			nodes = append(nodes, n)
+		}
+	}
+	options, err := p.demo.nodes.ClientOptions(nodes...)
+	if err != nil {
+		return err
+	}
+	options.InOrder = true
+	p.Client, err = how(client.Profile{Dir: p.dir(), Key: vault.Raw(bytes.Clone(p.secret[:])), Options: options})
+	return err
+}
+
+func (p *person) close() error {
+	if p.Client == nil {
+		return nil
+	}
+	err := p.Close()
+	p.Client = nil
+	return err
+}
+
+// node is the id of the node that serves the client.
+func (p *person) node() string {
+	endpoint := p.Conn().Endpoint()
+	for _, n := range p.demo.nodes.Nodes() {
+		if n.Address() == endpoint {
+			return string(n.ID())
+		}
+	}
+	return "no node"
+}
+
+// say says the next message of the demo and notes who should get it.
+func (p *person) say(ctx context.Context, in *client.Conversation, to ...*person) error {
+	text := p.demo.log.next(p, in, to)
+	if _, err := in.Send(ctx, content.Text{Text: text}); err != nil {
+		return fmt.Errorf("%s says %q: %w", p.name, text, err)
+	}
+	return nil
+}
+
+func (p *person) await(ctx context.Context, what string, ok func() error) error {
+	return testcluster.Await(ctx, what+" at "+p.name, ok)
+}

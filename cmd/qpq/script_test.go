@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"quicproquo/client"
+	"quicproquo/client/content"
+	"quicproquo/cluster"
+	"quicproquo/testcluster"
+)
+
+// qpq is the program itself in the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"qpq": main})
+}
+
+// The scripts are what users do, each with people of its own on one real cluster.
+// Commands besides testscript's own:
+//
+//	people NAME…   registers profiles of these names (with the script's suffix)
+//	nodes down|up  kills or starts all nodes (only in scripts named alone_*)
+func TestScripts(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	if _, err := c.WaitLeader(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("together", func(t *testing.T) { runScripts(t, c, "testdata/script/*.txtar") })
+	t.Run("alone", func(t *testing.T) { runScripts(t, c, "testdata/script/alone/*.txtar") })
+}
+
+func runScripts(t *testing.T, c *testcluster.Cluster, pattern string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts at %s: %v", pattern, err)
+	}
+	var turn sync.Mutex
+	next := 0
+	testscript.Run(t, testscript.Params{
+		Files:               files,
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			turn.Lock()
+			next++
+			suffix := fmt.Sprintf("%s%d", map[bool]string{true: "a", false: "t"}[strings.Contains(pattern, "alone")], next)
+			turn.Unlock()
+			return setUp(env, c, suffix)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"nodes": func(ts *testscript.TestScript, _ bool, args []string) { nodes(ts, c, args) },
+		},
+	})
+}
+
+// setUp gives a script its secrets, its directories and the cluster's address.
+func setUp(env *testscript.Env, c *testcluster.Cluster, suffix string) error {
+	secrets, err := cluster.LoadSecrets(c.Node(0).Dir())
+	if err != nil {
+		return err
+	}
+	pin := secrets.Identity.Pin()
+	for i, n := range c.Nodes() {
+		env.Setenv(fmt.Sprintf("NODE%d", i+1), client.Address{Endpoint: n.Address(), Pin: &pin}.String())
+		env.Setenv(fmt.Sprintf("ADDRESS%d", i+1), n.Address())
+	}
+	env.Setenv("HOSTILE", "\x1b[2Jgone\x1b[31m \u202eevil")
+	for file, text := range map[string]string{
+		"big": strings.Repeat("x", content.MaxText+1), "pass": "open sesame\n", "word": "correct horse\n", "ca.pem": string(secrets.Identity.AuthoritiesPEM()),
+	} {
+		if err := os.WriteFile(filepath.Join(env.WorkDir, file), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "data"))
+	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
+	env.Setenv("QPQ_PASSPHRASE_FILE", filepath.Join(env.WorkDir, "pass"))
+	env.Setenv("QPQ_PASSWORD_FILE", filepath.Join(env.WorkDir, "word"))
+	for _, name := range []string{"alice", "bob", "carol"} {
+		env.Setenv(strings.ToUpper(name), name+suffix)
+	}
+	return nil
+}
+
+// nodes takes the whole cluster down or up again.
+func nodes(ts *testscript.TestScript, c *testcluster.Cluster, args []string) {
+	if len(args) != 1 || args[0] != "down" && args[0] != "up" {
+		ts.Fatalf("usage: nodes down|up")
+	}
+	for _, n := range c.Nodes() {
+		if args[0] == "down" {
+			ts.Check(n.Kill())
+		} else {
+			ts.Check(n.Start())
+		}
+	}
+	if args[0] == "up" {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := c.WaitLeader(ctx)
+		ts.Check(err)
+	}
+}
