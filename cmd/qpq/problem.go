@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"quicproquo/client"
@@ -169,7 +170,13 @@ func exitOf(code schemas.Code) int {
 	return exitUser
 }
 
-// message is an error's text on one line per cause.
+// message is an error's text: a line per cause, none of them twice.
 func message(err error) string {
-	return strings.TrimSpace(err.Error())
+	var lines []string
+	for line := range strings.Lines(strings.TrimSpace(err.Error())) {
+		if line = strings.TrimRight(line, "\n"); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
 }

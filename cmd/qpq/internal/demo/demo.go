@@ -39,8 +39,10 @@ type Options struct {
 
 // Bounds of the options.
 const (
-	MinNodes, MaxNodes       = 3, 9
-	MinMessages, MaxMessages = 12, 10_000
+	MinNodes    = 3
+	MaxNodes    = 9
+	MinMessages = 12
+	MaxMessages = 10_000
 )
 
 // pace is the pause between two messages of one person.
