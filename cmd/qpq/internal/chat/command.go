@@ -25,14 +25,14 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"dm", "NAME", "open the conversation with a person", 1, false, (*model).openDM},
-		{"group", "TITLE NAME…", "make a group; quote a title of several words", 1, false, (*model).makeGroup},
+		{"group", "TITLE NAME…", "make a group (quote a long title)", 1, false, (*model).makeGroup},
 		{"join", "LINK", "come into a group by its link", 1, false, (*model).join},
-		{"reply", "TEXT", "answer the chosen message (Alt+Up), or the last one", 1, true, (*model).reply},
-		{"react", "EMOJI", "mark the chosen message, or the last one", 1, true, (*model).react},
-		{"edit", "TEXT", "replace the text of your chosen or last message", 1, true, (*model).rewrite},
+		{"reply", "TEXT", "answer the chosen or last message", 1, true, (*model).reply},
+		{"react", "EMOJI", "mark the chosen or last message", 1, true, (*model).react},
+		{"edit", "TEXT", "replace your chosen or last message", 1, true, (*model).rewrite},
 		{"delete", "", "take back your chosen or last message", 0, true, (*model).takeBack},
 		{"members", "", "who is here", 0, true, (*model).members},
-		{"verify", "NAME", "show the safety number that both of you see", 1, false, (*model).verify},
+		{"verify", "NAME", "show your safety number with a person", 1, false, (*model).verify},
 		{"verified", "NAME", "note that you have compared it", 1, false, (*model).verified},
 		{"invite", "NAME…", "add people to the group", 1, true, changes("invited", func(ctx context.Context, v *client.Conversation, args []string) error { return v.Invite(ctx, args...) })},
 		{"remove", "NAME", "remove somebody from the group", 1, true, changes("removed", one((*client.Conversation).Remove))},
@@ -41,11 +41,11 @@ func commands() []command {
 		{"rename", "TITLE", "give the group another title", 1, true, changes("renamed", func(ctx context.Context, v *client.Conversation, args []string) error {
 			return v.Rename(ctx, strings.Join(args, " "))
 		})},
-		{"timer", "DURATION", "let messages disappear, such as after 24h; 0 keeps them", 1, true, changes("the timer is set", setTimer)},
+		{"timer", "DURATION", "let messages go after 24h, say; 0 keeps them", 1, true, changes("the timer is set", setTimer)},
 		{"rekey", "", "renew your keys", 0, true, changes("your keys are renewed", func(ctx context.Context, v *client.Conversation, _ []string) error { return v.Rekey(ctx) })},
 		{"link", "", "make a link into the group", 0, true, (*model).link},
 		{"leave", "", "leave the group", 0, true, changes("you have left", func(ctx context.Context, v *client.Conversation, _ []string) error { return v.Leave(ctx) })},
-		{"rejoin", "", "come back into a conversation whose thread was lost", 0, true, changes("you are back", func(ctx context.Context, v *client.Conversation, _ []string) error { return v.Rejoin(ctx) })},
+		{"rejoin", "", "come back when the thread was lost", 0, true, changes("you are back", func(ctx context.Context, v *client.Conversation, _ []string) error { return v.Rejoin(ctx) })},
 		{"search", "WORDS", "find messages in all conversations", 1, false, (*model).search},
 		{"help", "", "this list", 0, false, func(m *model, _ []string, _ string) tea.Cmd { m.panel = helpPanel(); return nil }},
 		{"quit", "", "leave", 0, false, func(*model, []string, string) tea.Cmd { return tea.Quit }},
@@ -55,15 +55,18 @@ func commands() []command {
 // helpPanel lists keys and commands.
 func helpPanel() *panel {
 	p := &panel{title: " Keys and commands", lines: []string{
-		" Enter             send              Alt+Enter, Ctrl+J  new line",
-		" Tab, Shift+Tab    next, previous conversation (also Ctrl+N, Ctrl+P)",
-		" PgUp, PgDn        scroll            Home, End          with an empty line",
-		" Alt+Up, Alt+Down  choose a message to answer, mark, edit or delete",
-		" Esc               close, unchoose, empty the line      Ctrl+C leaves",
-		" ✓ sent  ✓✓ delivered  ✗ not sent    # group  (2) unread", "",
+		" Enter             send",
+		" Alt+Enter Ctrl+J  new line",
+		" Tab Shift+Tab     next or previous conversation",
+		" PgUp PgDn         scroll; also ↑ ↓ with an empty line",
+		" Alt+↑ Alt+↓       choose a message, to answer or change it",
+		" Esc               close, unchoose, empty the line",
+		" Ctrl+C            leave",
+		" ✓ sent  ✓✓ delivered  ✗ not sent  # group  (2) unread",
+		"",
 	}}
 	for _, c := range commands() {
-		p.lines = append(p.lines, fmt.Sprintf(" /%-18s %s", strings.TrimSpace(c.name+" "+c.use), c.help))
+		p.lines = append(p.lines, fmt.Sprintf(" %-18s %s", "/"+strings.TrimSpace(c.name+" "+c.use), c.help))
 	}
 	return p
 }

@@ -84,7 +84,7 @@ func (s *screen) lines(width int) (lines []string) {
 	day := ""
 	for i := range s.entries {
 		e := &s.entries[i]
-		if d := e.Received.Local().Format("Monday 2 January 2006"); d != day {
+		if d := e.Received.In(s.zone).Format("Monday 2 January 2006"); d != day {
 			day = d
 			lines = append(lines, rule(d, width))
 		}
@@ -102,7 +102,7 @@ func rule(text string, width int) string {
 
 // entryLines is one entry: "15:04 name: text ✓".
 func (s *screen) entryLines(e *client.Entry, width int) []string {
-	clock := e.Received.Local().Format("15:04")
+	clock := e.Received.In(s.zone).Format("15:04")
 	if e.Kind == "notice" {
 		return s.styled(e, alarming(e.Notice), hanging(clock+" * "+plain.Line(e.Text), width))
 	}

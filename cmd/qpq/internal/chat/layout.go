@@ -120,7 +120,7 @@ func pad(line string, width int) string {
 
 // top tells who we are and how it stands with the cluster.
 func (s *screen) top() string {
-	state := "○ offline: messages wait here until a node answers"
+	state := "○ offline, what you write waits here"
 	switch {
 	case s.online && s.problem != "":
 		state = fmt.Sprintf("● %s (%s)", plain.Line(s.node), s.problem)
@@ -184,8 +184,8 @@ func (s *screen) cursor() *tea.Cursor {
 func (p *panel) view(width, height int) []string {
 	var lines []string
 	for _, line := range p.lines {
-		lines = append(lines, wrap(line, width)...)
+		lines = append(lines, wrap(plain.Line(line), width)...)
 	}
 	p.top = max(0, min(p.top, len(lines)-height+1))
-	return fill(append([]string{bold(pad(p.title, width))}, lines[min(p.top, len(lines)):]...), height)
+	return fill(append([]string{bold(pad(plain.Line(p.title), width))}, lines[min(p.top, len(lines)):]...), height)
 }

@@ -16,6 +16,7 @@ type screen struct {
 	me            string // username
 	width, height int
 	now           time.Time
+	zone          *time.Location // of the times that are shown
 
 	rows    []client.Info // conversations, the latest activity first
 	current string        // id of the one that is shown, empty for none
@@ -58,7 +59,7 @@ func newScreen(me string) screen {
 	in.KeyMap.InsertNewline = key.NewBinding(key.WithKeys("alt+enter", "ctrl+j", "shift+enter"))
 	in.SetStyles(plainStyles())
 	in.SetHeight(1)
-	return screen{me: me, input: in, now: time.Now(), typing: map[string]map[string]time.Time{}, width: 80, height: 24}
+	return screen{me: me, input: in, now: time.Now(), zone: time.Local, typing: map[string]map[string]time.Time{}, width: 80, height: 24}
 }
 
 // plainStyles keeps the input in the terminal's own colours.
