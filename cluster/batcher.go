@@ -41,10 +41,9 @@ func newProposal(entry []byte, maxResult int) *proposal {
 }
 
 // batcher gathers proposals while earlier ones are on their way: natural
-// batching, without a timer. An idle batcher sends a lone entry at once. While a
-// batch is on its way the next one goes along only when it is full: what a batch
-// costs, whatever is in it (three syncs, a dozen messages), is above what sending
-// half of it earlier gains (docs/performance.md).
+// batching, without a timer. An idle batcher sends a lone entry at once. While
+// others are on their way a batch goes along once it is worth what it costs
+// whatever is in it (three syncs, a dozen messages): see worth.
 //
 // lanes goroutines, started by run, own the sending. mu guards the rest.
 type batcher struct {
@@ -55,6 +54,7 @@ type batcher struct {
 	queue  []*proposal
 	bytes  int
 	sent   int // batches on their way
+	away   int // entries in those
 	closed bool
 	wake   chan struct{} // capacity: one token a lane
 }
@@ -85,8 +85,20 @@ func (b *batcher) submit(proposals ...*proposal) error {
 
 // ready tells whether a batch is to go now. Callers hold mu.
 func (b *batcher) ready() bool {
-	return len(b.queue) > 0 && (b.sent == 0 || len(b.queue) >= b.maxEntries || b.bytes >= b.maxBytes)
+	return len(b.queue) > 0 && (b.sent == 0 || len(b.queue) >= b.worth() || b.bytes >= b.maxBytes)
 }
+
+// worth is how many entries make a batch that goes along with others: a third of
+// those on their way, so that writers who wait for their answers end up in four
+// batches of about the same size. One of them is then on the leader's disk, one
+// with the followers, one in the stores and one fills. Smaller ones cost more
+// than they gain, and so do more of them (docs/performance.md). Callers hold mu.
+func (b *batcher) worth() int {
+	return min(max(b.away/3, minAlong), b.maxEntries)
+}
+
+// minAlong is the fewest entries of a batch that goes along with others.
+const minAlong = 16
 
 // signal wakes a lane if one sleeps and there is something to send. Callers hold
 // mu.
@@ -123,15 +135,17 @@ func (b *batcher) take() []*proposal {
 	b.queue = b.queue[:rest]
 	b.bytes -= bytes
 	b.sent++
+	b.away += n
 	b.signal()
 	return batch
 }
 
-// arrived says that a batch has its outcomes.
-func (b *batcher) arrived() {
+// arrived says that a batch of so many entries has its outcomes.
+func (b *batcher) arrived(entries int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sent--
+	b.away -= entries
 	b.signal()
 }
 
@@ -150,7 +164,7 @@ func (b *batcher) run(ctx context.Context, send func(context.Context, []*proposa
 				break
 			}
 			send(ctx, batch)
-			b.arrived()
+			b.arrived(len(batch))
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestBatcherCutsByLimits(t *testing.T) {
 		var got []int
 		for batch := b.take(); len(batch) > 0; batch = b.take() {
 			got = append(got, len(batch))
-			b.arrived()
+			b.arrived(len(batch))
 		}
 		if len(got) != len(c.want) {
 			t.Fatalf("%s: batches of %v, want %v", c.name, got, c.want)
@@ -182,5 +182,48 @@ func TestBatcherRefuses(t *testing.T) {
 	}
 	if err := b.submit(newProposal(nil, 0)); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v, want ErrClosed", err)
+	}
+}
+
+// A batch goes along with others on their way when it holds a third of what those
+// do, and is never smaller than minAlong: many writers end up in four batches, few
+// in one.
+func TestBatcherSendsAlongWhatIsWorthIt(t *testing.T) {
+	b := newBatcher(256, 1<<20, 4)
+	var away []int
+	for _, step := range []struct {
+		submit int
+		arrive bool // all that are on their way
+		want   int
+	}{
+		{submit: 1, want: 1},            // nothing on its way: at once
+		{submit: minAlong - 1, want: 0}, // too few to go along
+		{submit: 1, want: minAlong},
+		{submit: 4 * minAlong, want: 4 * minAlong},
+		{submit: 26, want: 0}, // 81 are on their way
+		{submit: 1, want: 27},
+		{submit: 500, want: 256}, // a full batch always goes
+		{submit: 0, want: 244},
+		{submit: 100, want: 0}, // 608 are on their way
+		{arrive: true, want: 100},
+	} {
+		for range step.submit {
+			if err := b.submit(newProposal([]byte("x"), 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if step.arrive {
+			for _, n := range away {
+				b.arrived(n)
+			}
+			away = nil
+		}
+		got := len(b.take())
+		if got != step.want {
+			t.Fatalf("%+v: took %d while %v were on their way", step, got, away)
+		}
+		if got > 0 {
+			away = append(away, got)
+		}
 	}
 }

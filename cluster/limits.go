@@ -88,9 +88,8 @@ const (
 	gossipRetry = 500 * time.Millisecond
 )
 
-// DefaultBatching follows what was measured (docs/performance.md). Only full
-// batches go along with others, so that lanes serve those 256 writers and more
-// who fill them.
+// DefaultBatching follows what was measured (docs/performance.md): see
+// batcher.worth for why four lanes.
 func DefaultBatching() Batching {
 	return Batching{
 		Entries:      256,
