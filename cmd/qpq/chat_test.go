@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/vt"
 	"github.com/creack/pty"
 
@@ -28,6 +29,9 @@ type desk struct {
 	cmd  *exec.Cmd
 	done chan error // how the program ended
 }
+
+// screen is the text on the terminal. The emulator's own String takes no lock.
+func (d *desk) screen() string { return ansi.Strip(d.term.Render()) }
 
 // seat registers somebody on a node.
 func seat(t *testing.T, c *testcluster.Cluster, name string, node int) *desk {
@@ -98,7 +102,7 @@ func (d *desk) sees(texts ...string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := testcluster.Await(ctx, "the screen", func() error {
-		shown := d.term.String()
+		shown := d.screen()
 		for _, text := range texts {
 			if !strings.Contains(shown, text) {
 				return fmt.Errorf("%q is not on the screen", text)
@@ -107,7 +111,7 @@ func (d *desk) sees(texts ...string) {
 		return nil
 	})
 	if err != nil {
-		d.t.Fatalf("%v:\n%s", err, d.term.String())
+		d.t.Fatalf("%v:\n%s", err, d.screen())
 	}
 }
 
@@ -169,7 +173,7 @@ func TestChatInTerminals(t *testing.T) {
 				t.Errorf("qpq chat ended with %v", err)
 			}
 		case <-time.After(time.Minute):
-			t.Errorf("Ctrl-C did not end qpq chat:\n%s", d.term.String())
+			t.Errorf("Ctrl-C did not end qpq chat:\n%s", d.screen())
 		}
 	}
 }
