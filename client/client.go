@@ -36,8 +36,9 @@ type Client struct {
 	// flagged are the epochs in which an unreadable message was told of, plus one.
 	flagged map[vault.ConversationID]uint64
 	keptUp  time.Time // when upkeep was last done
-	// stockLow asks for a look at the key packages, nameless for names.
-	stockLow, nameless atomic.Bool
+	// stockLow asks for a look at the key packages, nameless for names, manyNameless
+	// for so many that nobody waits for them.
+	stockLow, nameless, manyNameless atomic.Bool
 
 	bellMu  sync.Mutex
 	bell    chan struct{} // closed and replaced when something has changed

@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha512"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"quicproquo/client/vault"
 	"quicproquo/crypto/account"
@@ -142,27 +143,65 @@ func (t *turn) meet(key AccountKey, name string) error {
 	return t.SetContact(&vault.Contact{Account: key, Username: name, Since: t.now})
 }
 
-// nameWait bounds how long new names are asked for before the messages of their
-// owners are shown.
-const nameWait = 3 * time.Second
+// Names of accounts that come up without one are asked for before what their owners
+// say is shown, nameWait long at most. Those of more than namesAwaited, as in a large
+// group that we have just come into, are asked for meanwhile, namesAtOnce at a time.
+const (
+	nameWait     = 3 * time.Second
+	namesAwaited = 16
+	namesAtOnce  = 8
+)
 
-// learnNames asks for the names of accounts that came up without one, and checks
-// that the names lead back to them.
+// learnNames asks for the names of accounts that came up without one, or leaves many
+// of them to upkeep.
 func (c *Client) learnNames(ctx context.Context) {
 	if !c.nameless.Swap(false) {
 		return
 	}
-	var asked [][32]byte
-	if err := c.look(func(t *turn) (err error) { asked, err = t.Nameless(); return err }); err != nil {
+	asked, err := c.listNameless()
+	switch {
+	case err != nil:
+		c.log.Error("read who has no name", "error", err)
+	case len(asked) > namesAwaited:
+		c.manyNameless.Store(true)
+		c.ring()
+	default:
+		ctx, cancel := context.WithTimeout(ctx, nameWait)
+		defer cancel()
+		c.learnAll(ctx, asked)
+	}
+}
+
+// learnMany asks for all names that are wanted.
+func (c *Client) learnMany(ctx context.Context) {
+	asked, err := c.listNameless()
+	if err != nil {
 		c.log.Error("read who has no name", "error", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, nameWait)
-	defer cancel()
+	c.learnAll(ctx, asked)
+	c.ring()
+}
+
+func (c *Client) listNameless() (asked [][32]byte, err error) {
+	err = c.look(func(t *turn) (err error) { asked, err = t.Nameless(); return err })
+	return asked, err
+}
+
+func (c *Client) learnAll(ctx context.Context, asked [][32]byte) {
+	var group errgroup.Group
+	group.SetLimit(namesAtOnce)
 	for _, key := range asked {
-		if err := c.learnName(ctx, key); err != nil {
-			c.log.Warn("learn a name", "account", fmt.Sprintf("%x", key[:4]), "error", err)
+		if ctx.Err() != nil {
+			break // upkeep asks again
 		}
+		group.Go(func() error {
+			if err := c.learnName(ctx, key); err != nil && ctx.Err() == nil {
+				c.log.Warn("learn a name", "account", fmt.Sprintf("%x", key[:4]), "error", err)
+			}
+			return nil
+		})
 	}
+	_ = group.Wait() // what failed is in the log
 }
 
 func (c *Client) learnName(ctx context.Context, key AccountKey) error {
@@ -172,13 +211,6 @@ func (c *Client) learnName(ctx context.Context, key AccountKey) error {
 	}
 	if err != nil {
 		return err
-	}
-	back, err := c.conn.ResolveUser(ctx, name)
-	if err != nil {
-		return err
-	}
-	if back != key {
-		return errors.New("the name belongs to another account")
 	}
 	return c.turn(func(t *turn) error {
 		if err := t.Named(key); err != nil {

@@ -15,6 +15,9 @@ func (c *Client) upkeep(ctx context.Context) {
 		if stock || c.upkeepDue() {
 			c.keepUp(ctx)
 		}
+		if c.manyNameless.Swap(false) {
+			c.learnMany(ctx)
+		}
 		if c.stockLow.Load() {
 			continue
 		}
