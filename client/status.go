@@ -3,7 +3,10 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
+
+	"quicproquo/client/vault"
 )
 
 // Status is how it stands between the client and the cluster.
@@ -99,41 +102,59 @@ func (c *Client) Flush(ctx context.Context) error {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	reason := ""
-	err := c.await(ctx, func() (bool, error) {
-		left := 0
-		err := c.look(func(t *turn) error {
-			out, err := t.Outgoing()
-			if err != nil {
-				return err
-			}
-			intents, err := t.Intents()
-			if err != nil {
-				return err
-			}
-			pending, err := t.PendingConversations()
-			if err != nil {
-				return err
-			}
-			reason = ""
-			for _, o := range out {
-				reason = firstOf(reason, o.Error)
-			}
-			left = len(out) + len(pending)
-			for _, i := range intents {
-				soon := i.Kind == wishProposals && i.Next.Before(c.now().Add(2*rankPause))
-				if !soon && (i.Kind == wishRekey || i.Kind == wishProposals || i.Kind == wishDevices) {
-					continue // they are nobody's wish, or another member's to fulfil first
-				}
-				left++
-				reason = firstOf(reason, i.Error)
-			}
-			return nil
+	err := c.await(ctx, func() (done bool, err error) {
+		err = c.look(func(t *turn) error {
+			left, err := t.unsettled()
+			done = !left
+			return err
 		})
-		return left == 0, err
+		return done, err
 	})
-	if err != nil && reason != "" {
+	if err == nil {
+		return nil
+	}
+	reason := ""
+	if looked := c.look(func(t *turn) (err error) { reason, err = t.holdUp(); return err }); looked == nil && reason != "" {
 		return errors.Join(err, errors.New(reason))
 	}
 	return err
+}
+
+// unsettled tells whether something waits to be sent or changed.
+func (t *turn) unsettled() (bool, error) {
+	if left, err := t.Unsent(); left || err != nil {
+		return left, err
+	}
+	if pending, err := t.PendingConversations(); len(pending) > 0 || err != nil {
+		return true, err
+	}
+	intents, err := t.Intents()
+	return slices.ContainsFunc(intents, t.ours), err
+}
+
+// ours tells whether an intent is a wish of this client's user, or its turn to bring
+// about soon.
+func (t *turn) ours(i *vault.Intent) bool {
+	switch i.Kind {
+	case wishProposals:
+		return i.Next.Before(t.now.Add(2 * rankPause))
+	case wishRekey, wishDevices:
+		return false
+	}
+	return true
+}
+
+// holdUp tells why something is still unsettled.
+func (t *turn) holdUp() (string, error) {
+	reason, err := t.UnsentReason()
+	if err != nil || reason != "" {
+		return reason, err
+	}
+	intents, err := t.Intents()
+	for _, i := range intents {
+		if t.ours(i) {
+			reason = firstOf(reason, i.Error)
+		}
+	}
+	return reason, err
 }

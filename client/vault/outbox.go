@@ -72,9 +72,27 @@ func (tx *Tx) Outgoing() (list []*Outgoing, err error) {
 	return list, err
 }
 
-// Senders returns the conversations that have something in the outbox.
+// Unsent tells whether the outbox holds anything, without reading all of it.
+func (tx *Tx) Unsent() (bool, error) {
+	return tx.one(`SELECT id FROM outbox LIMIT 1`, func(*row) {})
+}
+
+// UnsentReason returns why the oldest message that could not be sent was not, "" if
+// none has failed.
+func (tx *Tx) UnsentReason() (reason string, err error) {
+	_, err = tx.one(`SELECT error FROM outbox WHERE error != '' ORDER BY id LIMIT 1`, func(r *row) {
+		reason = r.text(0)
+	})
+	return reason, err
+}
+
+// Senders returns the conversations that have something in the outbox, one step of
+// the index for each.
 func (tx *Tx) Senders() (list []ConversationID, err error) {
-	err = tx.each(`SELECT DISTINCT conversation FROM outbox`, func(r *row) error {
+	err = tx.each(`WITH RECURSIVE sender(id) AS (
+		SELECT min(conversation) FROM outbox
+		UNION ALL SELECT (SELECT min(conversation) FROM outbox WHERE conversation > sender.id) FROM sender WHERE sender.id IS NOT NULL
+	) SELECT id FROM sender WHERE id IS NOT NULL`, func(r *row) error {
 		list = append(list, ConversationID(r.id(0)))
 		return nil
 	})

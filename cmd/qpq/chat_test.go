@@ -22,8 +22,11 @@ import (
 
 // desk is somebody with a profile of their own, at a terminal.
 type desk struct {
-	t    *testing.T
-	env  []string
+	t       testing.TB
+	dir     string // its data and configuration
+	env     []string
+	options client.Options
+
 	tty  *os.File
 	term *vt.SafeEmulator
 	cmd  *exec.Cmd
@@ -34,10 +37,14 @@ type desk struct {
 func (d *desk) screen() string { return ansi.Strip(d.term.Render()) }
 
 // seat registers somebody on a node.
-func seat(t *testing.T, c *testcluster.Cluster, name string, node int) *desk {
+func seat(t testing.TB, c *testcluster.Cluster, name string, node int) *desk {
 	t.Helper()
 	dir := t.TempDir()
-	d := &desk{t: t, env: append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "TERM=xterm-256color", "TZ=UTC")}
+	options, err := c.ClientOptions(c.Node(node))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{t: t, dir: dir, options: options, env: append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "TERM=xterm-256color", "TZ=UTC")}
 	for variable, text := range map[string]string{"QPQ_PASSPHRASE_FILE": "open sesame\n", "QPQ_PASSWORD_FILE": "correct horse\n"} {
 		file := filepath.Join(dir, variable)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
