@@ -35,6 +35,8 @@ type Client struct {
 	waiters  map[int64]*waiter
 	// flagged are the epochs in which an unreadable message was told of, plus one.
 	flagged map[vault.ConversationID]uint64
+	// behind are the epochs of groups' records that were seen ahead of ours.
+	behind map[vault.ConversationID]uint64
 	keptUp  time.Time // when upkeep was last done
 	// stockLow asks for a look at the key packages, nameless for names, manyNameless
 	// for so many that nobody waits for them.

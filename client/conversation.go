@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
-	"quicproquo/schemas"
 )
 
 // Kinds and states of conversations as they are kept. Numbers are for ever.
@@ -251,159 +249,4 @@ func (c *Client) Find(name string) (*Conversation, error) {
 		return nil, because(ErrAmbiguous, "%q (%s)", name, strings.Join(ids, ", "))
 	}
 	return &Conversation{c, found[0]}, nil
-}
-
-// DM returns the conversation with a person, and makes it if there is none. It
-// returns when the other can be written to.
-func (c *Client) DM(ctx context.Context, username string) (*Conversation, error) {
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	peer, err := c.resolve(ctx, username)
-	if err != nil {
-		return nil, err
-	}
-	if peer == c.Account().Key {
-		return nil, because(ErrSelf, "%s", username)
-	}
-	channel, wasNew, err := c.conn.CreateChannel(ctx, peer)
-	if err != nil {
-		return nil, err
-	}
-	found := wasNew
-	if !wasNew {
-		// Whoever made the channel founds the group. If that did not happen, we do:
-		// the cluster lets one of us win.
-		_, err := c.conn.FetchGroup(ctx, channel[:])
-		found = Is(err, schemas.Code_groupNotFound)
-		if err != nil && !found {
-			return nil, err
-		}
-	}
-	var v *Conversation
-	var intent int64
-	err = c.turn(func(t *turn) (err error) {
-		v, intent, err = t.openDM(peer, channel, found)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if intent != 0 {
-		err = c.settled(ctx, intent)
-	}
-	return v, err
-}
-
-// openDM returns the conversation on a channel, made if it is not there. intent is
-// that of founding its group, if that is ours to do.
-func (t *turn) openDM(peer AccountKey, channel ChannelID, found bool) (v *Conversation, intent int64, err error) {
-	row, err := t.talkOf(channel[:])
-	if err != nil {
-		return nil, 0, err
-	}
-	if row == nil {
-		row = &talk{Conversation: vault.Conversation{
-			ID: newID(), Kind: kindDM, GroupID: channel[:], Channel: channel, Peer: peer,
-			State: stateJoining, Created: t.now, Active: t.now,
-		}}
-		if err := t.add(row); err != nil {
-			return nil, 0, err
-		}
-	}
-	v = &Conversation{t.c, row.ID}
-	if row.group != nil && row.State == stateActive {
-		if row.founded {
-			return v, 0, nil
-		}
-		pending, err := t.FirstIntent(row.ID)
-		if err != nil || pending == nil {
-			return v, 0, err
-		}
-		return v, pending.ID, nil
-	}
-	if !found {
-		return v, 0, nil // the founder's welcome is on its way
-	}
-	if err := t.create(row, &room.Data{Kind: room.KindDM}); err != nil {
-		return nil, 0, err
-	}
-	intent, err = t.intend(row, wish{Kind: wishFound, Accounts: []AccountKey{peer}})
-	return v, intent, err
-}
-
-// create makes the group of a conversation, with us as its only member.
-func (t *turn) create(row *talk, data *room.Data) error {
-	group, err := mls.Create(t.c.config(), t.c.identity, row.GroupID, data.Extensions(nil), t.now)
-	if err != nil {
-		return err
-	}
-	row.enter(group, t.now)
-	row.saved, row.founded, row.State, row.Reason = nil, false, stateActive, ""
-	t.changed(row)
-	return nil
-}
-
-// CreateGroup makes a group with these people and us as its admin. It returns when
-// the cluster has it and the invitations.
-func (c *Client) CreateGroup(ctx context.Context, title string, usernames ...string) (*Conversation, error) {
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	if err := checkTitle(title); err != nil {
-		return nil, err
-	}
-	accounts, err := c.resolveAll(ctx, usernames)
-	if err != nil {
-		return nil, err
-	}
-	first, second := newID(), newID()
-	row := &talk{Conversation: vault.Conversation{
-		ID: newID(), Kind: kindGroup, GroupID: append(first[:], second[:]...), Title: title,
-		State: stateActive, Created: c.now(), Active: c.now(),
-	}}
-	var intent int64
-	err = c.turn(func(t *turn) error {
-		if err := t.add(row); err != nil {
-			return err
-		}
-		data := &room.Data{Kind: room.KindGroup, Title: title}
-		data.SetAdmin(c.account(), true)
-		if err := t.create(row, data); err != nil {
-			return err
-		}
-		intent, err = t.intend(row, wish{Kind: wishFound, Accounts: accounts})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Conversation{c, row.ID}, c.settled(ctx, intent)
-}
-
-func checkTitle(title string) error {
-	switch {
-	case strings.TrimSpace(title) == "":
-		return &Problem{"a group needs a title", "Give it one."}
-	case len(title) > room.MaxTitle:
-		return because(ErrTooLong, "the title has %d bytes, %d are allowed", len(title), room.MaxTitle)
-	}
-	return nil
-}
-
-// resolveAll returns the accounts of usernames, each once.
-func (c *Client) resolveAll(ctx context.Context, usernames []string) (accounts []AccountKey, err error) {
-	for _, name := range usernames {
-		key, err := c.resolve(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if key == c.Account().Key {
-			return nil, because(ErrSelf, "%s", name)
-		}
-		if !slices.Contains(accounts, key) {
-			accounts = append(accounts, key)
-		}
-	}
-	return accounts, nil
 }

@@ -280,6 +280,13 @@ func (t *turn) failed(i *vault.Intent, reason error) error {
 	return t.settle(i, reason)
 }
 
+// again looks at an intent once more after a pause: nothing has failed.
+func (t *turn) again(i *vault.Intent, pause time.Duration) error {
+	i.Next = t.now.Add(pause)
+	t.notable = true
+	return t.SetIntent(i)
+}
+
 // postpone tries an intent again later.
 func (t *turn) postpone(i *vault.Intent, reason error) error {
 	i.Tries++

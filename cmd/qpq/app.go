@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -165,7 +166,9 @@ func (a *app) open() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.Open(a.profileSettings(key, options))
+	c, err := client.Open(a.profileSettings(key, options))
+	debug.FreeOSMemory() // what Argon2id took: as much as all the rest needs
+	return c, err
 }
 
 // create opens the profile, or makes one with an empty vault.

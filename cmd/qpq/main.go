@@ -15,6 +15,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"syscall"
 )
@@ -22,7 +23,16 @@ import (
 // version is set at build time: -ldflags "-X main.version=v1.2.3".
 var version = "dev" //nolint:gochecknoglobals // the linker sets it
 
-func main() { os.Exit(run(os.Args[1:])) }
+// memoryLimit is what Go's collector keeps the heap under where it can; beside it
+// SQLite has its own. GOMEMLIMIT beats it.
+const memoryLimit = 80 << 20
+
+func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	os.Exit(run(os.Args[1:]))
+}
 
 // run is the whole program; it returns the exit code.
 func run(args []string) int {

@@ -44,6 +44,7 @@ type Group struct {
 	sent       [][echoSize]byte
 	status     Status
 	reinit     *message.ReInit // of ReInited
+	inviter    *tree.LeafNode  // of the value that Join returned; not saved
 }
 
 // ownUpdate is an Update proposal of ours that somebody may commit.
@@ -146,7 +147,7 @@ func (g *Group) enter(pub *PublicGroup, epoch *schedule.Epoch, roots schedule.Ro
 	next.pub, next.epoch = pub, epoch
 	next.secrets = schedule.NewSecretTree(pub.s, pub.tree.Size(), roots.Encryption, g.cfg.limits())
 	next.exporter = schedule.NewExporterTree(pub.s, roots.ApplicationExport)
-	next.updates = nil
+	next.updates, next.inviter = nil, nil
 	if g.pub != nil {
 		next.past = g.withPast()
 	}
@@ -175,6 +176,16 @@ func (g *Group) withPast() []pastEpoch {
 
 // Public returns the public state.
 func (g *Group) Public() *PublicGroup { return g.pub }
+
+// Inviter returns the credential of the member who made the welcome that we joined
+// by: the signer of its GroupInfo (RFC 9420 §12.4.3.1). Only the value that Join
+// returned knows it.
+func (g *Group) Inviter() (credential tree.Credential, known bool) {
+	if g.inviter == nil {
+		return tree.Credential{}, false
+	}
+	return g.inviter.Credential, true
+}
 
 // Self returns our leaf index.
 func (g *Group) Self() tree.LeafIndex { return g.priv.Self }

@@ -293,5 +293,7 @@ func (j *joining) enter() (*Group, error) {
 		return nil, rule.Break(rule.GroupInfoTag, "epoch %d", j.info.Context.Epoch)
 	}
 	g := &Group{cfg: j.cfg, id: j.kp.Identity, priv: priv}
-	return g.enter(j.pub, epoch, roots), nil
+	joined := g.enter(j.pub, epoch, roots)
+	joined.inviter = j.pub.tree.Leaf(j.info.Signer)
+	return joined, nil
 }

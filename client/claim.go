@@ -1,0 +1,225 @@
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"quicproquo/client/room"
+	"quicproquo/client/vault"
+	"quicproquo/crypto/mls"
+	wire "quicproquo/crypto/mls/message"
+	"quicproquo/schemas"
+)
+
+// prepared is what an intent needs from the cluster.
+type prepared struct {
+	add    []*wire.KeyPackage // of devices to add
+	gone   []room.Member      // devices that are revoked
+	record Group
+	absent bool // the cluster has no record of the group
+	// current: all that waited when the subscription began is processed.
+	current bool
+}
+
+// prepare asks the cluster for what an intent needs.
+func (c *Client) prepare(ctx context.Context, i *vault.Intent, w *wish) (p prepared, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	switch w.Kind {
+	case wishFound, wishInvite:
+		p.add, err = c.claimPackages(ctx, i, w)
+	case wishDevices:
+		p, err = c.compareDevices(ctx, i, w)
+	case wishRejoin, wishJoin:
+		c.net.mu.Lock()
+		p.current = c.net.online
+		c.net.mu.Unlock()
+		var groupID []byte
+		err = c.look(func(t *turn) error {
+			row, err := t.talk(i.Conversation)
+			if err == nil {
+				groupID = row.GroupID
+			}
+			return err
+		})
+		if err == nil {
+			p.record, err = c.conn.FetchGroup(ctx, groupID)
+		}
+		if Is(err, schemas.Code_groupNotFound) {
+			p.absent, err = true, nil
+		}
+	}
+	return p, err
+}
+
+// claimPackages takes key packages for the devices of the accounts that are to come
+// in, and for our other devices, unless they are in.
+func (c *Client) claimPackages(ctx context.Context, i *vault.Intent, w *wish) (list []*wire.KeyPackage, err error) {
+	in := map[AccountKey]bool{}
+	err = c.look(func(t *turn) error {
+		row, err := t.talk(i.Conversation)
+		if err == nil && row.group != nil {
+			for account := range accountsOf(row.group) {
+				in[account] = true
+			}
+		}
+		return err
+	})
+	for _, account := range w.Accounts {
+		if err != nil {
+			return nil, err
+		}
+		if in[account] {
+			continue
+		}
+		var some []*wire.KeyPackage
+		some, err = c.claimOf(ctx, i, w, account, DeviceID{})
+		list = append(list, some...)
+	}
+	if err != nil || w.Kind != wishFound {
+		return list, err
+	}
+	own, err := c.conn.ListDevices(ctx, c.account())
+	for _, d := range own {
+		if err != nil {
+			return nil, err
+		}
+		if d.ID == DeviceID(c.self.Device) || len(d.Key) == 0 {
+			continue
+		}
+		some, none := c.claimOf(ctx, i, w, c.account(), d.ID)
+		if none == nil {
+			list = append(list, some...)
+		} else if ctx.Err() != nil {
+			return nil, none
+		}
+	}
+	return list, err
+}
+
+// claimOf takes a key package of each device of an account, or of one. The request
+// id is kept first: asked again, the cluster gives the same ones. Devices that have
+// none are left out unless none has any.
+func (c *Client) claimOf(ctx context.Context, i *vault.Intent, w *wish, account AccountKey, device DeviceID) (list []*wire.KeyPackage, err error) {
+	id, err := c.claimID(i, w, account, device)
+	if err != nil {
+		return nil, err
+	}
+	claimed, err := c.conn.FetchKeyPackages(ctx, account, device, id)
+	if err != nil {
+		return nil, fmt.Errorf("key packages of %s: %w", c.nameOf(account), err)
+	}
+	err = ErrIncompatible
+	for _, one := range claimed {
+		if one.Err != nil {
+			err = one.Err
+			continue
+		}
+		kp, bad := checkPackage(one.Package, account)
+		if bad != nil {
+			c.log.Warn("a key package can't be used", "account", c.nameOf(account), "error", bad)
+			continue
+		}
+		list = append(list, kp)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s can't be invited now: %w", c.nameOf(account), err)
+	}
+	return list, nil
+}
+
+// claimID returns the request id of a claim, kept with its intent.
+func (c *Client) claimID(i *vault.Intent, w *wish, account AccountKey, device DeviceID) ([]byte, error) {
+	key := hex.EncodeToString(account[:8]) + hex.EncodeToString(device[:8])
+	if id := w.Claims[key]; id != nil {
+		return id, nil
+	}
+	id := newID()
+	if w.Claims == nil {
+		w.Claims = map[string][]byte{}
+	}
+	w.Claims[key] = id[:]
+	var err error
+	if i.Args, err = json.Marshal(w); err != nil {
+		return nil, err
+	}
+	return id[:], c.vault.Update(func(tx *vault.Tx) error { return tx.SetIntent(i) })
+}
+
+func (c *Client) nameOf(account AccountKey) (name string) {
+	_ = c.look(func(t *turn) error { name = t.names().name(account); return nil })
+	return name
+}
+
+// checkPackage tells whether a key package is one that we can add: of the account,
+// of our suite, and of a client that knows our extension.
+func checkPackage(b []byte, account AccountKey) (*wire.KeyPackage, error) {
+	m, err := wire.Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	if m.KeyPackage == nil {
+		return nil, errors.New("it is no key package")
+	}
+	kp := m.KeyPackage
+	credential, err := room.ParseCredential(kp.Leaf.Credential)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case AccountKey(credential.Account) != account:
+		return nil, errors.New("it is of another account")
+	case kp.Suite != defaultSuite:
+		return nil, because(ErrIncompatible, "its cipher suite is %#x", uint16(kp.Suite))
+	case !slices.Contains(kp.Leaf.Capabilities.Extensions, room.ExtensionType):
+		return nil, because(ErrIncompatible, "it does not know our groups")
+	}
+	return kp, nil
+}
+
+// compareDevices finds the devices of the members that are not in the group, and
+// those in the group that are not theirs any more.
+func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish) (p prepared, err error) {
+	var in map[room.Member]mls.Member
+	err = c.look(func(t *turn) error {
+		row, err := t.talk(i.Conversation)
+		if err == nil && row.group != nil {
+			in = membersOf(row.group)
+		}
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	accounts := map[AccountKey][]Device{}
+	for _, m := range sortedMembers(in) {
+		if _, asked := accounts[m.Account]; asked {
+			continue
+		}
+		devices, err := c.conn.ListDevices(ctx, m.Account)
+		if err != nil && !Is(err, schemas.Code_accountNotFound) {
+			return p, err
+		}
+		accounts[m.Account] = devices
+	}
+	for _, m := range sortedMembers(in) {
+		if !slices.ContainsFunc(accounts[m.Account], func(d Device) bool { return [16]byte(d.ID) == m.Device }) && m != c.self {
+			p.gone = append(p.gone, m)
+		}
+	}
+	for account, devices := range accounts {
+		for _, d := range devices {
+			if _, there := in[room.Member{Account: account, Device: d.ID}]; there || len(d.Key) == 0 {
+				continue
+			}
+			if some, none := c.claimOf(ctx, i, w, account, d.ID); none == nil {
+				p.add = append(p.add, some...)
+			}
+		}
+	}
+	return p, ctx.Err()
+}

@@ -1,0 +1,165 @@
+package client
+
+import (
+	"bytes"
+	"slices"
+
+	"quicproquo/client/room"
+	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
+)
+
+// epochBegan tells what a commit by others, or our own, has changed.
+func (t *turn) epochBegan(row *talk, before *mls.Group, by tree.Credential, joined bool) error {
+	data, err := row.data()
+	if err != nil {
+		// Nobody can read the group's data any more; the keys are good.
+		return t.event(row, EventInvalid, 0, notice{Note: err.Error()})
+	}
+	committer, err := room.ParseCredential(by)
+	if err != nil {
+		return err // our Authenticator has let it in
+	}
+	row.Title, row.Expire = data.Title, data.Expire
+	t.changed(row)
+	list, err := describe(before, row.group, committer.Account, joined)
+	if err != nil {
+		return err
+	}
+	for _, one := range list {
+		for _, who := range one.Who {
+			if err := t.wantName(who); err != nil {
+				return err
+			}
+		}
+		if err := t.event(row, one.kind, 0, one.notice); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change is something that an epoch has brought.
+type change struct {
+	kind EventKind
+	notice
+}
+
+// describe tells what is different between two epochs of a group. A commit that
+// breaks our rules, though not those of MLS, is told as such: to refuse it would
+// leave us alone in the old epoch.
+func describe(before, after *mls.Group, by AccountKey, joined bool) (list []change, err error) {
+	was, err := room.DataOf(before.Public().Context().Extensions)
+	if err != nil {
+		was = &room.Data{}
+	}
+	is, err := room.DataOf(after.Public().Context().Extensions)
+	if err != nil {
+		return nil, err
+	}
+	old, next := accountsOf(before), accountsOf(after)
+	broken := ""
+	if !isAdmin(before, was, by) {
+		broken = "only an admin may do that"
+	}
+	add := func(kind EventKind, broken, note string, who ...AccountKey) {
+		list = append(list, change{kind, notice{By: &by, Who: who, Note: note, Broken: broken}})
+	}
+	if _, known := old[by]; joined && !known {
+		if broken = ""; len(was.Link) == 0 {
+			broken = "the group has no link"
+		}
+		add(EventJoined, broken, "", by)
+		delete(next, by)
+	} else if joined {
+		add(EventRecovered, "", "It had lost the thread.", by)
+		return list, nil
+	}
+	if came := missingFrom(next, old); len(came) > 0 {
+		add(EventAdded, broken, "", came...)
+	}
+	left, removed := departed(before, missingFrom(old, next))
+	if len(left) > 0 {
+		add(EventLeft, "", "", left...)
+	}
+	if len(removed) > 0 {
+		add(EventRemoved, broken, "", removed...)
+	}
+	for _, d := range dataChanges(was, is, func(a AccountKey) bool { _, still := next[a]; return still }) {
+		d.By, d.Broken = &by, broken
+		list = append(list, d)
+	}
+	if len(list) == 0 {
+		add(EventRekeyed, "", "")
+	}
+	return list, nil
+}
+
+// missingFrom returns the accounts of a that are not in b, in order.
+func missingFrom(a, b map[AccountKey][]DeviceID) (list []AccountKey) {
+	for account := range a {
+		if _, there := b[account]; !there {
+			list = append(list, account)
+		}
+	}
+	slices.SortFunc(list, func(x, y AccountKey) int { return bytes.Compare(x[:], y[:]) })
+	return list
+}
+
+// departed tells those who wanted to go from those who were removed.
+func departed(before *mls.Group, gone []AccountKey) (left, removed []AccountKey) {
+	wanted := map[AccountKey]bool{}
+	for _, p := range before.Public().Proposals() {
+		if c, err := room.ParseCredential(p.Credential); err == nil && ofSelf(p) {
+			wanted[c.Account] = true
+		}
+	}
+	for _, account := range gone {
+		if wanted[account] {
+			left = append(left, account)
+		} else {
+			removed = append(removed, account)
+		}
+	}
+	return left, removed
+}
+
+// ofSelf tells whether a proposal removes its own sender.
+func ofSelf(p *mls.ProposalStored) bool {
+	leaf, member := p.Sender.Leaf()
+	return member && (p.Proposal.Type == tree.ProposalSelfRemove ||
+		p.Proposal.Type == tree.ProposalRemove && p.Proposal.Remove == leaf)
+}
+
+func dataChanges(was, is *room.Data, still func(AccountKey) bool) (list []change) {
+	add := func(kind EventKind, note string, who ...AccountKey) {
+		list = append(list, change{kind, notice{Note: note, Who: who}})
+	}
+	if was.Title != is.Title {
+		add(EventRenamed, is.Title)
+	}
+	for _, a := range is.Admins {
+		if !was.Listed(a) {
+			add(EventRoles, "made an admin", a)
+		}
+	}
+	for _, a := range was.Admins {
+		if !is.Listed(a) && still(a) {
+			add(EventRoles, "no longer an admin", a)
+		}
+	}
+	if was.Expire != is.Expire {
+		note := "messages are kept"
+		if is.Expire > 0 {
+			note = "messages disappear after " + is.Expire.String()
+		}
+		add(EventTimer, note)
+	}
+	switch {
+	case len(was.Link) == 0 && len(is.Link) > 0:
+		add(EventLink, "the group can be joined by a link")
+	case len(was.Link) > 0 && len(is.Link) == 0:
+		add(EventLink, "the group's link is off")
+	}
+	return list
+}
