@@ -37,7 +37,7 @@ type Client struct {
 	flagged map[vault.ConversationID]uint64
 	// behind are the epochs of groups' records that were seen ahead of ours.
 	behind map[vault.ConversationID]uint64
-	keptUp  time.Time // when upkeep was last done
+	keptUp time.Time // when upkeep was last done
 	// stockLow asks for a look at the key packages, nameless for names, manyNameless
 	// for so many that nobody waits for them.
 	stockLow, nameless, manyNameless atomic.Bool

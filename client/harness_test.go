@@ -25,9 +25,6 @@ import (
 // set: tests run themselves as processes that can be killed.
 var Child func()
 
-// OnBoundary has f called at every boundary of a transaction from now on.
-func OnBoundary(f func()) { boundary = f }
-
 func TestMain(m *testing.M) {
 	if os.Getenv("QPQ_TEST_CHILD") != "" {
 		Child()

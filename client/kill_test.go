@@ -21,6 +21,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/client/content"
+	"quicproquo/client/internal/crashpoint"
 	"quicproquo/cluster"
 	"quicproquo/testcluster"
 )
@@ -216,8 +217,8 @@ func beBob() error {
 	}
 	if at > 0 {
 		var passed atomic.Int64
-		client.OnBoundary(func() {
-			if passed.Add(1) == at {
+		crashpoint.Set(func(p crashpoint.Point) {
+			if (p == crashpoint.BeforeCommit || p == crashpoint.AfterCommit) && passed.Add(1) == at {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				select {} // until it has come
 			}

@@ -47,10 +47,6 @@ type turn struct {
 	delivered map[vault.ConversationID][][16]byte
 }
 
-// boundary is called right before a turn's transaction is committed and right after.
-// Tests end the process there.
-var boundary = func() {}
-
 // turn runs f as one transaction.
 func (c *Client) turn(f func(*turn) error) error {
 	c.mu.Lock()
@@ -60,16 +56,13 @@ func (c *Client) turn(f func(*turn) error) error {
 		if err := f(t); err != nil {
 			return err
 		}
-		err := t.save()
-		boundary()
-		return err
+		return t.save()
 	})
 	if err != nil {
 		// What the cache has is what the vault has: a turn works on copies.
 		c.mu.Unlock()
 		return err
 	}
-	boundary()
 	t.keep()
 	c.mu.Unlock()
 	for _, f := range t.after {
