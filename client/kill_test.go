@@ -189,7 +189,7 @@ func runBob(t *testing.T, bob *person, at int) (said []string, ended bool) {
 	return said, true
 }
 
-func init() {
+func init() { //nolint:gochecknoinits // TestMain is in the package that this one tests
 	client.Child = func() {
 		if err := beBob(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
