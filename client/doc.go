@@ -38,7 +38,7 @@
 // enroll.go (register, log in), conversation.go, open.go and send.go (what users do),
 // outbox.go (what goes out), inbox.go, process.go, welcome.go and message.go (what
 // comes in), difference.go (what a commit has changed), intent.go, claim.go, build.go,
-// publish.go and rejoin.go (how a wish becomes a commit), event.go and entry.go (what
+// publish.go, rejoin.go and restore.go (how a wish becomes a commit), event.go and entry.go (what
 // is shown), upkeep.go and stock.go (what is renewed), problem.go (what goes wrong).
 // Rooms below: vault (the disk), room (what we put around MLS), content (what is said).
 package client

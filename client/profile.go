@@ -123,6 +123,9 @@ func open(p Profile, v *vault.Vault) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	err := c.load(p.Options)
+	if err == nil && c.who != nil {
+		err = c.turn((*turn).restored)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open profile: %w", err), c.Close())
 	}

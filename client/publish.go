@@ -108,7 +108,9 @@ func (t *turn) cameBack(row *talk, before *mls.Group, i *vault.Intent) error {
 	if i.Kind == wishRejoin {
 		kind = EventRecovered
 		n.Note = "What was said meanwhile may be missing here."
-		if before != nil {
+		if before != nil && row.group.Epoch() == before.Epoch()+1 {
+			n.Note = "The keys are new."
+		} else if before != nil {
 			n.Note = fmt.Sprintf("%d epochs were missed: what was said in them is missing here.", row.group.Epoch()-before.Epoch()-1)
 		}
 	}

@@ -22,8 +22,15 @@ func (t *turn) wayBack(next *mls.Group) ([]byte, error) {
 // buildReturn makes the external commit with which we come back into a group, or
 // in by its link.
 func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) error {
+	renewed := w.On && w.Kind == wishRejoin // see restore.go
 	switch {
+	case p.absent && renewed && row.founded:
+		return because(ErrNoWayBack, "%v", errNoRecord)
 	case p.absent && row.group != nil:
+		if renewed {
+			row.State, row.Reason = stateActive, ""
+			t.changed(row)
+		}
 		// The cluster has forgotten the group: the next commit founds its record anew.
 		row.founded, row.noted = false, true
 		if _, err := t.intend(row, wish{Kind: wishFound}); err != nil {
@@ -32,10 +39,10 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		return t.settle(i, nil)
 	case p.absent:
 		return because(ErrNoWayBack, "the cluster does not know the group")
-	case w.Kind == wishRejoin && (row.group == nil || p.record.Epoch <= row.group.Epoch()):
+	case w.Kind == wishRejoin && (row.group == nil || !renewed && p.record.Epoch <= row.group.Epoch()):
 		return ErrMoot
 	}
-	if w.Kind == wishRejoin && (!p.current || !t.stillBehind(row, p.record.Epoch)) {
+	if w.Kind == wishRejoin && (!p.current || !renewed && !t.stillBehind(row, p.record.Epoch)) {
 		return t.again(i, rejoinPause)
 	}
 	back, err := openReturn(row, w, p.record.GroupInfo)
@@ -54,7 +61,9 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 	}
 	if w.Kind == wishRejoin {
 		row.State = stateRecovering
-		row.Reason = fmt.Sprintf("%d epochs were missed", back.Epoch-row.group.Epoch())
+		if !renewed {
+			row.Reason = fmt.Sprintf("%d epochs were missed", back.Epoch-row.group.Epoch())
+		}
 	}
 	t.changed(row)
 	verifier, err := room.Verifier(made.Next)

@@ -90,7 +90,9 @@ func (a *app) importCommand() *cobra.Command {
 		Use: "import FILE|-", Short: "Make a profile from a backup",
 		Long: `Makes a new profile from what export wrote. The passphrase of the backup and a new
 one for the profile are needed. An existing profile is never overwritten. Do not
-go on using the old profile beside the restored one: they are one device.`,
+go on using the old profile beside the restored one: they are one device. Each
+conversation comes back with new keys, which its members see, since those of the
+backup may have been used meanwhile.`,
 		Example: "  qpq --profile restored import alice.qpqbackup",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
