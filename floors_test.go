@@ -18,6 +18,7 @@ var floors = map[string]float64{
 	"cmd/internal":           5.2,
 	"cmd/qpq/internal":       5.5,
 	"cmd/qpq/internal/plain": 5.3,
+	"cmd/qpqchaos/internal":  5.5,
 	"testcluster":            5,
 	"rpc":                    4,
 	"cluster":                3,
@@ -27,6 +28,7 @@ var floors = map[string]float64{
 	"cluster/snapshot":  2.5,
 	"cluster/datadir":   2.5,
 	"cluster/diskguard": 2.5,
+	"fsm/planted":       0.5,
 	"fsm":               2,
 	"client":            2,
 	// The rooms under client, each usable alone.

@@ -191,17 +191,20 @@ func (c *Client) learnAll(ctx context.Context, asked [][32]byte) {
 	var group errgroup.Group
 	group.SetLimit(namesAtOnce)
 	for _, key := range asked {
-		if ctx.Err() != nil {
-			break // upkeep asks again
-		}
 		group.Go(func() error {
-			if err := c.learnName(ctx, key); err != nil && ctx.Err() == nil {
+			err := ctx.Err()
+			if err == nil {
+				err = c.learnName(ctx, key)
+			}
+			if err != nil && ctx.Err() == nil {
 				c.log.Warn("learn a name", "account", fmt.Sprintf("%x", key[:4]), "error", err)
 			}
-			return nil
+			return err
 		})
 	}
-	_ = group.Wait() // what failed is in the log
+	if group.Wait() != nil {
+		c.nameless.Store(true) // the next batch, or the next subscription, asks again
+	}
 }
 
 func (c *Client) learnName(ctx context.Context, key AccountKey) error {

@@ -73,6 +73,7 @@ func (c *Client) subscribe(ctx context.Context, asked uint64) error {
 	}
 	for e, failure := range c.conn.Subscribe(ctx, Subscription{Cursors: maps.Clone(cursors), CaughtUp: func() {
 		take()
+		c.learnNames(ctx) // those that a subscription before this one was cut off from
 		if err == nil {
 			err = c.caughtUp(asked)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"quicproquo/fsm/planted"
 	"quicproquo/schemas"
 )
 
@@ -85,6 +86,7 @@ func (tx *Tx) applyLog(s *Store, entry *Log) ([]Result, error) {
 	results := make([]Result, entries.Len())
 	before := tx.meta.commands
 	tx.meta.index, tx.meta.stamp = entry.Index, max(tx.meta.stamp, min(batch.StampMs(), maxStamp))
+	tx.meta.stamp += planted.Noise()
 	tx.digest.begin(tx.meta.digest, tx.meta.index, tx.meta.stamp)
 	tx.advanceDedupe()
 	for i := range results {
@@ -120,7 +122,7 @@ func (tx *Tx) run(r *request) Result {
 	if r.idLen == 0 {
 		return tx.decide(c, r)
 	}
-	if result, ok := tx.recorded(r); ok {
+	if result, ok := tx.recorded(r); ok && !planted.On(planted.DedupeOff) {
 		return result
 	}
 	result := tx.decide(c, r)

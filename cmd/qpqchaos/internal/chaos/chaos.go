@@ -1,0 +1,211 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"quicproquo/cluster"
+	"quicproquo/cmd/internal/node"
+	"quicproquo/rpc"
+	"quicproquo/testcluster"
+)
+
+// Level is where the cluster runs.
+type Level string
+
+// Levels.
+const (
+	// LevelSim is a cluster on fake time and a network in memory: RunSim.
+	LevelSim Level = "sim"
+	// LevelProc is a cluster of processes on this machine's loopback.
+	LevelProc Level = "proc"
+)
+
+// Options say what to run. Everything random follows Seed.
+type Options struct {
+	Level     Level
+	Nodes     int
+	For       time.Duration
+	Seed      uint64
+	Nemesis   []Kind   // nil: all that the level has
+	Workloads []string // nil: all
+	Pace      time.Duration
+	Dir       string
+	// Faults are what is to happen, instead of what Seed draws.
+	Faults []Fault
+	// Command starts a node's process (LevelProc).
+	Command func(dir string) *exec.Cmd
+	// Tell is called with what happens; nil for silence.
+	Tell func(at time.Duration, what string)
+}
+
+// Workloads are their names.
+var Workloads = []string{"queue", "channel", "name", "prober"}
+
+// Summary is the result of a run.
+type Summary struct {
+	Ops               int64       `json:"ops"`
+	Acked             int64       `json:"acked"`
+	Lost              int         `json:"lost"`
+	Duplicated        int         `json:"duplicated"`
+	Reordered         int         `json:"reordered"`
+	UnauthorizedReads int64       `json:"unauthorizedReads"`
+	Linearizable      bool        `json:"linearizable"`
+	Faults            int64       `json:"faults"`
+	LeaderChanges     int         `json:"leaderChanges"`
+	LongestWriteGapMs int64       `json:"longestWriteGapMs"`
+	UnknownOutcomes   int64       `json:"unknownOutcomes"`
+	Violations        []Violation `json:"violations,omitempty"`
+	Seed              uint64      `json:"seed"`
+	Level             Level       `json:"level"`
+	Seconds           float64     `json:"seconds"` // of the cluster's time
+	OK                bool        `json:"ok"`
+}
+
+// Plan returns the faults of a run, those given or those that the seed draws.
+func (o *Options) Plan() ([]Fault, error) {
+	if o.Faults != nil {
+		return o.Faults, nil
+	}
+	return plan(o)
+}
+
+// workload does something all the time, and judges at the end.
+type workload interface {
+	name() string
+	// run works until ctx ends; what it has begun it may end with finish.
+	run(ctx, finish context.Context)
+	check(ctx context.Context, s *Summary)
+}
+
+// Times around a run.
+const (
+	setUpTime  = 2 * time.Minute
+	finishTime = 2 * time.Minute
+)
+
+// RunProc runs at LevelProc.
+func RunProc(ctx context.Context, o Options) (s Summary, err error) {
+	faults, err := o.Plan()
+	if err != nil {
+		return s, err
+	}
+	c, err := testcluster.StartProcesses(testcluster.ProcessOptions{
+		Nodes: o.Nodes, Dir: filepath.Join(o.Dir, "nodes"), Command: o.Command,
+		Prepare: func(root string, peers []cluster.Peer) error { return node.Provision(root, peers, node.ListenThere) },
+	})
+	if err != nil {
+		return s, err
+	}
+	s, err = run(ctx, o, processes{c}, faults)
+	return s, errors.Join(err, c.Close())
+}
+
+// RunHere runs with a cluster in this process; in a bubble of synctest this is
+// LevelSim.
+func RunHere(ctx context.Context, o Options) (s Summary, err error) {
+	faults, err := o.Plan()
+	if err != nil {
+		return s, err
+	}
+	c, err := testcluster.Start(testcluster.Options{
+		Nodes: o.Nodes, Dir: o.Dir, MemoryStore: true, Network: testcluster.NewMemory(testcluster.NewFaults(o.Seed)),
+		Limits: rpc.Limits{Rates: rpc.Off}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return s, err
+	}
+	s, err = run(ctx, o, inProcess{c}, faults)
+	return s, errors.Join(err, c.Close(context.WithoutCancel(ctx)))
+}
+
+// run does the faults while the workloads run, then judges.
+func run(ctx context.Context, o Options, t target, faults []Fault) (s Summary, err error) {
+	w := &world{options: o, target: t, began: time.Now()}
+	defer func() { err = errors.Join(err, w.close()) }()
+	setUp, cancel := context.WithTimeout(ctx, setUpTime)
+	defer cancel()
+	if _, err := t.leader(setUp); err != nil {
+		return s, err
+	}
+	work, err := w.workloads(setUp)
+	if err != nil {
+		return s, fmt.Errorf("set up the workloads: %w", err)
+	}
+	w.began = time.Now()
+	running, stop := context.WithTimeout(ctx, o.For)
+	defer stop()
+	finish, stopFinish := context.WithTimeout(ctx, o.For+finishTime)
+	defer stopFinish()
+	var wg sync.WaitGroup
+	for _, one := range work {
+		wg.Go(func() { one.run(running, finish) })
+	}
+	wg.Go(func() { w.watchLeaders(running) })
+	w.harm(running, faults)
+	<-running.Done()
+	wg.Wait()
+	s = Summary{Linearizable: true, Seed: o.Seed, Level: o.Level, Seconds: time.Since(w.began).Seconds()}
+	w.judge(ctx, work, &s)
+	return s, ctx.Err()
+}
+
+// workloads sets up what is wanted.
+func (w *world) workloads(ctx context.Context) (list []workload, err error) {
+	wanted := w.options.Workloads
+	if len(wanted) == 0 {
+		wanted = Workloads
+	}
+	queues, err := newQueues(ctx, w, 4)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range wanted {
+		var one workload
+		switch name {
+		case "queue":
+			one = queues
+		case "channel":
+			one, err = newChannels(ctx, w, 6)
+		case "name":
+			one, err = newNames(ctx, w)
+		case "prober":
+			one, err = newProber(ctx, w, queues)
+		default:
+			return nil, fmt.Errorf("there is no workload %q; there are %s", name, words(Workloads))
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// judge fills the summary.
+func (w *world) judge(ctx context.Context, work []workload, s *Summary) {
+	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	defer cancel()
+	if err := w.target.same(ctx); err != nil {
+		w.violation("cluster", "the nodes do not come to one state: %v", err)
+	}
+	for _, one := range work {
+		one.check(ctx, s)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.Ops, s.Acked, s.UnknownOutcomes = w.ops.Load(), w.acked.Load(), w.unknown.Load()
+	s.UnauthorizedReads, s.Faults = w.unauthorized.Load(), w.faults.Load()
+	s.LeaderChanges, s.LongestWriteGapMs = max(len(w.leaders)-1, 0), w.longestGap.Milliseconds()
+	s.Violations = w.violations
+	if s.Acked == 0 {
+		s.Violations = append(s.Violations, Violation{0, "cluster", "nothing was acknowledged: the run proves nothing"})
+	}
+	s.OK = len(s.Violations) == 0 && s.Linearizable
+}

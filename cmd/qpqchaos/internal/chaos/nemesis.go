@@ -1,0 +1,173 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"quicproquo/testcluster"
+)
+
+// findLeader bounds how long a fault looks for the leader that it is meant for.
+const findLeader = 5 * time.Second
+
+// harm does the faults of a plan, each at its time. Who is down is started again
+// whatever happens, so that the end of the run can be judged.
+func (w *world) harm(ctx context.Context, plan []Fault) {
+	for _, f := range plan {
+		if !sleep(ctx, f.At-time.Since(w.began)) {
+			return
+		}
+		undo, err := w.do(ctx, f)
+		if err != nil {
+			w.violation("nemesis", "%s: %v", f.Kind, err)
+		}
+		w.faults.Add(1)
+		w.tell("%s for %s", f.Kind, f.For.Round(time.Millisecond))
+		sleep(ctx, f.For)
+		if err := undo(); err != nil {
+			w.violation("nemesis", "undo %s: %v", f.Kind, err)
+		}
+	}
+}
+
+// do begins a fault and returns how it ends.
+func (w *world) do(ctx context.Context, f Fault) (undo func() error, err error) {
+	victim := f.Node
+	if slices.Contains([]Kind{KillLeader, StopLeader, PauseLeader, IsolateLeader}, f.Kind) {
+		short, cancel := context.WithTimeout(ctx, findLeader)
+		defer cancel()
+		if i, err := w.target.leader(short); err == nil {
+			victim = i
+		}
+	}
+	majority := w.others(victim)[:w.target.nodes()/2]
+	majority = append(majority, victim)
+	switch f.Kind { //nolint:exhaustive // the others are the links'
+	case Kill, KillLeader:
+		return each(w.target.kill, w.target.start, victim)
+	case KillMajority:
+		return each(w.target.kill, w.target.start, majority...)
+	case KillAll:
+		return each(w.target.kill, w.target.start, append(w.others(victim), victim)...)
+	case Stop, StopLeader:
+		return each(w.target.stop, w.target.start, victim)
+	case Pause, PauseLeader:
+		return each(w.target.pause, w.target.resume, victim)
+	case PauseMajority:
+		return each(w.target.pause, w.target.resume, majority...)
+	case RollingRestart:
+		for i := range w.target.nodes() {
+			if err := w.target.stop(i); err != nil {
+				return nothing, err
+			}
+			if err := w.target.start(i); err != nil {
+				return nothing, err
+			}
+			sleep(ctx, time.Second)
+		}
+		return nothing, nil
+	}
+	return w.harmLinks(f, victim)
+}
+
+// each does something to some nodes, and the contrary later.
+func each(do, undo func(int) error, nodes ...int) (func() error, error) {
+	back := func() error {
+		for _, i := range nodes {
+			if err := undo(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, i := range nodes {
+		if err := do(i); err != nil {
+			return back, err
+		}
+	}
+	return back, nil
+}
+
+func nothing() error { return nil }
+
+// harmLinks does what happens to the network.
+func (w *world) harmLinks(f Fault, victim int) (undo func() error, err error) {
+	net := w.target.network()
+	if net == nil {
+		return nothing, errNotHere
+	}
+	all, others := append(w.others(victim), victim), w.others(victim)
+	between := func(a, b []int, fault testcluster.LinkFault) {
+		for _, i := range a {
+			for _, j := range b {
+				if i != j {
+					net.Set(w.target.name(i), w.target.name(j), fault)
+				}
+			}
+		}
+	}
+	cut := testcluster.LinkFault{Cut: true}
+	me := []int{victim}
+	switch f.Kind {
+	case IsolateNode, IsolateLeader, MinorityForLong:
+		between(me, others, cut)
+		between(others, me, cut)
+	case Halves:
+		half := all[:len(all)/2]
+		between(half, all[len(all)/2:], cut)
+		between(all[len(all)/2:], half, cut)
+	case AllApart:
+		between(all, all, cut)
+	case Ring: // of three nodes: one link less
+		for i := range all {
+			for j := range all {
+				if d := (i - j + len(all)) % len(all); d > 1 && d < len(all)-1 || len(all) == 3 && i+j == 1 {
+					net.Set(w.target.name(all[i]), w.target.name(all[j]), cut)
+				}
+			}
+		}
+	case OneWay:
+		between(others, me, cut)
+	case Slow:
+		slow := testcluster.LinkFault{Delay: 300 * time.Millisecond, Jitter: 700 * time.Millisecond}
+		between(me, others, slow)
+		between(others, me, slow)
+	case Lossy:
+		between(me, others, testcluster.LinkFault{Loss: 0.3})
+		between(others, me, testcluster.LinkFault{Loss: 0.3})
+	case Reordering:
+		between(all, all, testcluster.LinkFault{Jitter: 50 * time.Millisecond})
+	case Duplicating:
+		between(all, all, testcluster.LinkFault{Duplicate: 0.3, Jitter: 5 * time.Millisecond})
+	default:
+		return nothing, fmt.Errorf("there is no fault %q", f.Kind)
+	}
+	return func() error { net.Heal(); return nil }, nil
+}
+
+// others are the nodes but one.
+func (w *world) others(but int) (list []int) {
+	for i := range w.target.nodes() {
+		if i != but {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// sleep tells whether the time has passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

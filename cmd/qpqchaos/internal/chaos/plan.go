@@ -1,0 +1,101 @@
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kind is what a fault does.
+type Kind string
+
+// Kinds of faults. Which a level can do: see kinds.
+const (
+	Kill            Kind = "kill"              // kill -9, later a start
+	KillLeader      Kind = "kill-leader"       // the same, whoever leads then
+	KillMajority    Kind = "kill-majority"     // more than half at once
+	KillAll         Kind = "kill-all"          // every node at once
+	Stop            Kind = "stop"              // an orderly stop, later a start
+	StopLeader      Kind = "stop-leader"       // the same, whoever leads then
+	RollingRestart  Kind = "rolling-restart"   // each in turn, in good order
+	Pause           Kind = "pause"             // SIGSTOP, later SIGCONT
+	PauseLeader     Kind = "pause-leader"      // the same, whoever leads then
+	PauseMajority   Kind = "pause-majority"    // more than half at once
+	IsolateNode     Kind = "isolate"           // no link to the other nodes
+	IsolateLeader   Kind = "isolate-leader"    // the same, whoever leads then
+	Halves          Kind = "halves"            // cut in two
+	Ring            Kind = "ring"              // each node hears two others only
+	AllApart        Kind = "all-apart"         // no links at all
+	OneWay          Kind = "one-way"           // a node is heard and hears nothing
+	Slow            Kind = "slow"              // a node's links take up to a second
+	Lossy           Kind = "lossy"             // a third of a node's packets is lost
+	Reordering      Kind = "reordering"        // packets overtake each other everywhere
+	Duplicating     Kind = "duplicating"       // a third of all packets comes twice
+	MinorityForLong Kind = "minority-for-long" // a node is away for long, then catches up
+)
+
+// Fault is one thing that happens. At counts from the beginning of the run.
+type Fault struct {
+	At   time.Duration `json:"at"`
+	For  time.Duration `json:"for"`
+	Kind Kind          `json:"kind"`
+	Node int           `json:"node"` // whom, where the kind does not say
+}
+
+// kinds are what the levels can do.
+func kinds(level Level) []Kind {
+	switch level {
+	case LevelProc:
+		return []Kind{Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart, Pause, PauseLeader, PauseMajority}
+	default:
+		return []Kind{
+			Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart, IsolateNode, IsolateLeader, Halves, Ring,
+			AllApart, OneWay, Slow, Lossy, Reordering, Duplicating, MinorityForLong,
+		}
+	}
+}
+
+// plan draws the faults of a seed: one at a time, each undone before the next, with a
+// pause for the cluster to come back between them.
+func plan(o *Options) ([]Fault, error) {
+	choice := kinds(o.Level)
+	if len(o.Nemesis) > 0 {
+		for _, k := range o.Nemesis {
+			if !slices.Contains(choice, k) {
+				return nil, fmt.Errorf("level %s has no fault %q; it has %s", o.Level, k, words(choice))
+			}
+		}
+		choice = o.Nemesis
+	}
+	rng := rand.New(rand.NewPCG(o.Seed, 1))
+	var faults []Fault
+	bag := []Kind{}
+	for at := 2 * time.Second; ; {
+		if len(bag) == 0 { // every kind comes before one comes again
+			bag = slices.Clone(choice)
+			rng.Shuffle(len(bag), func(i, j int) { bag[i], bag[j] = bag[j], bag[i] })
+		}
+		f := Fault{At: at, Kind: bag[0], Node: rng.IntN(o.Nodes), For: time.Second + time.Duration(rng.IntN(4000))*time.Millisecond}
+		bag = bag[1:]
+		if f.Kind == MinorityForLong {
+			f.For *= 5
+		}
+		pause := 3*time.Second + time.Duration(rng.IntN(3000))*time.Millisecond
+		if at += f.For + pause; at > o.For {
+			return faults, nil
+		}
+		faults = append(faults, f)
+	}
+}
+
+func words[T ~string](items []T) string {
+	texts := make([]string, len(items))
+	for i, item := range items {
+		texts[i] = string(item)
+	}
+	slices.SortFunc(texts, cmp.Compare[string])
+	return strings.Join(texts, ", ")
+}

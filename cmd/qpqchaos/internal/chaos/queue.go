@@ -1,0 +1,172 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"quicproquo/client"
+)
+
+// queues are pairs of a producer and a consumer with a channel. The producer numbers
+// what it sends; the consumer reads on every node in turn and acknowledges what it
+// has, sometimes.
+type queues struct {
+	w     *world
+	pairs []*pair
+}
+
+// pair is written by its two goroutines, each its own part, and read when both have
+// ended.
+type pair struct {
+	from, to *account
+	channel  client.ChannelID
+	acked    []string // by the producer's view, in its order
+	sent     int      // begun; the last may not be acknowledged
+	received []string // by the consumer's, in the queue's order
+	cursor   uint64
+	last     uint64 // the newest sequence number seen
+}
+
+func newQueues(ctx context.Context, w *world, n int) (*queues, error) {
+	q := &queues{w: w}
+	for i := range n {
+		from, err := w.enroll(ctx, fmt.Sprintf("producer%d", i))
+		if err != nil {
+			return nil, err
+		}
+		to, err := w.enroll(ctx, fmt.Sprintf("consumer%d", i))
+		if err != nil {
+			return nil, err
+		}
+		channel, _, err := from.conn(0).CreateChannel(ctx, to.id())
+		if err != nil {
+			return nil, fmt.Errorf("create a channel: %w", err)
+		}
+		q.pairs = append(q.pairs, &pair{from: from, to: to, channel: channel})
+	}
+	return q, nil
+}
+
+func (q *queues) name() string { return "queue" }
+
+// run produces and consumes until ctx ends. What a producer has begun it brings to an
+// end, with the time of finish.
+func (q *queues) run(ctx, finish context.Context) {
+	var wg sync.WaitGroup
+	for i, p := range q.pairs {
+		rng := rand.New(rand.NewPCG(q.w.options.Seed, uint64(100+i)))
+		wg.Go(func() { q.produce(ctx, finish, p, rng) })
+		wg.Go(func() { q.consume(ctx, p, rand.New(rand.NewPCG(q.w.options.Seed, uint64(200+i)))) })
+	}
+	wg.Wait()
+}
+
+func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
+	for ctx.Err() == nil {
+		body := fmt.Sprintf("%s-%d", p.from.name, p.sent)
+		p.sent++
+		conn := p.from.conn(rng.IntN(len(p.from.conns)))
+		err := q.w.write(finish, func(ctx context.Context, id []byte) error {
+			_, err := conn.Enqueue(ctx, client.Message{To: p.to.id(), Channel: p.channel, Payload: []byte(body), RequestID: id})
+			return err
+		})
+		if err != nil {
+			q.w.violation(q.name(), "%s could not be sent: %v", body, err)
+			return
+		}
+		p.acked = append(p.acked, body)
+		sleep(ctx, time.Duration(rng.IntN(2*int(q.w.options.Pace))))
+	}
+}
+
+func (q *queues) consume(ctx context.Context, p *pair, rng *rand.Rand) {
+	for ctx.Err() == nil {
+		if q.take(ctx, p, p.to.conn(rng.IntN(len(p.to.conns))), false) && rng.IntN(3) == 0 {
+			conn := p.to.conn(rng.IntN(len(p.to.conns)))
+			short, cancel := context.WithTimeout(ctx, callTime)
+			_, _ = conn.Ack(short, client.Queue{Channel: p.channel}, p.cursor) // again next time
+			cancel()
+			q.w.ops.Add(1)
+		}
+		sleep(ctx, q.w.options.Pace)
+	}
+}
+
+// take reads what comes after the cursor. Sequence numbers have no gaps and a reader
+// never goes back in time, whichever node answers.
+func (q *queues) take(ctx context.Context, p *pair, conn *client.Conn, linearizable bool) bool {
+	short, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	list, last, err := conn.Peek(short, client.Read{
+		Queue: client.Queue{Channel: p.channel}, After: p.cursor, Limit: 100, Linearizable: linearizable,
+	})
+	q.w.ops.Add(1)
+	if err != nil {
+		return false
+	}
+	if last < p.last {
+		q.w.violation(q.name(), "%s read the queue at %d after it had been at %d", p.to.name, last, p.last)
+	}
+	p.last = max(p.last, last)
+	for _, e := range list {
+		if e.Seq != p.cursor+1 {
+			q.w.violation(q.name(), "%s read %d after %d", p.to.name, e.Seq, p.cursor)
+		}
+		p.cursor = e.Seq
+		p.received = append(p.received, string(e.Data))
+	}
+	return len(list) > 0
+}
+
+// check empties the queues and compares what came with what was acknowledged.
+func (q *queues) check(ctx context.Context, s *Summary) {
+	for _, p := range q.pairs {
+		for q.take(ctx, p, p.to.conn(0), true) {
+		}
+		lost, doubled, phantom := difference(p.acked, p.received)
+		for _, body := range lost {
+			q.w.violation(q.name(), "%s was acknowledged and did not arrive", body)
+		}
+		for _, body := range doubled {
+			q.w.violation(q.name(), "%s arrived twice", body)
+		}
+		for _, body := range phantom {
+			q.w.violation(q.name(), "%s arrived at %s and was not sent", body, p.to.name)
+		}
+		s.Lost += len(lost)
+		s.Duplicated += len(doubled)
+		if len(lost)+len(doubled)+len(phantom) == 0 && !slices.Equal(p.acked, p.received) {
+			s.Reordered++
+			q.w.violation(q.name(), "what %s sent arrived in another order", p.from.name)
+		}
+	}
+}
+
+// difference compares what was acknowledged with what arrived, in linear time.
+func difference(acked, received []string) (lost, doubled, phantom []string) {
+	count := make(map[string]int, len(received))
+	for _, body := range received {
+		if count[body]++; count[body] == 2 {
+			doubled = append(doubled, body)
+		}
+	}
+	sent := make(map[string]bool, len(acked))
+	for _, body := range acked {
+		sent[body] = true
+		if count[body] == 0 {
+			lost = append(lost, body)
+		}
+	}
+	for body := range count {
+		if !sent[body] {
+			phantom = append(phantom, body)
+		}
+	}
+	slices.SortFunc(phantom, strings.Compare)
+	return lost, doubled, phantom
+}

@@ -1,0 +1,190 @@
+package chaos
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"quicproquo/client"
+	"quicproquo/schemas"
+)
+
+// world is what the workloads share. mu guards what follows it.
+type world struct {
+	options Options
+	target  target
+	began   time.Time
+
+	ops, acked, unknown, unauthorized, faults atomic.Int64
+
+	mu         sync.Mutex
+	conns      []*client.Conn
+	lastWrite  time.Time
+	longestGap time.Duration
+	leaders    []string
+	violations []Violation
+}
+
+// Violation is something that must not be.
+type Violation struct {
+	At       time.Duration `json:"at"` // from the beginning of the run
+	Workload string        `json:"workload"`
+	What     string        `json:"what"`
+}
+
+// maxViolations bounds the list: one is enough to fail.
+const maxViolations = 100
+
+func (w *world) violation(workload, format string, args ...any) {
+	v := Violation{time.Since(w.began), workload, fmt.Sprintf(format, args...)}
+	w.tell("VIOLATION in %s: %s", workload, v.What)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.violations) < maxViolations {
+		w.violations = append(w.violations, v)
+	}
+}
+
+func (w *world) tell(format string, args ...any) {
+	if w.options.Tell != nil {
+		w.options.Tell(time.Since(w.began), fmt.Sprintf(format, args...))
+	}
+}
+
+// wrote notes that a write was acknowledged now.
+func (w *world) wrote() {
+	w.acked.Add(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if !w.lastWrite.IsZero() {
+		w.longestGap = max(w.longestGap, now.Sub(w.lastWrite))
+	}
+	w.lastWrite = now
+}
+
+// watchLeaders counts who leads one after another.
+func (w *world) watchLeaders(ctx context.Context) {
+	for {
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		i, err := w.target.leader(short)
+		cancel()
+		if err == nil {
+			w.mu.Lock()
+			if name := w.target.name(i); len(w.leaders) == 0 || w.leaders[len(w.leaders)-1] != name {
+				w.leaders = append(w.leaders, name)
+			}
+			w.mu.Unlock()
+		}
+		if !sleep(ctx, 500*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// account is somebody who calls, with a connection that begins at each node.
+type account struct {
+	name  string
+	key   ed25519.PrivateKey
+	conns []*client.Conn
+}
+
+func (a *account) id() client.AccountKey {
+	return client.AccountKey(a.key.Public().(ed25519.PublicKey))
+}
+
+// conn is the connection that begins at a node, as fresh as all the account's others.
+func (a *account) conn(node int) *client.Conn {
+	c := a.conns[node%len(a.conns)]
+	for _, other := range a.conns {
+		c.Observe(other.Seen())
+	}
+	return c
+}
+
+var password = []byte("right")
+
+// enroll makes an account with a session on connections to every node.
+func (w *world) enroll(ctx context.Context, name string) (*account, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	a := &account{name: name, key: key}
+	for i := range w.target.nodes() {
+		c, err := w.connect(i)
+		if err != nil {
+			return nil, err
+		}
+		a.conns = append(a.conns, c)
+	}
+	first := a.conns[0]
+	if _, err := first.Register(ctx, name, append([]byte(nil), password...), key); err != nil {
+		return nil, fmt.Errorf("register %s: %w", name, err)
+	}
+	who := client.Credentials{Username: name, Password: append([]byte(nil), password...), Account: a.id(), Key: key}
+	session, _, err := first.Login(ctx, who)
+	if err != nil {
+		return nil, fmt.Errorf("log in as %s: %w", name, err)
+	}
+	for _, c := range a.conns[1:] {
+		c.Observe(first.Seen())
+		c.SetSession(session)
+	}
+	return a, nil
+}
+
+// connect opens a client that tries one node first, then the others.
+func (w *world) connect(first int) (*client.Conn, error) {
+	c, err := w.target.connect(append([]int{first}, w.others(first)...)...)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conns = append(w.conns, c)
+	return c, nil
+}
+
+func (w *world) close() (err error) {
+	for _, c := range w.conns {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// callTime bounds one logical call: beyond it the outcome may be unknown.
+const callTime = 5 * time.Second
+
+// write makes a write until it is known to be applied, or ctx ends. id is nil for
+// the first attempt and the request id while the outcome of the last is unknown: then
+// the same call is repeated, as docs/protocol.md tells clients to.
+func (w *world) write(ctx context.Context, call func(ctx context.Context, requestID []byte) error) error {
+	var id []byte
+	for {
+		short, cancel := context.WithTimeout(ctx, callTime)
+		err := call(short, id)
+		cancel()
+		w.ops.Add(1)
+		var e *client.Error
+		switch {
+		case err == nil:
+			w.wrote()
+			return nil
+		case errors.As(err, &e) && e.Code == schemas.Code_unknownOutcome:
+			w.unknown.Add(1)
+			id = e.RequestID
+		case errors.As(err, &e) && e.Code.Doc().Retry == 0 && e.Code != schemas.Code_deadlineExceeded:
+			return err // it will be refused again
+		case id == nil: // not applied, for sure
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,205 @@
+// Command qpqchaos proves that a cluster loses nothing: it runs one, talks to it as
+// clients do, does faults to it, and judges the histories.
+//
+// Files: main.go (the commands), sim.go (the bubble of fake time), scenario.go (what
+// a run was, for replay), child_*.go (nodes as processes).
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"quicproquo/cmd/internal/node"
+	"quicproquo/cmd/qpqchaos/internal/chaos"
+)
+
+// childNode is the hidden command that node processes run.
+const childNode = "node"
+
+// errViolated ends the program with exit code 1 after everything is printed.
+var errViolated = errors.New("the run found violations")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := rootCommand()
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "qpqchaos: %v\n", err)
+		os.Exit(1) //nolint:gocritic // stop only ends the wait for signals
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use: "qpqchaos", Short: "Prove that a cluster loses nothing",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.AddCommand(runCommand(), replayCommand(), plantedCommand(), nodeCommand())
+	return root
+}
+
+// flags are what run and replay share.
+type flags struct {
+	json bool
+	keep string
+	save string
+}
+
+func (f *flags) register(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object at the end, and nothing else, on standard output")
+	cmd.Flags().StringVar(&f.keep, "keep", "", "directory for the nodes' data, kept (default: a temporary one)")
+	cmd.Flags().StringVar(&f.save, "save", "", "write the scenario to this file, for replay (default, after a violation: qpqchaos-SEED.json)")
+}
+
+func runCommand() *cobra.Command {
+	var f flags
+	o := chaos.Options{}
+	var level string
+	var nemesis []string
+	cmd := &cobra.Command{
+		Use: "run", Short: "Run a cluster under faults and judge it", Args: cobra.NoArgs,
+		Long: `Runs a cluster under faults and judges it. Levels: sim is on fake time and a
+network in memory, where an hour takes a few minutes; proc is real processes on this
+machine, which are killed, stopped and paused. Everything random follows the seed.
+The exit code is 1 if anything was violated.`,
+		Example: "  qpqchaos run --level sim --for 1h --seed 7\n  qpqchaos run --level proc --for 10m --nemesis kill-leader,pause --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Level = chaos.Level(level)
+			for _, n := range nemesis {
+				o.Nemesis = append(o.Nemesis, chaos.Kind(n))
+			}
+			if o.Seed == 0 {
+				o.Seed = uint64(time.Now().UnixNano())
+			}
+			return f.run(cmd, o)
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().StringVar(&level, "level", string(chaos.LevelSim), "where the cluster runs: sim or proc")
+	cmd.Flags().DurationVar(&o.For, "for", 10*time.Minute, "how long, in the cluster's time")
+	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "what everything random follows (default: a new one)")
+	cmd.Flags().IntVar(&o.Nodes, "nodes", 3, "how many nodes")
+	cmd.Flags().DurationVar(&o.Pace, "pace", 200*time.Millisecond, "how long callers pause between calls")
+	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level)")
+	cmd.Flags().StringSliceVar(&o.Workloads, "workload", nil, "workloads, comma-separated, of queue, channel, name, prober (default: all)")
+	return cmd
+}
+
+func replayCommand() *cobra.Command {
+	var f flags
+	cmd := &cobra.Command{
+		Use: "replay FILE", Short: "Run a saved scenario again", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, err := loadScenario(args[0])
+			if err != nil {
+				return err
+			}
+			return f.run(cmd, o)
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+// run runs a scenario, prints its end, and keeps it if it found something.
+func (f *flags) run(cmd *cobra.Command, o chaos.Options) error {
+	if o.Nodes < 3 || o.For < 10*time.Second || o.Pace <= 0 {
+		return fmt.Errorf("a run needs 3 nodes, 10 s and a pace above 0: --nodes %d --for %s --pace %s", o.Nodes, o.For, o.Pace)
+	}
+	faults, err := o.Plan()
+	if err != nil {
+		return err
+	}
+	o.Faults = faults
+	o.Dir = f.keep
+	if o.Dir == "" {
+		if o.Dir, err = os.MkdirTemp("", "qpqchaos-"); err != nil {
+			return fmt.Errorf("make a directory for the nodes: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(o.Dir) }()
+	}
+	notes := cmd.ErrOrStderr()
+	fmt.Fprintf(notes, "level %s, seed %d, %s, %d nodes, %d faults planned\n", o.Level, o.Seed, o.For, o.Nodes, len(faults))
+	o.Tell = func(at time.Duration, what string) {
+		fmt.Fprintf(notes, "%10s  %s\n", at.Round(100*time.Millisecond), what)
+	}
+	s, err := runAt(cmd.Context(), o)
+	if err != nil {
+		return err
+	}
+	if f.save == "" && !s.OK {
+		f.save = fmt.Sprintf("qpqchaos-%d.json", o.Seed)
+	}
+	if f.save != "" {
+		if err := saveScenario(f.save, o); err != nil {
+			return err
+		}
+		fmt.Fprintf(notes, "the scenario is in %s: qpqchaos replay %s\n", f.save, f.save)
+	}
+	if err := f.print(cmd.OutOrStdout(), &s); err != nil {
+		return err
+	}
+	if !s.OK {
+		return errViolated
+	}
+	return nil
+}
+
+func runAt(ctx context.Context, o chaos.Options) (chaos.Summary, error) {
+	switch o.Level {
+	case chaos.LevelSim:
+		return runSim(ctx, o)
+	case chaos.LevelProc:
+		self, err := os.Executable()
+		if err != nil {
+			return chaos.Summary{}, fmt.Errorf("find this program: %w", err)
+		}
+		o.Command = func(dir string) *exec.Cmd { return childCommand(self, childNode, "--dir", dir) }
+		return chaos.RunProc(ctx, o)
+	}
+	return chaos.Summary{}, fmt.Errorf("there is no level %q: sim and proc are", o.Level)
+}
+
+func (f *flags) print(w io.Writer, s *chaos.Summary) error {
+	if f.json {
+		return json.NewEncoder(w).Encode(s)
+	}
+	verdict := "OK"
+	if !s.OK {
+		verdict = "VIOLATED"
+	}
+	_, err := fmt.Fprintf(w, `%s: %.0f s, %d calls, %d writes acknowledged, %d faults, %d changes of leader
+lost %d, doubled %d, reordered %d, unauthorized reads %d, linearizable %t
+longest gap between writes %d ms, outcomes unknown at first %d
+`, verdict, s.Seconds, s.Ops, s.Acked, s.Faults, s.LeaderChanges, s.Lost, s.Duplicated, s.Reordered, s.UnauthorizedReads,
+		s.Linearizable, s.LongestWriteGapMs, s.UnknownOutcomes)
+	for _, v := range s.Violations {
+		_, err = fmt.Fprintf(w, "violation at %s in %s: %s\n", v.At.Round(time.Millisecond), v.Workload, v.What)
+	}
+	return err
+}
+
+func nodeCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use: childNode, Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			return node.RunChild(cmd.Context(), dir, "chaos", os.Stdin, logger)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "the node's directory")
+	return cmd
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"quicproquo/cmd/qpqchaos/internal/chaos"
+)
+
+// The test binary is the program where this is set: nodes are processes of it, and a
+// simulation needs a process of its own.
+const programEnv = "QPQCHAOS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(programEnv) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func program(t *testing.T, args ...string) (s chaos.Summary, notes string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), programEnv+"=1")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if out.Len() > 0 {
+		if err := json.Unmarshal(out.Bytes(), &s); err != nil {
+			t.Fatalf("the output is no JSON object: %v\n%s", err, out.String())
+		}
+	}
+	return s, errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// A cluster loses nothing at either level, and a scenario that was saved runs again.
+func TestRunAndReplay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs clusters in processes of their own for a minute: not what the race detector sees")
+	}
+	file := filepath.Join(t.TempDir(), "scenario.json")
+	for _, c := range []struct {
+		args []string
+	}{
+		{args: []string{"run", "--level", "sim", "--for", "90s", "--seed", "5", "--json", "--save", file}},
+		{args: []string{"replay", file, "--json"}},
+		{args: []string{"run", "--level", "proc", "--for", "25s", "--seed", "5", "--json", "--nemesis", "kill-leader,pause-leader,kill-all"}},
+	} {
+		s, notes, code := program(t, c.args...)
+		if code != 0 || !s.OK || !s.Linearizable || s.Lost+s.Duplicated+s.Reordered != 0 || s.UnauthorizedReads != 0 {
+			t.Fatalf("qpqchaos %s: exit code %d, %+v\n%s", strings.Join(c.args, " "), code, s, notes)
+		}
+		if s.Faults == 0 || s.Acked < 20 || s.Ops <= s.Acked {
+			t.Errorf("qpqchaos %s proves little: %+v", strings.Join(c.args, " "), s)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "--level", "moon"}, `no level "moon"`},
+		{[]string{"run", "--level", "proc", "--nemesis", "halves"}, `level proc has no fault "halves"; it has kill`},
+		{[]string{"run", "--workload", "nothing", "--for", "10s"}, `there is no workload "nothing"; there are channel`},
+		{[]string{"run", "--nodes", "1"}, "a run needs 3 nodes"},
+		{[]string{"replay", "nowhere.json"}, "no such file"},
+	} {
+		if _, notes, code := program(t, append(c.args, "--json")...); code != 1 || !strings.Contains(notes, c.want) {
+			t.Errorf("qpqchaos %s: exit code %d and %q, want 1 and %q", strings.Join(c.args, " "), code, notes, c.want)
+		}
+	}
+}

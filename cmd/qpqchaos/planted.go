@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"quicproquo/cmd/qpqchaos/internal/chaos"
+	"quicproquo/fsm/planted"
+)
+
+// found is how a planted fault was caught.
+type found struct {
+	Bug       planted.Bug `json:"bug"`
+	Seconds   float64     `json:"seconds"` // of this machine's time until a run had caught it
+	Runs      int         `json:"runs"`
+	Seed      uint64      `json:"seed"`
+	Violation string      `json:"violation"`
+}
+
+// verdict is what planted prints.
+type verdict struct {
+	Planted int           `json:"planted"`
+	Caught  int           `json:"caught"`
+	Missed  []planted.Bug `json:"missed"`
+	Found   []found       `json:"found"`
+	Control bool          `json:"control"` // a run without a fault violated nothing
+}
+
+func plantedCommand() *cobra.Command {
+	var asJSON bool
+	var each time.Duration
+	var runs int
+	cmd := &cobra.Command{
+		Use: "planted", Short: "Catch the faults that this program was built with", Args: cobra.NoArgs,
+		Long: `Runs simulations with one planted fault each, and one without, and tells which of
+the faults were caught. It needs a program with faults: go run -tags planted
+./cmd/qpqchaos planted. The exit code is 1 if one was missed.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !planted.Compiled {
+				return errors.New("this program has no faults planted: go run -tags planted ./cmd/qpqchaos planted")
+			}
+			v, err := catchAll(cmd.Context(), cmd.ErrOrStderr(), each, runs)
+			if err != nil {
+				return err
+			}
+			return v.print(cmd.OutOrStdout(), asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().DurationVar(&each, "for", 2*time.Minute, "how long each run is, in the cluster's time")
+	cmd.Flags().IntVar(&runs, "runs", 3, "how many seeds a fault may take")
+	return cmd
+}
+
+func catchAll(ctx context.Context, notes io.Writer, each time.Duration, runs int) (v verdict, err error) {
+	v = verdict{Planted: len(planted.All), Missed: []planted.Bug{}}
+	control, err := simulate(ctx, "", 1, each)
+	if err != nil {
+		return v, fmt.Errorf("run without a fault: %w", err)
+	}
+	v.Control = control.OK
+	for _, bug := range planted.All {
+		began := time.Now()
+		f := found{Bug: bug}
+		for f.Runs < runs && f.Violation == "" {
+			f.Runs++
+			f.Seed = uint64(f.Runs)
+			s, err := simulate(ctx, bug, f.Seed, each)
+			switch {
+			case err != nil:
+				f.Violation = "the run did not end: " + err.Error()
+			case len(s.Violations) > 0:
+				f.Violation = s.Violations[0].Workload + ": " + s.Violations[0].What
+			case !s.OK:
+				f.Violation = "not linearizable"
+			}
+		}
+		f.Seconds = time.Since(began).Seconds()
+		if f.Violation == "" {
+			v.Missed = append(v.Missed, bug)
+			fmt.Fprintf(notes, "%s: missed in %d runs\n", bug, f.Runs)
+			continue
+		}
+		v.Caught++
+		v.Found = append(v.Found, f)
+		fmt.Fprintf(notes, "%s: caught after %.0f s: %s\n", bug, f.Seconds, f.Violation)
+	}
+	return v, ctx.Err()
+}
+
+// simulate runs this program with a fault switched on: a process per simulation.
+func simulate(ctx context.Context, bug planted.Bug, seed uint64, d time.Duration) (s chaos.Summary, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return s, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self, "run", "--level", "sim", "--for", d.String(), "--seed", fmt.Sprint(seed), "--json", "--save", os.DevNull)
+	cmd.Env = append(os.Environ(), "QPQ_PLANTED="+string(bug))
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if len(out) == 0 {
+		return s, fmt.Errorf("%w: %s", err, lastLines(errs.String()))
+	}
+	return s, json.Unmarshal(out, &s)
+}
+
+func lastLines(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-3):], " | ")
+}
+
+func (v *verdict) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		if err := json.NewEncoder(w).Encode(v); err != nil {
+			return err
+		}
+	} else if _, err := fmt.Fprintf(w, "%d of %d planted faults were caught\n", v.Caught, v.Planted); err != nil {
+		return err
+	}
+	switch {
+	case len(v.Missed) > 0:
+		return fmt.Errorf("missed: %v", v.Missed)
+	case !v.Control:
+		return errors.New("the run without a fault found violations")
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"quicproquo/cmd/qpqchaos/internal/chaos"
+)
+
+// probeEnds is how long memberlist's last probe outlives its cluster: a bubble ends
+// when all its goroutines have.
+const probeEnds = time.Minute
+
+type simResult struct {
+	summary chaos.Summary
+	err     error
+}
+
+// runSim runs in a bubble of fake time. Only a test of the testing package can open
+// one, so this starts that package's main function, whose test hands the result over
+// and never returns: testing.Main would end the process.
+func runSim(ctx context.Context, o chaos.Options) (chaos.Summary, error) {
+	results := make(chan simResult, 1)
+	simulation := func(t *testing.T) {
+		var r simResult
+		synctest.Test(t, func(*testing.T) {
+			// A channel from outside the bubble would stop its time.
+			r.summary, r.err = chaos.RunHere(context.WithoutCancel(ctx), o)
+			time.Sleep(probeEnds)
+		})
+		results <- r
+		select {}
+	}
+	everything := func(_, _ string) (bool, error) { return true, nil }
+	os.Args = os.Args[:1] // testing.Main reads them as its own
+	go testing.Main(everything, []testing.InternalTest{{Name: "simulation", F: simulation}}, nil, nil)
+	select {
+	case r := <-results:
+		return r.summary, r.err
+	case <-ctx.Done():
+		return chaos.Summary{}, ctx.Err()
+	}
+}

@@ -1,0 +1,12 @@
+//go:build !planted
+
+package planted
+
+// Compiled tells whether faults can be switched on in this program.
+const Compiled = false
+
+// On tells whether a fault is switched on.
+func On(Bug) bool { return false }
+
+// Noise is 0, or anything where RandomApply is on.
+func Noise() uint64 { return 0 }

@@ -1,0 +1,23 @@
+// Package planted names faults that the server can be built with, so that the tests
+// that look for faults can be tested: go build -tags planted. One is switched on by
+// the environment variable QPQ_PLANTED. Without the tag none of this exists in the
+// program: On is a constant.
+package planted
+
+// Bug is a fault.
+type Bug string
+
+// The faults.
+const (
+	// AckBeforeCommit acknowledges an enqueue before it is written.
+	AckBeforeCommit Bug = "ack-before-commit"
+	// DedupeOff applies a repeated request again.
+	DedupeOff Bug = "dedupe-off"
+	// StaleRead answers a reader without waiting for what it has seen.
+	StaleRead Bug = "stale-read"
+	// RandomApply makes the state differ from node to node.
+	RandomApply Bug = "non-deterministic-apply"
+)
+
+// All are the faults, in the order in which they are looked for.
+var All = []Bug{AckBeforeCommit, DedupeOff, StaleRead, RandomApply} //nolint:gochecknoglobals // a table
