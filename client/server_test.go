@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -168,11 +169,14 @@ func (p *person) mustFind(name string) *client.Conversation {
 	return v
 }
 
+var epochsOffline = flag.Int("epochs.offline", 200, "how many epochs TestManyEpochsOffline misses")
+
 // Whoever missed more epochs than are kept anywhere still catches up from the queue.
+// go test ./client -run ManyEpochs -epochs.offline 1000
 func TestManyEpochsOffline(t *testing.T) {
-	epochs := 60
-	if !testing.Short() {
-		epochs = 200
+	epochs := *epochsOffline
+	if testing.Short() {
+		epochs = 60
 	}
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
