@@ -56,6 +56,11 @@ func TestRunAndReplay(t *testing.T) {
 		{args: []string{"run", "--level", "proc", "--for", "25s", "--seed", "5", "--json", "--nemesis", "kill-leader,pause-leader,kill-all"}},
 	} {
 		s, notes, code := program(t, c.args...)
+		if code != 0 && strings.Contains(notes, errStandStill.Error()) {
+			// Rare, and of the simulation, not of the cluster: see docs/chaos.md.
+			t.Logf("once more, since the simulation stood still:\n%s", notes)
+			s, notes, code = program(t, c.args...)
+		}
 		if code != 0 || !s.OK || !s.Linearizable || s.Lost+s.Duplicated+s.Reordered != 0 || s.UnauthorizedReads != 0 {
 			t.Fatalf("qpqchaos %s: exit code %d, %+v\n%s", strings.Join(c.args, " "), code, s, notes)
 		}

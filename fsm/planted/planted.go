@@ -15,9 +15,11 @@ const (
 	DedupeOff Bug = "dedupe-off"
 	// StaleRead answers a reader without waiting for what it has seen.
 	StaleRead Bug = "stale-read"
+	// EpochCheckOff lets a commit win an epoch that is over.
+	EpochCheckOff Bug = "epoch-check-off"
 	// RandomApply makes the state differ from node to node.
 	RandomApply Bug = "non-deterministic-apply"
 )
 
 // All are the faults, in the order in which they are looked for.
-var All = []Bug{AckBeforeCommit, DedupeOff, StaleRead, RandomApply} //nolint:gochecknoglobals // a table
+var All = []Bug{AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RandomApply} //nolint:gochecknoglobals // a table

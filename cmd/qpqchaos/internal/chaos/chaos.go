@@ -41,12 +41,14 @@ type Options struct {
 	Faults []Fault
 	// Command starts a node's process (LevelProc).
 	Command func(dir string) *exec.Cmd
+	// Beat is called at least every two seconds of the cluster's time, nil for never.
+	Beat func()
 	// Tell is called with what happens; nil for silence.
 	Tell func(at time.Duration, what string)
 }
 
 // Workloads are their names.
-var Workloads = []string{"queue", "channel", "name", "prober"}
+var Workloads = []string{"queue", "channel", "name", "commit", "session", "prober"}
 
 // Summary is the result of a run.
 type Summary struct {
@@ -175,6 +177,10 @@ func (w *world) workloads(ctx context.Context) (list []workload, err error) {
 			one, err = newChannels(ctx, w, 6)
 		case "name":
 			one, err = newNames(ctx, w)
+		case "commit":
+			one, err = newCommits(ctx, w, 3)
+		case "session":
+			one, err = newSessions(ctx, w)
 		case "prober":
 			one, err = newProber(ctx, w, queues)
 		default:

@@ -6,5 +6,5 @@
 // Reading order: chaos.go (Run, Options, Summary), plan.go (the faults of a seed),
 // target.go (what a fault does to processes, and to a cluster in this process),
 // world.go (what the workloads share), then a file per workload with its checker:
-// queue.go, channel.go, name.go, prober.go.
+// queue.go, channel.go, name.go, commit.go, session.go, prober.go.
 package chaos

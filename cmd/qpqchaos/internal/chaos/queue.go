@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"quicproquo/client"
@@ -25,9 +26,10 @@ type queues struct {
 type pair struct {
 	from, to *account
 	channel  client.ChannelID
-	acked    []string // by the producer's view, in its order
-	sent     int      // begun; the last may not be acknowledged
-	received []string // by the consumer's, in the queue's order
+	acked    []string      // by the producer's view, in its order
+	done     atomic.Uint64 // how many those are
+	sent     int           // begun; the last may not be acknowledged
+	received []string      // by the consumer's, in the queue's order
 	cursor   uint64
 	last     uint64 // the newest sequence number seen
 }
@@ -80,13 +82,14 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 			return
 		}
 		p.acked = append(p.acked, body)
+		p.done.Add(1)
 		sleep(ctx, time.Duration(rng.IntN(2*int(q.w.options.Pace))))
 	}
 }
 
 func (q *queues) consume(ctx context.Context, p *pair, rng *rand.Rand) {
 	for ctx.Err() == nil {
-		if q.take(ctx, p, p.to.conn(rng.IntN(len(p.to.conns))), false) && rng.IntN(3) == 0 {
+		if q.take(ctx, p, p.to.conn(rng.IntN(len(p.to.conns))), rng.IntN(4) == 0) && rng.IntN(3) == 0 {
 			conn := p.to.conn(rng.IntN(len(p.to.conns)))
 			short, cancel := context.WithTimeout(ctx, callTime)
 			_, _ = conn.Ack(short, client.Queue{Channel: p.channel}, p.cursor) // again next time
@@ -97,11 +100,13 @@ func (q *queues) consume(ctx context.Context, p *pair, rng *rand.Rand) {
 	}
 }
 
-// take reads what comes after the cursor. Sequence numbers have no gaps and a reader
-// never goes back in time, whichever node answers.
+// take reads what comes after the cursor. Sequence numbers have no gaps, a reader
+// never goes back in time, and a linearizable read has all that was acknowledged
+// before it began, whichever node answers.
 func (q *queues) take(ctx context.Context, p *pair, conn *client.Conn, linearizable bool) bool {
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
+	acked := p.done.Load()
 	list, last, err := conn.Peek(short, client.Read{
 		Queue: client.Queue{Channel: p.channel}, After: p.cursor, Limit: 100, Linearizable: linearizable,
 	})
@@ -111,6 +116,9 @@ func (q *queues) take(ctx context.Context, p *pair, conn *client.Conn, lineariza
 	}
 	if last < p.last {
 		q.w.violation(q.name(), "%s read the queue at %d after it had been at %d", p.to.name, last, p.last)
+	}
+	if linearizable && last < acked {
+		q.w.violation(q.name(), "%s made a linearizable read that ends at %d when %d were acknowledged", p.to.name, last, acked)
 	}
 	p.last = max(p.last, last)
 	for _, e := range list {

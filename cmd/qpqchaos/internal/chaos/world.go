@@ -71,6 +71,9 @@ func (w *world) wrote() {
 // watchLeaders counts who leads one after another.
 func (w *world) watchLeaders(ctx context.Context) {
 	for {
+		if w.options.Beat != nil {
+			w.options.Beat()
+		}
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		i, err := w.target.leader(short)
 		cancel()
