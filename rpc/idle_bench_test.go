@@ -38,6 +38,7 @@ func BenchmarkIdleSubscriptions(b *testing.B) {
 }
 
 func benchIdle(b *testing.B, subscribe bool) {
+	defer debug.SetGCPercent(debug.SetGCPercent(25)) // as a node does: cmd/internal/node
 	node := newAccountNode(b)
 	d := accountDoor{openDoor(b, NewServer(node, Options{ClusterKey: accountKEK, Limits: Limits{Rates: Off}})), node}
 	ann := d.member(b, "ann")

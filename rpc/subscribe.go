@@ -1,9 +1,12 @@
 package rpc
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -131,6 +134,9 @@ func (s *subscription) moveTo(channel fsm.ChannelID, seq uint64) {
 // run answers until either side ends it. The error ends the stream.
 func (s *subscription) run() error {
 	defer s.end()
+	if err := s.dropRequest(); err != nil {
+		return err
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for must := true; ; {
@@ -153,6 +159,24 @@ func (s *subscription) run() error {
 		case <-s.conn.server.drained:
 		}
 	}
+}
+
+// dropRequest lets go of the packet that the request came in: a stream of quic-go keeps
+// it until the next Read, also one that has no time to wait. Nothing may follow a
+// subscribe request on its stream.
+func (s *subscription) dropRequest() error {
+	if err := s.stream.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return err
+	}
+	var next [1]byte
+	n, err := s.stream.Read(next[:])
+	switch {
+	case n > 0:
+		return schemas.ErrMalformed
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
 }
 
 // keepAliveIn spreads subscriptions that began together.
