@@ -427,24 +427,6 @@ func TestSubscriptionsOfAConnection(t *testing.T) {
 	eventually(t, "the subscriptions end", func() bool { return d.server.Stats().Subscribes == 0 && d.node.store.Watching() == 0 })
 }
 
-// Nothing may follow a subscribe request on its stream: it would never be read.
-func TestNothingFollowsASubscription(t *testing.T) {
-	d := openAccounts(t)
-	token := d.member(t, "ann").Session().Token
-	request := frameWith(t, subscribeMethod, nil, schemas.NewSubscribeParams, func(p schemas.SubscribeParams) error {
-		auth, err := p.NewAuth()
-		must(t, err)
-		auth.SetVersion(schemas.AuthVersion)
-		return auth.SetAccessToken(token[:])
-	})
-	s := openStream(t, d.dial(t), append(request, healthFrame(t)...))
-	_, err := io.Copy(io.Discard, s)
-	var reset *quic.StreamError
-	if !errors.As(err, &reset) || reset.ErrorCode != StreamMalformed {
-		t.Errorf("a subscription with a call behind it: got %v, want a reset with code %d", err, StreamMalformed)
-	}
-}
-
 // A client that takes nothing loses its stream, and the node its memory; no other
 // stream is held up.
 func TestSlowSubscriberIsCut(t *testing.T) {
