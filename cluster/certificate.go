@@ -32,6 +32,9 @@ func (n *Node) renewCertificate() {
 	}
 }
 
+// RenewCertificate replaces the node's certificate now, whatever its age.
+func (n *Node) RenewCertificate(ctx context.Context) error { return n.renewOnce(ctx) }
+
 func (n *Node) renewOnce(ctx context.Context) error {
 	dir := filepath.Join(n.cfg.Dir, tlsDir)
 	if n.cfg.Authority != nil {

@@ -83,7 +83,7 @@ func forwardMany(ctx context.Context, streams *peerStreams, to tlsid.NodeID, fro
 		binary.BigEndian.PutUint64(id[8:], number)
 		var key [schemas.AccountKeySize]byte
 		binary.BigEndian.PutUint64(key[:], number%uint64(recipients)*0xd1342543de82ef95)
-		entry, err := schemas.BuildEntry(id[:], schemas.Caller{}, func(c schemas.Entry_command) error {
+		entry, err := schemas.BuildEntry(id[:], schemas.Caller{Kind: schemas.Actor_Kind_node}, func(c schemas.Entry_command) error {
 			params, err := c.NewEnqueue()
 			if err != nil {
 				return err

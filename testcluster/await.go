@@ -2,6 +2,7 @@ package testcluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -54,6 +55,9 @@ func (c *Cluster) WaitLeader(ctx context.Context) (*Node, error) {
 func (c *Cluster) WaitSame(ctx context.Context) error {
 	return Await(ctx, "equal digests", func() error {
 		nodes := c.running()
+		if len(nodes) == 0 {
+			return errors.New("no node runs")
+		}
 		for _, n := range nodes[1:] {
 			first, mark := nodes[0].Engine().Digest(), n.Engine().Digest()
 			if mark != first {
@@ -61,6 +65,26 @@ func (c *Cluster) WaitSame(ctx context.Context) error {
 			}
 		}
 		return nil
+	})
+}
+
+// WaitVoter waits until the leader's configuration has a node as voter.
+func (c *Cluster) WaitVoter(ctx context.Context, n *Node) error {
+	return Await(ctx, "node "+string(n.id)+" votes", func() error {
+		leader := c.Leader()
+		if leader == nil {
+			return errors.New("nobody leads")
+		}
+		engine := leader.Engine()
+		if engine == nil {
+			return errors.New("nobody leads")
+		}
+		for _, m := range engine.Members() {
+			if m.ID == n.id && m.Voter {
+				return nil
+			}
+		}
+		return errors.New("it is no voter yet")
 	})
 }
 

@@ -11,11 +11,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"quicproquo/client"
 	"quicproquo/cluster"
@@ -124,7 +123,9 @@ func (c *Cluster) newNode(address string) (*Node, error) {
 		conn:    conn,
 	}
 	if c.options.MemoryStore {
-		n.storeFS = vfs.NewMem()
+		if n.storeFS, err = newMemoryDisk(n.dir); err != nil {
+			return nil, err
+		}
 	}
 	return n, nil
 }
@@ -164,8 +165,20 @@ func (c *Cluster) Add(ctx context.Context) (*Node, error) {
 	if len(via) == 0 {
 		return nil, errors.New("add a node: no node runs")
 	}
+	n, err := c.join(ctx, via[0], "")
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
-	n, err := c.newNode("")
+	defer c.mu.Unlock()
+	c.nodes = append(c.nodes, n)
+	return n, nil
+}
+
+// join starts a fresh node, at an address if one is named, and makes it a member.
+func (c *Cluster) join(ctx context.Context, via *Node, address string) (*Node, error) {
+	c.mu.Lock()
+	n, err := c.newNode(address)
 	c.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -175,16 +188,42 @@ func (c *Cluster) Add(ctx context.Context) (*Node, error) {
 	}
 	n.join = true
 	n.faultsName()
-	if err := cluster.ProvisionMember(via[0].dir, n.dir, cluster.Peer{ID: n.id, Address: n.address}, time.Now()); err != nil {
+	if err := cluster.ProvisionMember(via.dir, n.dir, cluster.Peer{ID: n.id, Address: n.address}, time.Now()); err != nil {
 		return nil, err
 	}
 	if err := n.Start(); err != nil {
 		return nil, err
 	}
+	return n, via.Engine().AddMember(ctx, n.id, n.address)
+}
+
+// Replace does what an operator does for a node whose disk is lost: the node leaves
+// the configuration, and a fresh one with an id of its own joins at its address. It
+// returns when the new one is a voter.
+func (c *Cluster) Replace(ctx context.Context, old *Node) (*Node, error) {
+	if err := c.Remove(ctx, old); err != nil {
+		return nil, err
+	}
+	via := c.running()
+	n, err := c.join(ctx, via[0], old.address)
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
-	c.nodes = append(c.nodes, n)
+	c.nodes[slices.Index(c.nodes, old)] = n
 	c.mu.Unlock()
-	return n, via[0].Engine().AddMember(ctx, n.id, n.address)
+	return n, c.WaitVoter(ctx, n)
+}
+
+// Drop takes a node out of the configuration and out of the cluster's list.
+func (c *Cluster) Drop(ctx context.Context, n *Node) error {
+	if err := c.Remove(ctx, n); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = slices.DeleteFunc(c.nodes, func(other *Node) bool { return other == n })
+	return nil
 }
 
 // Remove takes a node out of the configuration and stops it.
@@ -306,6 +345,7 @@ func (c *Cluster) ClientOptions(nodes ...*Node) (client.Options, error) {
 	if err != nil {
 		return client.Options{}, err
 	}
+	c.Faults().Name(conn.LocalAddr().String(), Clients)
 	options := client.Options{TLS: config, PacketConn: conn, Resolve: literal, Logger: c.options.Logger}
 	for _, n := range nodes {
 		options.Endpoints = append(options.Endpoints, n.address)

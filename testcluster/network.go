@@ -35,6 +35,8 @@ type LinkFault struct {
 	Cut       bool
 	Loss      float64 // share of packets, 0 to 1
 	Duplicate float64 // share of packets
+	Corrupt   float64 // share of packets that arrive with a bit changed
+	Largest   int     // larger packets are lost, in bytes; 0: none is
 	Delay     time.Duration
 	Jitter    time.Duration // up to this much more, per packet: reorders
 }
@@ -47,6 +49,10 @@ func NewFaults(seed uint64) *Faults {
 		rng:   rand.New(rand.NewPCG(seed, seed)),
 	}
 }
+
+// Clients is the name of everybody who is no node: all who dial through
+// Cluster.ClientOptions.
+const Clients = "clients"
 
 // Name says which node is at an address.
 func (f *Faults) Name(address, node string) {
@@ -66,8 +72,8 @@ func (f *Faults) Set(from, to string, fault LinkFault) {
 	f.links[link{from, to}] = fault
 }
 
-// Partition cuts every link between nodes of different groups. Nodes in no
-// group, clients among them, keep their links.
+// Partition cuts every link between nodes of different groups. Who is in no group,
+// Clients too, keeps his links.
 func (f *Faults) Partition(groups ...[]string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,28 +98,50 @@ func (f *Faults) Heal() {
 	clear(f.links)
 }
 
-// fate decides over one packet: how many copies arrive (0 to 2) and when.
-func (f *Faults) fate(from, to string) (copies int, delay time.Duration) {
+// fate is what happens to one packet.
+type fate struct {
+	copies int // that arrive, 0 to 2
+	delay  time.Duration
+	flip   int // the bit that changes on the way, -1: none
+}
+
+// whole is the fate of a packet on a link without faults.
+var whole = fate{copies: 1, flip: -1} //nolint:gochecknoglobals // a constant
+
+// fate decides over one packet of so many bytes.
+func (f *Faults) fate(from, to string, size int) fate {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.links) == 0 {
-		return 1, 0
+		return whole
 	}
 	fault, ok := f.links[link{f.name(from), f.name(to)}]
 	if !ok {
-		return 1, 0
+		return whole
 	}
-	if fault.Cut || f.rng.Float64() < fault.Loss {
-		return 0, 0
+	if fault.Cut || fault.Largest > 0 && size > fault.Largest || f.rng.Float64() < fault.Loss {
+		return fate{}
 	}
-	copies, delay = 1, fault.Delay
+	got := fate{copies: 1, delay: fault.Delay, flip: -1}
 	if fault.Jitter > 0 {
-		delay += time.Duration(f.rng.Int64N(int64(fault.Jitter)))
+		got.delay += time.Duration(f.rng.Int64N(int64(fault.Jitter)))
 	}
 	if f.rng.Float64() < fault.Duplicate {
-		copies = 2
+		got.copies = 2
 	}
-	return copies, delay
+	if size > 0 && f.rng.Float64() < fault.Corrupt {
+		got.flip = f.rng.IntN(8 * size)
+	}
+	return got
+}
+
+// apply returns what arrives of a packet, in memory of its own.
+func (f fate) apply(packet []byte) []byte {
+	held := append([]byte(nil), packet...)
+	if f.flip >= 0 {
+		held[f.flip/8] ^= 1 << (f.flip % 8)
+	}
+	return held
 }
 
 // name of the node at an address; an address without a name stands for itself.
@@ -174,13 +202,13 @@ func (c *faultyConn) SetWriteBuffer(bytes int) error { return c.udp.SetWriteBuff
 func (c *faultyConn) SyscallConn() (syscall.RawConn, error) { return c.udp.SyscallConn() }
 
 func (c *faultyConn) WriteTo(packet []byte, to net.Addr) (int, error) {
-	copies, delay := c.faults.fate(c.LocalAddr().String(), to.String())
-	if copies == 1 && delay == 0 {
+	f := c.faults.fate(c.LocalAddr().String(), to.String(), len(packet))
+	if f == whole {
 		return c.PacketConn.WriteTo(packet, to)
 	}
-	for range copies {
-		held := append([]byte(nil), packet...)
-		time.AfterFunc(delay, func() { _, _ = c.PacketConn.WriteTo(held, to) })
+	for range f.copies {
+		held := f.apply(packet)
+		time.AfterFunc(f.delay, func() { _, _ = c.PacketConn.WriteTo(held, to) })
 	}
 	return len(packet), nil
 }
@@ -227,14 +255,14 @@ func (m *Memory) Listen(address string) (net.PacketConn, error) {
 
 // send delivers one packet according to the faults.
 func (m *Memory) send(from, to netip.AddrPort, packet []byte) {
-	copies, delay := m.faults.fate(from.String(), to.String())
-	held := append([]byte(nil), packet...)
-	for range copies {
-		if delay == 0 {
+	f := m.faults.fate(from.String(), to.String(), len(packet))
+	for range f.copies {
+		held := f.apply(packet)
+		if f.delay == 0 {
 			m.deliver(from, to, held)
 			continue
 		}
-		time.AfterFunc(delay, func() { m.deliver(from, to, held) })
+		time.AfterFunc(f.delay, func() { m.deliver(from, to, held) })
 	}
 }
 

@@ -8,31 +8,38 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"quicproquo/client"
 	"quicproquo/cluster"
 	"quicproquo/cluster/diskguard"
+	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/rpc"
 )
 
-// Node is one node and what can be done to it. mu guards engine, server
-// and conn; the rest is set once.
+// Node is one node and what can be done to it. mu guards what follows it; the rest is
+// set once.
 type Node struct {
 	cluster *Cluster
 	id      tlsid.NodeID
 	dir     string
 	address string
 	peers   []cluster.Peer
-	join    bool
-	storeFS *vfs.MemFS
+	disk    disk
+	clock   atomic.Int64 // how far its clock is off, in nanoseconds
 
-	mu     sync.Mutex
-	conn   net.PacketConn // listening for the next Start
-	engine *cluster.Node
-	server *rpc.Server
+	mu      sync.Mutex
+	join    bool
+	storeFS *vfs.MemFS     // nil: the store is on the real disk
+	timing  cluster.Timing // for the next Start; zero: the cluster's
+	log     raftlog.Kind   // the same
+	conn    net.PacketConn // listening for the next Start
+	engine  *cluster.Node
+	server  *rpc.Server
 }
 
 // ID returns the node's id.
@@ -92,6 +99,12 @@ func (n *Node) Start() error {
 
 func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Config {
 	o := n.cluster.options
+	if n.timing != (cluster.Timing{}) {
+		o.Timing = n.timing
+	}
+	if n.log != "" {
+		o.LogStore = n.log
+	}
 	cfg := cluster.Config{
 		ID: n.id, Address: n.address, Dir: n.dir, Conn: conn,
 		Identity: secrets.Identity, Authority: secrets.Authority,
@@ -99,12 +112,14 @@ func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Conf
 		LogStore: o.LogStore, Timing: o.Timing, Snapshot: o.Snapshot, Batching: o.Batching,
 		MinFreeDisk: o.MinFreeDisk, Logger: o.Logger,
 	}
+	cfg.MeasureDisk = n.disk.measure
 	if o.Disk != nil {
 		cfg.MeasureDisk = func(string) (diskguard.Usage, error) { return o.Disk(n.id), nil }
 	}
 	if n.storeFS != nil {
-		cfg.StoreFS = n.storeFS
+		cfg.StoreFS = n.disk.wrap(n.storeFS)
 	}
+	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(n.clock.Load())) }
 	return cfg
 }
 
@@ -164,11 +179,15 @@ func (n *Node) Wipe() error {
 			return fmt.Errorf("wipe node %s: %w", n.id, err)
 		}
 	}
-	if n.storeFS != nil {
-		n.storeFS = vfs.NewMem()
-	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.join = true
-	return nil
+	if n.storeFS == nil {
+		return nil
+	}
+	fresh, err := newMemoryDisk(n.dir)
+	n.storeFS = fresh
+	return err
 }
 
 // Client connects to this node alone.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quicproquo/cluster/diskguard"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/cmd/qpqchaos/internal/chaos"
 )
@@ -92,6 +93,7 @@ The exit code is 1 if anything was violated.`,
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "what everything random follows (default: a new one)")
 	cmd.Flags().IntVar(&o.Nodes, "nodes", 3, "how many nodes")
 	cmd.Flags().DurationVar(&o.Pace, "pace", 200*time.Millisecond, "how long callers pause between calls")
+	cmd.Flags().DurationVar(&o.Calm, "calm", 3*time.Second, "how long nothing happens between two faults, at least; up to twice as long")
 	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level)")
 	cmd.Flags().StringSliceVar(&o.Workloads, "workload", nil, "workloads, comma-separated, of queue, channel, name, commit, session, prober (default: all)")
 	return cmd
@@ -125,7 +127,7 @@ func (f *flags) run(cmd *cobra.Command, o chaos.Options) error {
 	o.Faults = faults
 	o.Dir = f.keep
 	if o.Dir == "" {
-		if o.Dir, err = os.MkdirTemp("", "qpqchaos-"); err != nil {
+		if o.Dir, err = os.MkdirTemp(scratch(o.Level), "qpqchaos-"); err != nil {
 			return fmt.Errorf("make a directory for the nodes: %w", err)
 		}
 		defer func() { _ = os.RemoveAll(o.Dir) }()
@@ -155,6 +157,16 @@ func (f *flags) run(cmd *cobra.Command, o chaos.Options) error {
 		return errViolated
 	}
 	return nil
+}
+
+// scratch is where a run's nodes have their directories: a simulation's, which loses
+// nothing with the power of this machine, in memory where there is room for that.
+func scratch(level chaos.Level) string {
+	const memory = "/dev/shm"
+	if usage, err := diskguard.Statfs(memory); level == chaos.LevelSim && err == nil && usage.Free > 1<<30 {
+		return memory
+	}
+	return ""
 }
 
 func runAt(ctx context.Context, o chaos.Options) (chaos.Summary, error) {

@@ -33,9 +33,10 @@ type Options struct {
 	Nodes     int
 	For       time.Duration
 	Seed      uint64
-	Nemesis   []Kind   // nil: all that the level has
-	Workloads []string // nil: all
-	Pace      time.Duration
+	Nemesis   []Kind        // nil: all that the level has
+	Workloads []string      // nil: all
+	Pace      time.Duration // between calls of one caller
+	Calm      time.Duration // between faults; up to twice as long
 	Dir       string
 	// Faults are what is to happen, instead of what Seed draws.
 	Faults []Fault
@@ -105,7 +106,7 @@ func RunProc(ctx context.Context, o Options) (s Summary, err error) {
 	if err != nil {
 		return s, err
 	}
-	s, err = run(ctx, o, processes{c}, faults)
+	s, err = run(ctx, newWorld(o, processes{c}), faults)
 	return s, errors.Join(err, c.Close())
 }
 
@@ -119,17 +120,22 @@ func RunHere(ctx context.Context, o Options) (s Summary, err error) {
 	c, err := testcluster.Start(testcluster.Options{
 		Nodes: o.Nodes, Dir: o.Dir, MemoryStore: true, Network: testcluster.NewMemory(testcluster.NewFaults(o.Seed)),
 		Limits: rpc.Limits{Rates: rpc.Off}, Logger: slog.New(slog.DiscardHandler),
+		// Logs are cut often, and whoever was away for long gets a snapshot. Far more
+		// entries stay than are ever on their way here (hashicorp/raft #697).
+		Snapshot: cluster.SnapshotPolicy{Interval: 30 * time.Second, Threshold: 256, Trailing: 256},
 	})
 	if err != nil {
 		return s, err
 	}
-	s, err = run(ctx, o, inProcess{c}, faults)
+	t := &inProcess{c: c}
+	t.w = newWorld(o, t)
+	s, err = run(ctx, t.w, faults)
 	return s, errors.Join(err, c.Close(context.WithoutCancel(ctx)))
 }
 
 // run does the faults while the workloads run, then judges.
-func run(ctx context.Context, o Options, t target, faults []Fault) (s Summary, err error) {
-	w := &world{options: o, target: t, began: time.Now()}
+func run(ctx context.Context, w *world, faults []Fault) (s Summary, err error) {
+	o, t := w.options, w.target
 	defer func() { err = errors.Join(err, w.close()) }()
 	setUp, cancel := context.WithTimeout(ctx, setUpTime)
 	defer cancel()

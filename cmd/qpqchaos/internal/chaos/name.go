@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"quicproquo/client"
 	"quicproquo/schemas"
@@ -56,7 +55,7 @@ func (n *names) run(ctx, _ context.Context) {
 		n.mu.Lock()
 		n.races = append(n.races, race)
 		n.mu.Unlock()
-		if !sleep(ctx, 3*time.Second) {
+		if !sleep(ctx, 15*n.w.options.Pace) {
 			return
 		}
 	}

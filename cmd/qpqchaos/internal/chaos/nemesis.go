@@ -2,7 +2,8 @@ package chaos
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -44,7 +45,7 @@ func (w *world) do(ctx context.Context, f Fault) (undo func() error, err error) 
 	}
 	majority := w.others(victim)[:w.target.nodes()/2]
 	majority = append(majority, victim)
-	switch f.Kind { //nolint:exhaustive // the others are the links'
+	switch f.Kind { //nolint:exhaustive // the others are the links' and the level's
 	case Kill, KillLeader:
 		return each(w.target.kill, w.target.start, victim)
 	case KillMajority:
@@ -69,7 +70,10 @@ func (w *world) do(ctx context.Context, f Fault) (undo func() error, err error) 
 		}
 		return nothing, nil
 	}
-	return w.harmLinks(f, victim)
+	if undo, err = w.harmLinks(ctx, f, victim); !errors.Is(err, errNotHere) {
+		return undo, err
+	}
+	return w.target.harm(ctx, f, victim)
 }
 
 // each does something to some nodes, and the contrary later.
@@ -93,7 +97,7 @@ func each(do, undo func(int) error, nodes ...int) (func() error, error) {
 func nothing() error { return nil }
 
 // harmLinks does what happens to the network.
-func (w *world) harmLinks(f Fault, victim int) (undo func() error, err error) {
+func (w *world) harmLinks(ctx context.Context, f Fault, victim int) (undo func() error, err error) {
 	net := w.target.network()
 	if net == nil {
 		return nothing, errNotHere
@@ -130,6 +134,15 @@ func (w *world) harmLinks(f Fault, victim int) (undo func() error, err error) {
 		}
 	case OneWay:
 		between(others, me, cut)
+	case Swizzle:
+		return w.swizzle(ctx, f), nil
+	case ClientsCut:
+		net.Set(testcluster.Clients, w.target.name(victim), cut)
+		net.Set(w.target.name(victim), testcluster.Clients, cut)
+	case Corrupting:
+		between(all, all, testcluster.LinkFault{Corrupt: 0.05})
+	case SmallPackets:
+		between(all, all, testcluster.LinkFault{Largest: smallPacket})
 	case Slow:
 		slow := testcluster.LinkFault{Delay: 300 * time.Millisecond, Jitter: 700 * time.Millisecond}
 		between(me, others, slow)
@@ -142,9 +155,43 @@ func (w *world) harmLinks(f Fault, victim int) (undo func() error, err error) {
 	case Duplicating:
 		between(all, all, testcluster.LinkFault{Duplicate: 0.3, Jitter: 5 * time.Millisecond})
 	default:
-		return nothing, fmt.Errorf("there is no fault %q", f.Kind)
+		return nothing, errNotHere
 	}
 	return func() error { net.Heal(); return nil }, nil
+}
+
+// smallPacket is the largest UDP payload that passes SmallPackets: a link of 1,280
+// bytes less IPv6's and UDP's headers. QUIC may rely on 1,200.
+const smallPacket = 1232
+
+// swizzle cuts the nodes' links one by one in a random order within the fault's time,
+// and mends them one by one in another.
+func (w *world) swizzle(ctx context.Context, f Fault) (undo func() error) {
+	net, rng := w.target.network(), w.rng(f)
+	type pair struct{ from, to string }
+	var links []pair
+	for i := range w.target.nodes() {
+		for j := range w.target.nodes() {
+			if i != j {
+				links = append(links, pair{w.target.name(i), w.target.name(j)})
+			}
+		}
+	}
+	walk := func(fault testcluster.LinkFault) {
+		rng.Shuffle(len(links), func(i, j int) { links[i], links[j] = links[j], links[i] })
+		for _, l := range links {
+			net.Set(l.from, l.to, fault)
+			sleep(ctx, f.For/time.Duration(2*len(links)))
+		}
+	}
+	walk(testcluster.LinkFault{Cut: true})
+	walk(testcluster.LinkFault{})
+	return nothing
+}
+
+// rng is the randomness of one fault: the same for the same fault of the same seed.
+func (w *world) rng(f Fault) *rand.Rand {
+	return rand.New(rand.NewPCG(w.options.Seed, uint64(f.At)))
 }
 
 // others are the nodes but one.

@@ -14,27 +14,45 @@ type Kind string
 
 // Kinds of faults. Which a level can do: see kinds.
 const (
-	Kill            Kind = "kill"              // kill -9, later a start
-	KillLeader      Kind = "kill-leader"       // the same, whoever leads then
-	KillMajority    Kind = "kill-majority"     // more than half at once
-	KillAll         Kind = "kill-all"          // every node at once
-	Stop            Kind = "stop"              // an orderly stop, later a start
-	StopLeader      Kind = "stop-leader"       // the same, whoever leads then
-	RollingRestart  Kind = "rolling-restart"   // each in turn, in good order
-	Pause           Kind = "pause"             // SIGSTOP, later SIGCONT
-	PauseLeader     Kind = "pause-leader"      // the same, whoever leads then
-	PauseMajority   Kind = "pause-majority"    // more than half at once
+	Kill           Kind = "kill"            // kill -9, later a start
+	KillLeader     Kind = "kill-leader"     // the same, whoever leads then
+	KillMajority   Kind = "kill-majority"   // more than half at once
+	KillAll        Kind = "kill-all"        // every node at once
+	Stop           Kind = "stop"            // an orderly stop, later a start
+	StopLeader     Kind = "stop-leader"     // the same, whoever leads then
+	RollingRestart Kind = "rolling-restart" // each in turn, in good order
+	Pause          Kind = "pause"           // SIGSTOP, later SIGCONT
+	PauseLeader    Kind = "pause-leader"    // the same, whoever leads then
+	PauseMajority  Kind = "pause-majority"  // more than half at once
+
 	IsolateNode     Kind = "isolate"           // no link to the other nodes
 	IsolateLeader   Kind = "isolate-leader"    // the same, whoever leads then
 	Halves          Kind = "halves"            // cut in two
 	Ring            Kind = "ring"              // each node hears two others only
 	AllApart        Kind = "all-apart"         // no links at all
 	OneWay          Kind = "one-way"           // a node is heard and hears nothing
+	Swizzle         Kind = "swizzle"           // links go one by one and come back in another order
+	ClientsCut      Kind = "clients-cut"       // no client reaches a node, the nodes each other
 	Slow            Kind = "slow"              // a node's links take up to a second
 	Lossy           Kind = "lossy"             // a third of a node's packets is lost
 	Reordering      Kind = "reordering"        // packets overtake each other everywhere
 	Duplicating     Kind = "duplicating"       // a third of all packets comes twice
+	Corrupting      Kind = "corrupting"        // a bit changes in one of twenty packets
+	SmallPackets    Kind = "small-packets"     // links lose what is longer than QUIC's least
 	MinorityForLong Kind = "minority-for-long" // a node is away for long, then catches up
+
+	PowerCut          Kind = "power-cut"          // a node loses what it had not synced
+	PowerCutAll       Kind = "power-cut-all"      // all nodes, at once
+	FullDisk          Kind = "full-disk"          // a node's disk has no room
+	FailingWrites     Kind = "failing-writes"     // the store's disk refuses writes
+	BitFlip           Kind = "bit-flip"           // a bit changes in a log; the node is replaced
+	LostDisk          Kind = "lost-disk"          // a node is gone for ever and replaced
+	Churn             Kind = "churn"              // one more node comes and goes
+	SnapshotStorm     Kind = "snapshot-storm"     // snapshots again and again
+	ClockJump         Kind = "clock-jump"         // a node's clock is ten minutes off
+	SlowClock         Kind = "slow-clock"         // a node's timers take five times as long
+	SwitchLog         Kind = "switch-log"         // a node's log moves to the other kind of store
+	RenewCertificates Kind = "renew-certificates" // each node gets a new one
 )
 
 // Fault is one thing that happens. At counts from the beginning of the run.
@@ -47,14 +65,19 @@ type Fault struct {
 
 // kinds are what the levels can do.
 func kinds(level Level) []Kind {
+	both := []Kind{Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart}
+	links := []Kind{
+		IsolateNode, IsolateLeader, Halves, Ring, AllApart, OneWay, Swizzle, ClientsCut, Slow, Lossy, Reordering, Duplicating,
+		Corrupting, SmallPackets, MinorityForLong,
+	}
 	switch level {
 	case LevelProc:
-		return []Kind{Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart, Pause, PauseLeader, PauseMajority}
+		return slices.Concat(both, []Kind{Pause, PauseLeader, PauseMajority})
 	default:
-		return []Kind{
-			Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart, IsolateNode, IsolateLeader, Halves, Ring,
-			AllApart, OneWay, Slow, Lossy, Reordering, Duplicating, MinorityForLong,
-		}
+		return slices.Concat(both, links, []Kind{
+			PowerCut, PowerCutAll, FullDisk, FailingWrites, BitFlip, LostDisk, Churn, SnapshotStorm, ClockJump, SlowClock, SwitchLog,
+			RenewCertificates,
+		})
 	}
 }
 
@@ -70,6 +93,7 @@ func plan(o *Options) ([]Fault, error) {
 		}
 		choice = o.Nemesis
 	}
+	calm := max(o.Calm, time.Second)
 	rng := rand.New(rand.NewPCG(o.Seed, 1))
 	var faults []Fault
 	bag := []Kind{}
@@ -83,7 +107,7 @@ func plan(o *Options) ([]Fault, error) {
 		if f.Kind == MinorityForLong {
 			f.For *= 5
 		}
-		pause := 3*time.Second + time.Duration(rng.IntN(3000))*time.Millisecond
+		pause := calm + time.Duration(rng.Int64N(int64(calm)))
 		if at += f.For + pause; at > o.For {
 			return faults, nil
 		}

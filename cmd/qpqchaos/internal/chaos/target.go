@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
-	"time"
 
 	"quicproquo/client"
 	"quicproquo/cluster"
@@ -26,6 +25,8 @@ type target interface {
 	name(i int) string
 	// connect opens a client of these nodes, tried in their order.
 	connect(nodes ...int) (*client.Conn, error)
+	// harm does what this level alone can; errNotHere for everything else.
+	harm(ctx context.Context, f Fault, victim int) (undo func() error, err error)
 	// same waits until all nodes have applied the same entries to the same state.
 	same(ctx context.Context) error
 }
@@ -114,47 +115,6 @@ func compare(seen []cluster.Observation, nodes int) error {
 	return nil
 }
 
-// inProcess is a target in this process, on a network that can be harmed.
-type inProcess struct{ c *testcluster.Cluster }
-
-func (p inProcess) nodes() int                   { return len(p.c.Nodes()) }
-func (p inProcess) kill(i int) error             { return p.c.Node(i).Kill() }
-func (p inProcess) start(i int) error            { return p.c.Node(i).Start() }
-func (p inProcess) pause(int) error              { return errNotHere }
-func (p inProcess) resume(int) error             { return errNotHere }
-func (p inProcess) network() *testcluster.Faults { return p.c.Faults() }
-func (p inProcess) name(i int) string            { return string(p.c.Node(i).ID()) }
-
-func (p inProcess) stop(i int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return p.c.Node(i).Stop(ctx)
+func (p processes) harm(context.Context, Fault, int) (func() error, error) {
+	return nothing, errNotHere
 }
-
-func (p inProcess) leader(ctx context.Context) (int, error) {
-	leader, err := p.c.WaitLeader(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for i, n := range p.c.Nodes() {
-		if n == leader {
-			return i, nil
-		}
-	}
-	return 0, errors.New("the leader is no node of ours")
-}
-
-func (p inProcess) connect(nodes ...int) (*client.Conn, error) {
-	var list []*testcluster.Node
-	for _, i := range nodes {
-		list = append(list, p.c.Node(i))
-	}
-	options, err := p.c.ClientOptions(list...)
-	if err != nil {
-		return nil, err
-	}
-	options.InOrder = true
-	return client.Dial(options)
-}
-
-func (p inProcess) same(ctx context.Context) error { return p.c.WaitSame(ctx) }

@@ -30,6 +30,8 @@ type world struct {
 	violations []Violation
 }
 
+func newWorld(o Options, t target) *world { return &world{options: o, target: t, began: time.Now()} }
+
 // Violation is something that must not be.
 type Violation struct {
 	At       time.Duration `json:"at"` // from the beginning of the run

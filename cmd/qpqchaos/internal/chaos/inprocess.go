@@ -1,0 +1,239 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"quicproquo/client"
+	"quicproquo/cluster"
+	"quicproquo/testcluster"
+)
+
+// inProcess is a target in this process, on a network that can be harmed.
+type inProcess struct {
+	c *testcluster.Cluster
+	w *world // to tell what was seen
+}
+
+func (p *inProcess) nodes() int                   { return len(p.c.Nodes()) }
+func (p *inProcess) kill(i int) error             { return p.c.Node(i).Kill() }
+func (p *inProcess) start(i int) error            { return p.c.Node(i).Start() }
+func (p *inProcess) pause(int) error              { return errNotHere }
+func (p *inProcess) resume(int) error             { return errNotHere }
+func (p *inProcess) network() *testcluster.Faults { return p.c.Faults() }
+func (p *inProcess) name(i int) string            { return string(p.c.Node(i).ID()) }
+
+func (p *inProcess) stop(i int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return p.c.Node(i).Stop(ctx)
+}
+
+func (p *inProcess) leader(ctx context.Context) (int, error) {
+	leader, err := p.c.WaitLeader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for i, n := range p.c.Nodes() {
+		if n == leader {
+			return i, nil
+		}
+	}
+	return 0, errors.New("the leader is no node of ours")
+}
+
+func (p *inProcess) connect(nodes ...int) (*client.Conn, error) {
+	var list []*testcluster.Node
+	for _, i := range nodes {
+		list = append(list, p.c.Node(i))
+	}
+	options, err := p.c.ClientOptions(list...)
+	if err != nil {
+		return nil, err
+	}
+	options.InOrder = true
+	return client.Dial(options)
+}
+
+func (p *inProcess) same(ctx context.Context) error { return p.c.WaitSame(ctx) }
+
+// repairTime bounds taking a node out and putting another in.
+const repairTime = time.Minute
+
+func (p *inProcess) harm(ctx context.Context, f Fault, victim int) (undo func() error, err error) {
+	n := p.c.Node(victim)
+	restart := func() error { return n.Start() }
+	rng := rand.New(rand.NewPCG(p.w.options.Seed, uint64(f.At)))
+	switch f.Kind { //nolint:exhaustive // the others are not this level's
+	case PowerCut:
+		return restart, n.PowerCut(rng, rng.IntN(2)*rng.IntN(100))
+	case PowerCutAll:
+		return p.cutAll(rng)
+	case FullDisk:
+		n.FillDisk(true)
+		return func() error { n.FillDisk(false); return nil }, nil
+	case FailingWrites:
+		n.FailDisk(true)
+		return func() error { n.FailDisk(false); return n.Restart() }, nil
+	case BitFlip:
+		return p.flip(ctx, f, victim, rng)
+	case LostDisk:
+		return func() error { return p.replace(ctx, victim) }, n.Kill()
+	case Churn:
+		return p.churn(ctx, f)
+	case SnapshotStorm:
+		p.storm(ctx, f)
+		return nothing, nil
+	case ClockJump:
+		n.SetClock(time.Duration(1-2*rng.IntN(2)) * 10 * time.Minute)
+		return func() error { n.SetClock(0); return nil }, nil
+	case SlowClock:
+		return p.slowClock(ctx, n)
+	case SwitchLog:
+		if err := n.Kill(); err != nil {
+			return restart, err
+		}
+		_, err := n.MigrateLog()
+		return restart, err
+	case RenewCertificates:
+		return nothing, p.renew(ctx)
+	}
+	return nothing, fmt.Errorf("there is no fault %q: %w", f.Kind, errNotHere)
+}
+
+// cutAll cuts the power of all nodes at once.
+func (p *inProcess) cutAll(rng *rand.Rand) (func() error, error) {
+	var errs []error
+	for _, n := range p.c.Nodes() {
+		errs = append(errs, n.PowerCut(rng, rng.IntN(2)*rng.IntN(100)))
+	}
+	return func() error {
+		var errs []error
+		for _, n := range p.c.Nodes() {
+			errs = append(errs, n.Start())
+		}
+		return errors.Join(errs...)
+	}, errors.Join(errs...)
+}
+
+// flip changes a bit of a node's log after a power cut that took all the store had not
+// synced, so that as much of the log as can be is read again. The node must say that
+// something is wrong, when it starts or when it comes to the entry, or the bit was
+// nobody's. Afterwards an operator replaces it.
+func (p *inProcess) flip(ctx context.Context, f Fault, victim int, rng *rand.Rand) (func() error, error) {
+	n := p.c.Node(victim)
+	replace := func() error { return p.replace(ctx, victim) }
+	if err := n.PowerCut(rng, 0); err != nil {
+		return replace, err
+	}
+	where, err := n.FlipBit(rng)
+	if err != nil {
+		return replace, err
+	}
+	said := "nothing: no entry needed it"
+	if err := n.Start(); err != nil {
+		said = err.Error()
+	} else {
+		sleep(ctx, f.For)
+		if err := n.Engine().Err(); err != nil {
+			said = err.Error()
+		}
+	}
+	p.w.tell("bit flipped in %s; the node said: %.120s", where, said)
+	return replace, n.Kill()
+}
+
+// replace puts a fresh node in the place of one that is down for ever.
+func (p *inProcess) replace(ctx context.Context, victim int) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), repairTime)
+	defer cancel()
+	_, err := p.c.Replace(ctx, p.c.Node(victim))
+	return err
+}
+
+// churn adds a node, and takes it away again.
+func (p *inProcess) churn(ctx context.Context, f Fault) (func() error, error) {
+	ctx = context.WithoutCancel(ctx)
+	come, cancel := context.WithTimeout(ctx, repairTime)
+	defer cancel()
+	n, err := p.c.Add(come)
+	if err != nil {
+		return nothing, fmt.Errorf("add a node: %w", err)
+	}
+	return func() error {
+		going, cancel := context.WithTimeout(ctx, repairTime)
+		defer cancel()
+		return errors.Join(p.c.WaitVoter(going, n), p.c.Drop(going, n))
+	}, nil
+}
+
+// storm makes snapshots as long as the fault lasts.
+func (p *inProcess) storm(ctx context.Context, f Fault) {
+	for end := time.Now().Add(f.For); time.Now().Before(end); {
+		for _, n := range p.c.Nodes() {
+			if engine := n.Engine(); engine != nil {
+				_ = engine.Snapshot() // one that stops meanwhile makes none
+			}
+		}
+		if !sleep(ctx, 200*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// slowFactor is how much slower than the others' a slow clock is.
+const slowFactor = 5
+
+// slowClock makes a node's timers slow, and the node the leader: then it believes for
+// long that it still leads when others know better.
+func (p *inProcess) slowClock(ctx context.Context, n *testcluster.Node) (func() error, error) {
+	t := cluster.DefaultTiming()
+	t.Heartbeat, t.Election, t.Lease = slowFactor*t.Heartbeat, slowFactor*t.Election, slowFactor*t.Lease
+	n.SetTiming(t)
+	undo := func() error {
+		n.SetTiming(cluster.Timing{})
+		p.c.Heal()
+		return n.Restart()
+	}
+	if err := n.Restart(); err != nil {
+		return undo, err
+	}
+	short, cancel := context.WithTimeout(ctx, findLeader)
+	defer cancel()
+	if _, err := p.c.WaitLeader(short); err != nil {
+		return undo, nil // nobody leads: it is slow all the same
+	}
+	sleep(ctx, time.Second) // it catches up
+	_ = n.Engine().TransferLeadership(short, n.ID())
+	// For two seconds the others elect one of their own; then the links are back,
+	// and for two more the old leader may not know yet.
+	p.cut(n, true)
+	sleep(ctx, 2*time.Second)
+	p.cut(n, false)
+	return undo, nil
+}
+
+// cut cuts a node from the others, or mends that.
+func (p *inProcess) cut(n *testcluster.Node, off bool) {
+	for _, other := range p.c.Nodes() {
+		if other != n {
+			p.c.Faults().Set(string(n.ID()), string(other.ID()), testcluster.LinkFault{Cut: off})
+			p.c.Faults().Set(string(other.ID()), string(n.ID()), testcluster.LinkFault{Cut: off})
+		}
+	}
+}
+
+// renew gives each node a new certificate.
+func (p *inProcess) renew(ctx context.Context) error {
+	for _, n := range p.c.Nodes() {
+		if engine := n.Engine(); engine != nil {
+			if err := engine.RenewCertificate(ctx); err != nil {
+				return fmt.Errorf("renew the certificate of node %s: %w", n.ID(), err)
+			}
+		}
+	}
+	return nil
+}
