@@ -157,7 +157,7 @@ func FlipBit(dir string, rng *rand.Rand) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("damage a file: %w", err)
 	}
-	if len(bytes.Trim(raw, "\x00")) == 0 {
+	if raw = bytes.TrimRight(raw, "\x00"); len(raw) == 0 {
 		return "", fmt.Errorf("%s is empty", file)
 	}
 	at := rng.IntN(len(raw))

@@ -117,7 +117,10 @@ func RunHere(ctx context.Context, o Options) (s Summary, err error) {
 	if err != nil {
 		return s, err
 	}
+	timing := cluster.DefaultTiming()
+	timing.Commit = 50 * time.Millisecond // an idle leader's pace: nearly all that a simulation does
 	c, err := testcluster.Start(testcluster.Options{
+		Timing: timing,
 		Nodes: o.Nodes, Dir: o.Dir, MemoryStore: true, Network: testcluster.NewMemory(testcluster.NewFaults(o.Seed)),
 		Limits: rpc.Limits{Rates: rpc.Off}, Logger: slog.New(slog.DiscardHandler),
 		// Logs are cut often, and whoever was away for long gets a snapshot. Far more

@@ -55,7 +55,7 @@ func (n *names) run(ctx, _ context.Context) {
 		n.mu.Lock()
 		n.races = append(n.races, race)
 		n.mu.Unlock()
-		if !sleep(ctx, 15*n.w.options.Pace) {
+		if !sleep(ctx, 30*n.w.options.Pace) {
 			return
 		}
 	}

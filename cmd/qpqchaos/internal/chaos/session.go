@@ -26,7 +26,7 @@ func (s *sessions) run(ctx, _ context.Context) {
 	rng := rand.New(rand.NewPCG(s.w.options.Seed, 4))
 	for ctx.Err() == nil {
 		s.visit(ctx, rng)
-		sleep(ctx, 15*s.w.options.Pace)
+		sleep(ctx, 30*s.w.options.Pace)
 	}
 }
 
