@@ -123,20 +123,75 @@ func (n *Node) MigrateLog() (raftlog.Kind, error) {
 	return other, nil
 }
 
-// FlipBit changes one bit in the log files of a stopped node, in a byte that is not
-// zero: most others belong to nothing. It returns where.
-func (n *Node) FlipBit(rng *rand.Rand) (string, error) {
+// FlipBit changes one bit in the log files of a stopped node.
+func (n *Node) FlipBit(rng *rand.Rand) (Flip, error) {
 	if n.Engine() != nil {
-		return "", fmt.Errorf("node %s runs: stop it before its files are changed", n.id)
+		return Flip{}, fmt.Errorf("node %s runs: stop it before its files are changed", n.id)
 	}
 	return FlipBit(filepath.Join(n.dir, "raft"), rng)
 }
 
-// FlipBit changes one bit in one of the files below a directory, in a byte that is
-// not zero, and returns where.
-func FlipBit(dir string, rng *rand.Rand) (string, error) {
-	var files []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+// Flip is a bit that was changed.
+type Flip struct {
+	File string
+	At   int64 // the byte
+	Bit  int
+	to   byte // what the byte is now
+}
+
+// String says where it is.
+func (f Flip) String() string {
+	return fmt.Sprintf("%s, byte %d, bit %d", filepath.Base(f.File), f.At, f.Bit)
+}
+
+// Undo changes the bit back, if the byte is still there as it was left.
+func (f Flip) Undo() error {
+	file, err := os.OpenFile(f.File, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // written anew meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("mend a file: %w", err)
+	}
+	now := []byte{0}
+	if _, err = file.ReadAt(now, f.At); err == nil && now[0] == f.to {
+		_, err = file.WriteAt([]byte{f.to ^ 1<<f.Bit}, f.At)
+	}
+	return errors.Join(err, file.Close())
+}
+
+// FlipBit changes one bit in one of the files below a directory, in a byte that is not
+// zero: most others belong to nothing.
+func FlipBit(dir string, rng *rand.Rand) (f Flip, err error) {
+	files, err := largeFiles(dir)
+	if err != nil {
+		return f, err
+	}
+	f.File = files[rng.IntN(len(files))]
+	raw, err := os.ReadFile(f.File)
+	if err != nil {
+		return f, fmt.Errorf("damage a file: %w", err)
+	}
+	if raw = bytes.TrimRight(raw, "\x00"); len(raw) == 0 {
+		return f, fmt.Errorf("damage a file: %s is empty", f.File)
+	}
+	at := rng.IntN(len(raw))
+	for raw[at] == 0 {
+		at = (at + 1) % len(raw)
+	}
+	f.At, f.Bit = int64(at), rng.IntN(8)
+	f.to = raw[at] ^ 1<<f.Bit
+	out, err := os.OpenFile(f.File, os.O_WRONLY, 0)
+	if err != nil {
+		return f, fmt.Errorf("damage a file: %w", err)
+	}
+	_, err = out.WriteAt([]byte{f.to}, f.At)
+	return f, errors.Join(err, out.Sync(), out.Close())
+}
+
+// largeFiles are those below a directory that hold more than a page.
+func largeFiles(dir string) (files []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
@@ -146,30 +201,11 @@ func FlipBit(dir string, rng *rand.Rand) (string, error) {
 		}
 		return err
 	})
+	if err == nil && len(files) == 0 {
+		err = errors.New("there is none")
+	}
 	if err != nil {
-		return "", fmt.Errorf("look for files to damage: %w", err)
+		return nil, fmt.Errorf("look for files to damage in %s: %w", dir, err)
 	}
-	if len(files) == 0 {
-		return "", fmt.Errorf("there is no file to damage in %s", dir)
-	}
-	file := files[rng.IntN(len(files))]
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("damage a file: %w", err)
-	}
-	if raw = bytes.TrimRight(raw, "\x00"); len(raw) == 0 {
-		return "", fmt.Errorf("%s is empty", file)
-	}
-	at := rng.IntN(len(raw))
-	for raw[at] == 0 {
-		at = (at + 1) % len(raw)
-	}
-	bit := rng.IntN(8)
-	raw[at] ^= 1 << bit
-	out, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return "", fmt.Errorf("damage a file: %w", err)
-	}
-	_, err = out.WriteAt(raw[at:at+1], int64(at))
-	return fmt.Sprintf("%s, byte %d, bit %d", file, at, bit), errors.Join(err, out.Close())
+	return files, nil
 }

@@ -115,7 +115,19 @@ func (f *Faults) fate(from, to string, size int) fate {
 	if len(f.links) == 0 {
 		return whole
 	}
-	fault, ok := f.links[link{f.name(from), f.name(to)}]
+	return f.decide(f.name(from), f.name(to), size)
+}
+
+// between is fate for those whose names are known.
+func (f *Faults) between(from, to string, size int) fate {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.decide(from, to, size)
+}
+
+// decide is fate by names. Callers hold mu.
+func (f *Faults) decide(from, to string, size int) fate {
+	fault, ok := f.links[link{from, to}]
 	if !ok {
 		return whole
 	}
@@ -142,6 +154,16 @@ func (f fate) apply(packet []byte) []byte {
 		held[f.flip/8] ^= 1 << (f.flip % 8)
 	}
 	return held
+}
+
+// nameOr is the name of who is at an address, or another for strangers.
+func (f *Faults) nameOr(address, stranger string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if name, ok := f.names[address]; ok {
+		return name
+	}
+	return stranger
 }
 
 // name of the node at an address; an address without a name stands for itself.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,11 +26,18 @@ type ProcessOptions struct {
 	Nodes int    // 0: three
 	Dir   string // holds one directory per node
 	// Prepare makes root/<id> for each peer, with whatever Command's program needs.
-	Prepare func(root string, peers []cluster.Peer) error
+	// listen gives the local address for a node's public one.
+	Prepare func(root string, peers []cluster.Peer, listen func(string) (string, error)) error
 	// Command returns how a node's process is started. Its standard input is a pipe
 	// that closes when this process dies; standard error goes to a file beside the
 	// node's directory.
 	Command func(dir string) *exec.Cmd
+	// Faults happen to every packet between nodes, and between them and clients (its
+	// names are the nodes' ids, and Clients). Nil: there is nothing in between.
+	Faults *Faults
+	// LoopDisks gives each node a disk of its own whose power can be cut: see the
+	// function of that name.
+	LoopDisks bool
 }
 
 // Processes is a cluster whose nodes are processes: what is done to them is done
@@ -43,8 +51,11 @@ type Processes struct {
 // Process is one node. mu guards the rest.
 type Process struct {
 	cluster *Processes
-	peer    cluster.Peer
+	peer    cluster.Peer // Address is the public one
+	listen  string       // where it really listens
 	dir     string
+	relay   *relay    // nil: none
+	disk    *loopDisk // nil: the machine's
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -61,16 +72,22 @@ func StartProcesses(options ProcessOptions) (*Processes, error) {
 	}
 	c := &Processes{options: options}
 	for i := range options.Nodes {
-		address, err := freePort()
+		n, err := c.newProcess(tlsid.NodeID(fmt.Sprintf("n%d", i+1)))
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, c.Close())
 		}
-		peer := cluster.Peer{ID: tlsid.NodeID(fmt.Sprintf("n%d", i+1)), Address: address}
-		c.peers = append(c.peers, peer)
-		c.nodes = append(c.nodes, &Process{cluster: c, peer: peer, dir: filepath.Join(options.Dir, string(peer.ID))})
+		c.peers, c.nodes = append(c.peers, n.peer), append(c.nodes, n)
 	}
-	if err := options.Prepare(options.Dir, c.peers); err != nil {
-		return nil, fmt.Errorf("prepare the nodes' directories: %w", err)
+	if err := options.Prepare(options.Dir, c.peers, c.listen); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the nodes' directories: %w", err), c.Close())
+	}
+	if options.LoopDisks {
+		for _, n := range c.nodes {
+			var err error
+			if n.disk, err = newLoopDisk(n.dir); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+		}
 	}
 	for _, n := range c.nodes {
 		if err := n.Start(); err != nil {
@@ -79,6 +96,44 @@ func StartProcesses(options ProcessOptions) (*Processes, error) {
 	}
 	return c, nil
 }
+
+// newProcess reserves an address, and opens the relay before it.
+func (c *Processes) newProcess(id tlsid.NodeID) (*Process, error) {
+	local, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	n := &Process{
+		cluster: c, peer: cluster.Peer{ID: id, Address: local}, listen: local,
+		dir: filepath.Join(c.options.Dir, string(id)),
+	}
+	if c.options.Faults == nil {
+		return n, nil
+	}
+	at, err := netip.ParseAddrPort(local)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of node %s: %w", id, err)
+	}
+	c.options.Faults.Name(local, string(id))
+	if n.relay, err = newRelay(c.options.Faults, string(id), at); err != nil {
+		return nil, err
+	}
+	n.peer.Address = n.relay.address()
+	return n, nil
+}
+
+// listen is the local address for a node's public one.
+func (c *Processes) listen(public string) (string, error) {
+	for _, n := range c.nodes {
+		if n.peer.Address == public {
+			return n.listen, nil
+		}
+	}
+	return "", fmt.Errorf("no node has the address %s", public)
+}
+
+// Faults is where links are harmed, nil for nowhere.
+func (c *Processes) Faults() *Faults { return c.options.Faults }
 
 func freePort() (string, error) {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -197,11 +252,45 @@ func (c *Processes) Close() error {
 	errs := make([]error, len(c.nodes))
 	var wg sync.WaitGroup
 	for i, n := range c.nodes {
-		wg.Go(func() { errs[i] = n.Stop() })
+		wg.Go(func() { errs[i] = errors.Join(n.Stop(), n.release()) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
+
+// release gives back what a node that has ended had of this machine.
+func (n *Process) release() (err error) {
+	if n.relay != nil {
+		err = n.relay.close()
+	}
+	if n.disk != nil {
+		err = errors.Join(err, n.disk.close())
+		n.disk = nil
+	}
+	return err
+}
+
+// CutPower cuts the power of nodes at the same time (ProcessOptions.LoopDisks): nothing
+// more reaches their disks, and then their processes are gone. RestorePower comes before
+// Start.
+func CutPower(nodes ...*Process) error {
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		if n.disk == nil {
+			return fmt.Errorf("cut the power of node %s: it has no disk of its own", n.peer.ID)
+		}
+		wg.Go(func() { errs[i] = errors.Join(n.disk.cut(), n.Kill()) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// RestorePower mounts the node's disk as the power cut has left it.
+func (n *Process) RestorePower() error { return n.disk.restore() }
+
+// FillDisk leaves a twentieth of the node's disk, or gives the room back.
+func (n *Process) FillDisk(full bool) error { return n.disk.fill(full) }
 
 // Observe asks every member for its status.
 func (c *Processes) Observe(ctx context.Context) ([]cluster.Observation, error) {
@@ -259,6 +348,15 @@ func (n *Process) ended() bool {
 	default:
 		return false
 	}
+}
+
+// LastWords is the end of the log of a node whose process has ended by itself, "" while
+// it runs.
+func (n *Process) LastWords() string {
+	if !n.ended() {
+		return ""
+	}
+	return n.lastWords()
 }
 
 // lastWords are the last lines of a node's log.

@@ -96,7 +96,7 @@ func (a *app) demoNodeCommand() *cobra.Command {
 		Use: demoNode, Hidden: true, Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger := slog.New(slog.NewTextHandler(a.notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			return node.RunChild(cmd.Context(), dir, version, a.in, logger)
+			return node.RunChild(cmd.Context(), dir, node.ChildOptions{Version: version}, a.in, logger)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "the node's directory")

@@ -21,8 +21,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/cluster/diskguard"
+	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/cmd/qpqchaos/internal/chaos"
+	"quicproquo/testcluster"
 )
 
 // childNode is the hidden command that node processes run.
@@ -67,17 +69,18 @@ func (f *flags) register(cmd *cobra.Command) {
 func runCommand() *cobra.Command {
 	var f flags
 	o := chaos.Options{}
-	var level string
+	var level, logStore string
 	var nemesis []string
 	cmd := &cobra.Command{
 		Use: "run", Short: "Run a cluster under faults and judge it", Args: cobra.NoArgs,
 		Long: `Runs a cluster under faults and judges it. Levels: sim is on fake time and a
 network in memory, where an hour takes a few minutes; proc is real processes on this
-machine, which are killed, stopped and paused. Everything random follows the seed.
+machine, which are killed, stopped, paused and, by a relay between them, cut off;
+with --disks their power is cut too. Everything random follows the seed.
 The exit code is 1 if anything was violated.`,
 		Example: "  qpqchaos run --level sim --for 1h --seed 7\n  qpqchaos run --level proc --for 10m --nemesis kill-leader,pause --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Level = chaos.Level(level)
+			o.Level, o.LogStore = chaos.Level(level), raftlog.Kind(logStore)
 			for _, n := range nemesis {
 				o.Nemesis = append(o.Nemesis, chaos.Kind(n))
 			}
@@ -93,6 +96,8 @@ The exit code is 1 if anything was violated.`,
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "what everything random follows (default: a new one)")
 	cmd.Flags().IntVar(&o.Nodes, "nodes", 3, "how many nodes")
 	cmd.Flags().DurationVar(&o.Pace, "pace", 200*time.Millisecond, "how long callers pause between calls")
+	cmd.Flags().BoolVar(&o.Disks, "disks", false, "level proc: give each node a disk in a file, whose power is cut and which fills up (needs root)")
+	cmd.Flags().StringVar(&logStore, "log-store", "", "where all nodes keep their logs: boltdb or wal (default boltdb)")
 	cmd.Flags().DurationVar(&o.Calm, "calm", 3*time.Second, "how long nothing happens between two faults, at least; up to twice as long")
 	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level)")
 	cmd.Flags().StringSliceVar(&o.Workloads, "workload", nil, "workloads, comma-separated, of queue, channel, name, commit, session, prober (default: all)")
@@ -178,7 +183,14 @@ func runAt(ctx context.Context, o chaos.Options) (chaos.Summary, error) {
 		if err != nil {
 			return chaos.Summary{}, fmt.Errorf("find this program: %w", err)
 		}
-		o.Command = func(dir string) *exec.Cmd { return childCommand(self, childNode, "--dir", dir) }
+		if o.Disks {
+			if err := testcluster.LoopDisks(); err != nil {
+				return chaos.Summary{}, fmt.Errorf("--disks: %w; run without it, and no power is cut", err)
+			}
+		}
+		o.Command = func(dir string) *exec.Cmd {
+			return childCommand(self, childNode, "--dir", dir, "--log-store", string(o.LogStore))
+		}
 		return chaos.RunProc(ctx, o)
 	}
 	return chaos.Summary{}, fmt.Errorf("there is no level %q: sim and proc are", o.Level)
@@ -204,14 +216,15 @@ longest gap between writes %d ms, outcomes unknown at first %d
 }
 
 func nodeCommand() *cobra.Command {
-	var dir string
+	var dir, logStore string
 	cmd := &cobra.Command{
 		Use: childNode, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			return node.RunChild(cmd.Context(), dir, "chaos", os.Stdin, logger)
+			return node.RunChild(cmd.Context(), dir, node.ChildOptions{Version: "chaos", LogStore: raftlog.Kind(logStore)}, os.Stdin, logger)
 		},
 	}
+	cmd.Flags().StringVar(&logStore, "log-store", "", "the node's log store")
 	cmd.Flags().StringVar(&dir, "dir", "", "the node's directory")
 	return cmd
 }

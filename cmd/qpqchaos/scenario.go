@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/qpqchaos/internal/chaos"
 )
 
@@ -22,12 +23,14 @@ type scenario struct {
 	Seed      uint64        `json:"seed"`
 	Pace      time.Duration `json:"pace"`
 	Workloads []string      `json:"workloads,omitempty"`
+	Disks     bool          `json:"disks,omitempty"`
+	LogStore  raftlog.Kind  `json:"logStore,omitempty"`
 	Faults    []chaos.Fault `json:"faults"`
 }
 
 func saveScenario(file string, o chaos.Options) error {
 	raw, err := json.MarshalIndent(scenario{
-		scenarioVersion, o.Level, o.Nodes, o.For, o.Seed, o.Pace, o.Workloads, o.Faults,
+		scenarioVersion, o.Level, o.Nodes, o.For, o.Seed, o.Pace, o.Workloads, o.Disks, o.LogStore, o.Faults,
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -50,7 +53,7 @@ func loadScenario(file string) (o chaos.Options, err error) {
 	if s.Version != scenarioVersion {
 		return o, fmt.Errorf("the scenario %s has version %d, this program knows %d", file, s.Version, scenarioVersion)
 	}
-	o = chaos.Options{Level: s.Level, Nodes: s.Nodes, For: s.For, Seed: s.Seed, Pace: s.Pace, Workloads: s.Workloads, Faults: s.Faults}
+	o = chaos.Options{Level: s.Level, Nodes: s.Nodes, For: s.For, Seed: s.Seed, Pace: s.Pace, Workloads: s.Workloads, Disks: s.Disks, LogStore: s.LogStore, Faults: s.Faults}
 	if o.Faults == nil {
 		o.Faults = []chaos.Fault{} // none, not what the seed draws
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quicproquo/cluster"
+	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/rpc"
 )
@@ -53,11 +54,17 @@ func (n *Node) Close() error {
 	return errors.Join(n.Server.Close(ctx), n.Engine.Close(ctx))
 }
 
+// ChildOptions are what a child is told. Zero values mean the defaults.
+type ChildOptions struct {
+	Version  string
+	LogStore raftlog.Kind
+}
+
 // RunChild runs the node of a directory as Provision made it, with the defaults but
 // without limits of rates, since everybody calls from this machine. It ends with ctx,
 // when the node fails, or with life: the pipe from a parent, which closes when the
 // parent dies, however it does.
-func RunChild(ctx context.Context, dir, version string, life io.Reader, logger *slog.Logger) error {
+func RunChild(ctx context.Context, dir string, o ChildOptions, life io.Reader, logger *slog.Logger) error {
 	config, err := Load(dir)
 	if err != nil {
 		return err
@@ -76,7 +83,7 @@ func RunChild(ctx context.Context, dir, version string, life io.Reader, logger *
 	}
 	n, err := Open(cluster.Config{
 		ID: tlsid.NodeID(config.ID), Address: config.Address, Dir: dir, Conn: conn,
-		Identity: secrets.Identity, Authority: secrets.Authority, Peers: peers, Version: version, Logger: logger,
+		Identity: secrets.Identity, Authority: secrets.Authority, Peers: peers, Version: o.Version, LogStore: o.LogStore, Logger: logger,
 	}, secrets.ClusterKey, rpc.Limits{Rates: rpc.Off})
 	if err != nil {
 		return err

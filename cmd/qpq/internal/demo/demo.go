@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"quicproquo/client"
-	"quicproquo/cluster"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/testcluster"
 )
@@ -109,7 +108,7 @@ func (d *demo) play(ctx context.Context) error {
 func (d *demo) startNodes(ctx context.Context) error {
 	nodes, err := testcluster.StartProcesses(testcluster.ProcessOptions{
 		Nodes: d.Nodes, Dir: filepath.Join(d.Dir, "nodes"), Command: d.Command,
-		Prepare: func(root string, peers []cluster.Peer) error { return node.Provision(root, peers, node.ListenThere) },
+		Prepare: node.Provision,
 	})
 	if err != nil {
 		return err

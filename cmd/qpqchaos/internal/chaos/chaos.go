@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"quicproquo/cluster"
+	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/rpc"
 	"quicproquo/testcluster"
@@ -40,6 +41,10 @@ type Options struct {
 	Dir       string
 	// Faults are what is to happen, instead of what Seed draws.
 	Faults []Fault
+	// Disks gives each process a disk whose power can be cut: testcluster.LoopDisks.
+	Disks bool
+	// LogStore of all nodes; empty: the default.
+	LogStore raftlog.Kind
 	// Command starts a node's process (LevelProc).
 	Command func(dir string) *exec.Cmd
 	// Beat is called at least every two seconds of the cluster's time, nil for never.
@@ -101,12 +106,14 @@ func RunProc(ctx context.Context, o Options) (s Summary, err error) {
 	}
 	c, err := testcluster.StartProcesses(testcluster.ProcessOptions{
 		Nodes: o.Nodes, Dir: filepath.Join(o.Dir, "nodes"), Command: o.Command,
-		Prepare: func(root string, peers []cluster.Peer) error { return node.Provision(root, peers, node.ListenThere) },
+		Prepare: node.Provision, Faults: testcluster.NewFaults(o.Seed), LoopDisks: o.Disks,
 	})
 	if err != nil {
 		return s, err
 	}
-	s, err = run(ctx, newWorld(o, processes{c}), faults)
+	t := &processes{c: c}
+	t.w = newWorld(o, t)
+	s, err = run(ctx, t.w, faults)
 	return s, errors.Join(err, c.Close())
 }
 
@@ -120,7 +127,7 @@ func RunHere(ctx context.Context, o Options) (s Summary, err error) {
 	timing := cluster.DefaultTiming()
 	timing.Commit = 50 * time.Millisecond // an idle leader's pace: nearly all that a simulation does
 	c, err := testcluster.Start(testcluster.Options{
-		Timing: timing,
+		Timing: timing, LogStore: o.LogStore,
 		Nodes: o.Nodes, Dir: o.Dir, MemoryStore: true, Network: testcluster.NewMemory(testcluster.NewFaults(o.Seed)),
 		Limits: rpc.Limits{Rates: rpc.Off}, Logger: slog.New(slog.DiscardHandler),
 		// Logs are cut often, and whoever was away for long gets a snapshot. Far more

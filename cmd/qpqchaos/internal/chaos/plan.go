@@ -63,28 +63,28 @@ type Fault struct {
 	Node int           `json:"node"` // whom, where the kind does not say
 }
 
-// kinds are what the levels can do.
-func kinds(level Level) []Kind {
-	both := []Kind{Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart}
-	links := []Kind{
+// kinds are what a run of these options can do.
+func kinds(o *Options) []Kind {
+	list := []Kind{
+		Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart,
 		IsolateNode, IsolateLeader, Halves, Ring, AllApart, OneWay, Swizzle, ClientsCut, Slow, Lossy, Reordering, Duplicating,
-		Corrupting, SmallPackets, MinorityForLong,
+		Corrupting, SmallPackets, MinorityForLong, BitFlip,
 	}
-	switch level {
-	case LevelProc:
-		return slices.Concat(both, []Kind{Pause, PauseLeader, PauseMajority})
-	default:
-		return slices.Concat(both, links, []Kind{
-			PowerCut, PowerCutAll, FullDisk, FailingWrites, BitFlip, LostDisk, Churn, SnapshotStorm, ClockJump, SlowClock, SwitchLog,
-			RenewCertificates,
-		})
+	if o.Level == LevelProc {
+		list = append(list, Pause, PauseLeader, PauseMajority)
+		if o.Disks {
+			list = append(list, PowerCut, PowerCutAll, FullDisk)
+		}
+		return list
 	}
+	return append(list, PowerCut, PowerCutAll, FullDisk, FailingWrites, LostDisk, Churn, SnapshotStorm, ClockJump, SlowClock, SwitchLog,
+		RenewCertificates)
 }
 
 // plan draws the faults of a seed: one at a time, each undone before the next, with a
 // pause for the cluster to come back between them.
 func plan(o *Options) ([]Fault, error) {
-	choice := kinds(o.Level)
+	choice := kinds(o)
 	if len(o.Nemesis) > 0 {
 		for _, k := range o.Nemesis {
 			if !slices.Contains(choice, k) {
