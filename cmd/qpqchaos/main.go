@@ -2,7 +2,8 @@
 // clients do, does faults to it, and judges the histories.
 //
 // Files: main.go (the commands), sim.go (the bubble of fake time), scenario.go (what
-// a run was, for replay), child_*.go (nodes as processes).
+// a run was, for replay), shrink.go (fewer faults), planted.go (can it see faults at
+// all?), child_*.go (nodes as processes).
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -55,15 +57,17 @@ func rootCommand() *cobra.Command {
 
 // flags are what run and replay share.
 type flags struct {
-	json bool
-	keep string
-	save string
+	json   bool
+	keep   string
+	save   string
+	shrink time.Duration
 }
 
 func (f *flags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object at the end, and nothing else, on standard output")
 	cmd.Flags().StringVar(&f.keep, "keep", "", "directory for the nodes' data, kept (default: a temporary one)")
 	cmd.Flags().StringVar(&f.save, "save", "", "write the scenario to this file, for replay (default, after a violation: qpqchaos-SEED.json)")
+	cmd.Flags().DurationVar(&f.shrink, "shrink", 5*time.Minute, "how long to look for fewer faults that show a violation too; 0: not at all")
 }
 
 func runCommand() *cobra.Command {
@@ -146,14 +150,8 @@ func (f *flags) run(cmd *cobra.Command, o chaos.Options) error {
 	if err != nil {
 		return err
 	}
-	if f.save == "" && !s.OK {
-		f.save = fmt.Sprintf("qpqchaos-%d.json", o.Seed)
-	}
-	if f.save != "" {
-		if err := saveScenario(f.save, o); err != nil {
-			return err
-		}
-		fmt.Fprintf(notes, "the scenario is in %s: qpqchaos replay %s\n", f.save, f.save)
+	if err := f.report(cmd.Context(), o, &s, notes); err != nil {
+		return err
 	}
 	if err := f.print(cmd.OutOrStdout(), &s); err != nil {
 		return err
@@ -161,6 +159,47 @@ func (f *flags) run(cmd *cobra.Command, o chaos.Options) error {
 	if !s.OK {
 		return errViolated
 	}
+	return nil
+}
+
+// report saves the scenario, where that is wanted or something was violated; then also
+// pictures of what led there and the scenario with fewer faults.
+func (f *flags) report(ctx context.Context, o chaos.Options, s *chaos.Summary, notes io.Writer) error {
+	file := f.save
+	if file == "" && !s.OK {
+		file = fmt.Sprintf("qpqchaos-%d.json", o.Seed)
+	}
+	if file == "" {
+		return nil
+	}
+	if err := saveScenario(file, o); err != nil {
+		return err
+	}
+	fmt.Fprintf(notes, "the scenario is in %s: qpqchaos replay %s\n", file, file)
+	if s.OK || file == os.DevNull {
+		return nil
+	}
+	base := strings.TrimSuffix(file, ".json")
+	pictures, err := s.Draw(base)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(notes, "what led to it: %s\n", strings.Join(pictures, ", "))
+	if f.shrink <= 0 || len(s.Violations) == 0 {
+		return nil
+	}
+	fmt.Fprintf(notes, "looking for fewer faults, for %s at most\n", f.shrink)
+	small, err := shrink(ctx, o, s.Violations[0], f.shrink, notes)
+	if err != nil {
+		return err
+	}
+	if err := saveScenario(base+"-small.json", small); err != nil {
+		return err
+	}
+	for _, fault := range small.Faults {
+		fmt.Fprintf(notes, "  %s at %s for %s, node %d\n", fault.Kind, fault.At, fault.For, fault.Node)
+	}
+	fmt.Fprintf(notes, "seed %d, fewer faults: qpqchaos replay %s-small.json\n", o.Seed, base)
 	return nil
 }
 

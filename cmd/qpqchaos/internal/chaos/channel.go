@@ -68,8 +68,10 @@ func (c *channels) race(ctx context.Context, process int, a, peer *account, pair
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	from := time.Since(c.w.began)
+	done := c.w.call(a.name, "create the channel with "+peer.name)
 	id, wasNew, err := a.conn(node).CreateChannel(short, peer.id())
 	c.w.ops.Add(1)
+	done(err)
 	op := porcupine.Operation{
 		ClientId: process, Input: pair, Output: channelOutput{err == nil, id, wasNew},
 		Call: from.Nanoseconds(), Return: time.Since(c.w.began).Nanoseconds(),
@@ -123,13 +125,16 @@ func channelModel() porcupine.Model {
 }
 
 func (c *channels) check(_ context.Context, s *Summary) {
-	switch porcupine.CheckOperationsTimeout(channelModel(), c.history, time.Minute) {
+	model := channelModel()
+	result, info := porcupine.CheckOperationsVerbose(model, c.history, time.Minute)
+	switch result {
 	case porcupine.Ok:
 	case porcupine.Unknown:
 		c.w.tell("the history of channels is too long to be judged in a minute")
 		s.Linearizable = false
 	default:
 		s.Linearizable = false
+		c.w.timeline.reject(model, info)
 		c.w.violation(c.name(), "the history of %d calls has no order that explains it", len(c.history))
 	}
 }

@@ -74,7 +74,13 @@ type Summary struct {
 	Level             Level       `json:"level"`
 	Seconds           float64     `json:"seconds"` // of the cluster's time
 	OK                bool        `json:"ok"`
+
+	timeline *timeline
 }
+
+// Draw writes what led to the first violation, or what happened last, as pictures that
+// a browser shows, and returns their names: base-1.html and so on.
+func (s *Summary) Draw(base string) ([]string, error) { return s.timeline.draw(base) }
 
 // Plan returns the faults of a run, those given or those that the seed draws.
 func (o *Options) Plan() ([]Fault, error) {
@@ -225,7 +231,7 @@ func (w *world) judge(ctx context.Context, work []workload, s *Summary) {
 	s.Ops, s.Acked, s.UnknownOutcomes = w.ops.Load(), w.acked.Load(), w.unknown.Load()
 	s.UnauthorizedReads, s.Faults = w.unauthorized.Load(), w.faults.Load()
 	s.LeaderChanges, s.LongestWriteGapMs = max(len(w.leaders)-1, 0), w.longestGap.Milliseconds()
-	s.Violations = w.violations
+	s.Violations, s.timeline = w.violations, &w.timeline
 	if s.Acked == 0 {
 		s.Violations = append(s.Violations, Violation{0, "cluster", "nothing was acknowledged: the run proves nothing"})
 	}

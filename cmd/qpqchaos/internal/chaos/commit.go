@@ -82,11 +82,13 @@ func (c *commits) race(ctx context.Context, i int, m *account, epoch uint64, rng
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	from := time.Since(c.w.began)
+	done := c.w.call(m.name, fmt.Sprintf("commit to epoch %d", epoch))
 	next, _, err := m.conn(rng.IntN(len(m.conns))).PublishCommit(short, &client.Commit{
 		GroupID: c.group, Epoch: epoch, Proof: c.proof(epoch), NextVerifier: sha256.Sum256(c.proof(epoch + 1)),
 		GroupInfo: []byte(m.name),
 	})
 	c.w.ops.Add(1)
+	done(err)
 	op := porcupine.Operation{ClientId: i, Input: epoch, Call: from.Nanoseconds(), Return: time.Since(c.w.began).Nanoseconds()}
 	var e *client.Error
 	switch {
@@ -146,12 +148,15 @@ func (c *commits) check(_ context.Context, s *Summary) {
 			}
 		}
 	}
-	switch porcupine.CheckOperationsTimeout(commitModel(), c.history, time.Minute) {
+	model := commitModel()
+	result, info := porcupine.CheckOperationsVerbose(model, c.history, time.Minute)
+	switch result {
 	case porcupine.Ok:
 	case porcupine.Unknown:
 		c.w.tell("the history of %d commits could not be judged in a minute", len(c.history))
 	default:
 		s.Linearizable = false
+		c.w.timeline.reject(model, info)
 		c.w.violation(c.name(), "the history of %d commits has no order that explains it", len(c.history))
 	}
 }

@@ -20,6 +20,7 @@ func (w *world) harm(ctx context.Context, plan []Fault) {
 		if !sleep(ctx, f.At-time.Since(w.began)) {
 			return
 		}
+		from := time.Since(w.began)
 		undo, err := w.do(ctx, f)
 		if err != nil {
 			w.violation("nemesis", "%s: %v", f.Kind, err)
@@ -30,6 +31,7 @@ func (w *world) harm(ctx context.Context, plan []Fault) {
 		if err := undo(); err != nil {
 			w.violation("nemesis", "undo %s: %v", f.Kind, err)
 		}
+		w.timeline.suffered(f, from, time.Since(w.began))
 	}
 }
 

@@ -73,10 +73,12 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 		body := fmt.Sprintf("%s-%d", p.from.name, p.sent)
 		p.sent++
 		conn := p.from.conn(rng.IntN(len(p.from.conns)))
+		done := q.w.call(p.from.name, "enqueue "+body)
 		err := q.w.write(finish, func(ctx context.Context, id []byte) error {
 			_, err := conn.Enqueue(ctx, client.Message{To: p.to.id(), Channel: p.channel, Payload: []byte(body), RequestID: id})
 			return err
 		})
+		done(err)
 		if err != nil {
 			q.w.violation(q.name(), "%s could not be sent: %v", body, err)
 			return
@@ -92,7 +94,9 @@ func (q *queues) consume(ctx context.Context, p *pair, rng *rand.Rand) {
 		if q.take(ctx, p, p.to.conn(rng.IntN(len(p.to.conns))), rng.IntN(4) == 0) && rng.IntN(3) == 0 {
 			conn := p.to.conn(rng.IntN(len(p.to.conns)))
 			short, cancel := context.WithTimeout(ctx, callTime)
-			_, _ = conn.Ack(short, client.Queue{Channel: p.channel}, p.cursor) // again next time
+			done := q.w.call(p.to.name, fmt.Sprintf("ack %d", p.cursor))
+			_, err := conn.Ack(short, client.Queue{Channel: p.channel}, p.cursor)
+			done(err) // one that failed comes again
 			cancel()
 			q.w.ops.Add(1)
 		}
@@ -107,10 +111,12 @@ func (q *queues) take(ctx context.Context, p *pair, conn *client.Conn, lineariza
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	acked := p.done.Load()
+	done := q.w.call(p.to.name, fmt.Sprintf("peek after %d", p.cursor))
 	list, last, err := conn.Peek(short, client.Read{
 		Queue: client.Queue{Channel: p.channel}, After: p.cursor, Limit: 100, Linearizable: linearizable,
 	})
 	q.w.ops.Add(1)
+	done(err)
 	if err != nil {
 		return false
 	}

@@ -35,7 +35,9 @@ func (s *sessions) visit(ctx context.Context, rng *rand.Rand) {
 	door := s.me.conn(rng.IntN(len(s.me.conns)))
 	who := client.Credentials{Username: s.me.name, Password: append([]byte(nil), password...), Account: s.me.id(), Key: s.me.key}
 	short, cancel := context.WithTimeout(ctx, 2*callTime)
+	done := s.w.call(s.me.name, "log in")
 	session, _, err := door.Login(short, who)
+	done(err)
 	cancel()
 	s.w.ops.Add(1)
 	if err != nil {
@@ -48,7 +50,9 @@ func (s *sessions) visit(ctx context.Context, rng *rand.Rand) {
 	exit := s.me.conn(rng.IntN(len(s.me.conns)))
 	exit.SetSession(session)
 	short, cancel = context.WithTimeout(ctx, callTime)
+	done = s.w.call(s.me.name, "log out")
 	_, err = exit.Logout(short, false)
+	done(err)
 	cancel()
 	s.w.ops.Add(1)
 	if err != nil {
@@ -68,7 +72,9 @@ func (s *sessions) look(ctx context.Context, conn *client.Conn, session *client.
 	defer conn.SetSession(nil)
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
+	done := s.w.call(s.me.name, "whoami")
 	_, err := conn.Whoami(short)
+	done(err)
 	s.w.ops.Add(1)
 	return err
 }

@@ -21,6 +21,7 @@ type world struct {
 	began   time.Time
 
 	ops, acked, unknown, unauthorized, faults atomic.Int64
+	timeline                                  timeline
 
 	mu         sync.Mutex
 	conns      []*client.Conn
@@ -45,6 +46,7 @@ const maxViolations = 100
 func (w *world) violation(workload, format string, args ...any) {
 	v := Violation{time.Since(w.began), workload, fmt.Sprintf(format, args...)}
 	w.tell("VIOLATION in %s: %s", workload, v.What)
+	w.timeline.violated(v)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.violations) < maxViolations {
