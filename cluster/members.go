@@ -78,8 +78,11 @@ type memberChange struct {
 func (n *Node) change(ctx context.Context, c memberChange) error {
 	ctx, cancel := context.WithTimeout(ctx, memberChangeTimeout)
 	defer cancel()
-	for {
+	for first := true; ; first = false {
 		err := n.changeOnce(ctx, c)
+		if !first && c.kind == schemas.MemberChange_Kind_remove && errors.Is(err, ErrMemberUnknown) {
+			return nil // an attempt whose answer was lost has removed it
+		}
 		if err == nil || !retryChange(err) {
 			return err
 		}
@@ -113,6 +116,10 @@ func (n *Node) changeOnce(ctx context.Context, c memberChange) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := n.cancelWhenDeposed(leader, cancel) // a dead leader does not answer, its successor does
+	defer stop()
 	reply, err := n.peers.call(ctx, leader, frame)
 	if err != nil {
 		return fmt.Errorf("%w: ask leader %s: %w", ErrUnavailable, leader, err)

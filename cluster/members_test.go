@@ -100,6 +100,28 @@ func TestMembersComeAndGo(t *testing.T) {
 }
 
 // Leadership goes where the operator wants it, asked from any node.
+func TestRemoveALeaderThatHasJustDied(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	leader, via := c.LeaderT(t), c.FollowersT(t)[0]
+	write(t, c.Node(0), 1, nil, "before")
+	if err := leader.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	// The follower still believes in it and asks it. It must not wait for the answer for
+	// as long as a change may take: 10 s.
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	if err := via.Engine().RemoveMember(ctx, leader.ID()); err != nil {
+		t.Fatalf("remove node %s: %v", leader.ID(), err)
+	}
+	c.LeaderT(t)
+	for _, m := range via.Engine().Members() {
+		if m.ID == leader.ID() {
+			t.Errorf("node %s is still a member", m.ID)
+		}
+	}
+}
+
 func TestTransferLeadership(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{})
 	c.LeaderT(t)

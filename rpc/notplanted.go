@@ -8,3 +8,5 @@ import "quicproquo/fsm"
 func (c *call) plantedAck([]byte) (fsm.Result, bool) { return fsm.Result{}, false }
 
 func (c *call) plantedStale() bool { return false }
+
+func (c *call) plantedSession(_ tokenHash, s fsm.Session, ok bool) (fsm.Session, bool) { return s, ok }

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"capnproto.org/go/capnp/v3"
@@ -40,3 +41,29 @@ func (c *call) plantedAck(entry []byte) (fsm.Result, bool) {
 
 // plantedStale tells whether this call is to be answered from whatever the node has.
 func (c *call) plantedStale() bool { return planted.On(planted.StaleRead) && c.method.name == "peek" }
+
+// remembered are sessions that nodes have seen, by node and token.
+var remembered sync.Map //nolint:gochecknoglobals // of a program that is wrong on purpose
+
+type rememberedKey struct {
+	node  string
+	token tokenHash
+}
+
+// plantedSession lets a session in that was ended, on every node but the leader, where
+// that fault is switched on.
+func (c *call) plantedSession(token tokenHash, s fsm.Session, ok bool) (fsm.Session, bool) {
+	if !planted.On(planted.RevokeOnLeader) {
+		return s, ok
+	}
+	health := c.conn.server.node.Health()
+	key := rememberedKey{health.NodeID, token}
+	if ok {
+		remembered.Store(key, s)
+		return s, true
+	}
+	if old, seen := remembered.Load(key); seen && !health.Leader {
+		return old.(fsm.Session), true //nolint:forcetypeassert // see Store
+	}
+	return s, ok
+}

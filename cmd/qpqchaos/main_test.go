@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"quicproquo/cmd/qpqchaos/internal/chaos"
+	"quicproquo/testcluster"
 )
 
 // The test binary is the program where this is set: nodes are processes of it, and a
@@ -48,13 +49,22 @@ func TestRunAndReplay(t *testing.T) {
 		t.Skip("runs clusters in processes of their own for a minute: not what the race detector sees")
 	}
 	file := filepath.Join(t.TempDir(), "scenario.json")
+	powerCuts := []string{"run", "--level", "proc", "--disks", "--for", "30s", "--seed", "6", "--json", "--nemesis", "power-cut,power-cut-all,full-disk"}
+	if err := testcluster.LoopDisks(); err != nil {
+		t.Logf("no power is cut here: %v", err)
+		powerCuts = nil
+	}
 	for _, c := range []struct {
 		args []string
 	}{
-		{args: []string{"run", "--level", "sim", "--for", "90s", "--seed", "5", "--json", "--save", file}},
+		{args: []string{"run", "--level", "sim", "--for", "5m", "--pace", "1s", "--seed", "5", "--json", "--save", file}},
 		{args: []string{"replay", file, "--json"}},
-		{args: []string{"run", "--level", "proc", "--for", "25s", "--seed", "5", "--json", "--nemesis", "kill-leader,pause-leader,kill-all"}},
+		{args: []string{"run", "--level", "proc", "--for", "40s", "--seed", "5", "--json", "--nemesis", "kill-leader,pause-leader,kill-all,isolate-leader,bit-flip"}},
+		{args: powerCuts},
 	} {
+		if c.args == nil {
+			continue
+		}
 		s, notes, code := program(t, c.args...)
 		if code != 0 && strings.Contains(notes, errStandStill.Error()) {
 			// Rare, and of the simulation, not of the cluster: see docs/chaos.md.
@@ -76,7 +86,7 @@ func TestMistakes(t *testing.T) {
 		want string
 	}{
 		{[]string{"run", "--level", "moon"}, `no level "moon"`},
-		{[]string{"run", "--level", "proc", "--nemesis", "halves"}, `level proc has no fault "halves"; it has kill`},
+		{[]string{"run", "--level", "proc", "--nemesis", "power-cut"}, `level proc has no fault "power-cut"; it has all-apart, bit-flip`},
 		{[]string{"run", "--workload", "nothing", "--for", "10s"}, `there is no workload "nothing"; there are channel`},
 		{[]string{"run", "--nodes", "1"}, "a run needs 3 nodes"},
 		{[]string{"replay", "nowhere.json"}, "no such file"},

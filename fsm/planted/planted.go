@@ -17,9 +17,11 @@ const (
 	StaleRead Bug = "stale-read"
 	// EpochCheckOff lets a commit win an epoch that is over.
 	EpochCheckOff Bug = "epoch-check-off"
+	// RevokeOnLeader ends a session on the leader alone.
+	RevokeOnLeader Bug = "revoke-on-leader"
 	// RandomApply makes the state differ from node to node.
 	RandomApply Bug = "non-deterministic-apply"
 )
 
 // All are the faults, in the order in which they are looked for.
-var All = []Bug{AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RandomApply} //nolint:gochecknoglobals // a table
+var All = []Bug{AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RevokeOnLeader, RandomApply} //nolint:gochecknoglobals // a table

@@ -59,7 +59,7 @@ func TestChannelModel(t *testing.T) {
 // A seed draws the same faults each time, and every kind before one comes again.
 func TestPlan(t *testing.T) {
 	for _, level := range []Level{LevelSim, LevelProc} {
-		o := Options{Level: level, Nodes: 3, For: 5 * time.Minute, Seed: 42}
+		o := Options{Level: level, Nodes: 3, For: 10 * time.Minute, Seed: 42, Disks: true}
 		first, err := plan(&o)
 		if err != nil {
 			t.Fatal(err)
@@ -67,9 +67,9 @@ func TestPlan(t *testing.T) {
 		if again, _ := plan(&o); !reflect.DeepEqual(first, again) {
 			t.Errorf("%s: a seed draws two plans", level)
 		}
-		all := kinds(&Options{Level: level, Disks: true})
+		all := usual(&o)
 		if len(first) < len(all) {
-			t.Fatalf("%s: %d faults in 5 minutes, want each of %d kinds", level, len(first), len(all))
+			t.Fatalf("%s: %d faults in 10 minutes, want each of %d kinds", level, len(first), len(all))
 		}
 		seen := map[Kind]bool{}
 		end := time.Duration(0)
@@ -88,7 +88,7 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%s: the first %d faults are of %d kinds", level, len(all), len(seen))
 		}
 	}
-	if _, err := plan(&Options{Level: LevelProc, Nodes: 3, For: time.Minute, Nemesis: []Kind{IsolateNode}}); err == nil {
+	if _, err := plan(&Options{Level: LevelProc, Nodes: 3, For: time.Minute, Nemesis: []Kind{Churn}}); err == nil {
 		t.Error("a fault that the level can't do was planned")
 	}
 }
