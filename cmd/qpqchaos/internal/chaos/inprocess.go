@@ -83,7 +83,7 @@ func (p *inProcess) harm(ctx context.Context, f Fault, victim int) (undo func() 
 	case LostDisk:
 		return func() error { return p.replace(ctx, victim) }, n.Kill()
 	case Churn:
-		return p.churn(ctx, f)
+		return p.churn(ctx)
 	case SnapshotStorm:
 		p.storm(ctx, f)
 		return nothing, nil
@@ -155,7 +155,7 @@ func (p *inProcess) replace(ctx context.Context, victim int) error {
 }
 
 // churn adds a node, and takes it away again.
-func (p *inProcess) churn(ctx context.Context, f Fault) (func() error, error) {
+func (p *inProcess) churn(ctx context.Context) (func() error, error) {
 	ctx = context.WithoutCancel(ctx)
 	come, cancel := context.WithTimeout(ctx, repairTime)
 	defer cancel()
