@@ -131,7 +131,7 @@ func TestSetupIsReadAgain(t *testing.T) {
 // A node with another cluster key, or with none, serves no logins: it says so to
 // its operator, sends clients elsewhere, and prints no secret.
 func TestSetupUnderAnotherKey(t *testing.T) {
-	var log bytes.Buffer
+	var log lockedBuffer
 	node := newAccountNode(t)
 	putSecret(t, node, 1, account.NewSetup(), tlsid.ClusterKey{9})
 	for what, c := range map[string]struct {
@@ -156,4 +156,22 @@ func TestSetupUnderAnotherKey(t *testing.T) {
 	if strings.Contains(log.String(), "[1 2 3") {
 		t.Error("the log has the key")
 	}
+}
+
+// lockedBuffer is a log that a test reads while a server may write it.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
