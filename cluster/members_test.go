@@ -99,7 +99,8 @@ func TestMembersComeAndGo(t *testing.T) {
 	c.SameT(t)
 }
 
-// Leadership goes where the operator wants it, asked from any node.
+// A leader that has just died can be taken out, asked from a node that does not know
+// yet that it is dead.
 func TestRemoveALeaderThatHasJustDied(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{})
 	leader, via := c.LeaderT(t), c.FollowersT(t)[0]
@@ -122,6 +123,7 @@ func TestRemoveALeaderThatHasJustDied(t *testing.T) {
 	}
 }
 
+// Leadership goes where the operator wants it, asked from any node.
 func TestTransferLeadership(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{})
 	c.LeaderT(t)

@@ -174,6 +174,18 @@ func (f *Faults) name(address string) string {
 	return address
 }
 
+// deliver sends what arrives of a packet, when it does.
+func (f fate) deliver(packet []byte, send func([]byte)) {
+	for range f.copies {
+		held := f.apply(packet)
+		if f.delay == 0 {
+			send(held)
+			continue
+		}
+		time.AfterFunc(f.delay, func() { send(held) })
+	}
+}
+
 // loopback is UDP on 127.0.0.1.
 type loopback struct {
 	faults *Faults
@@ -228,10 +240,7 @@ func (c *faultyConn) WriteTo(packet []byte, to net.Addr) (int, error) {
 	if f == whole {
 		return c.PacketConn.WriteTo(packet, to)
 	}
-	for range f.copies {
-		held := f.apply(packet)
-		time.AfterFunc(f.delay, func() { _, _ = c.PacketConn.WriteTo(held, to) })
-	}
+	f.deliver(packet, func(held []byte) { _, _ = c.PacketConn.WriteTo(held, to) })
 	return len(packet), nil
 }
 
@@ -278,14 +287,7 @@ func (m *Memory) Listen(address string) (net.PacketConn, error) {
 // send delivers one packet according to the faults.
 func (m *Memory) send(from, to netip.AddrPort, packet []byte) {
 	f := m.faults.fate(from.String(), to.String(), len(packet))
-	for range f.copies {
-		held := f.apply(packet)
-		if f.delay == 0 {
-			m.deliver(from, to, held)
-			continue
-		}
-		time.AfterFunc(f.delay, func() { m.deliver(from, to, held) })
-	}
+	f.deliver(packet, func(held []byte) { m.deliver(from, to, held) })
 }
 
 func (m *Memory) deliver(from, to netip.AddrPort, packet []byte) {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 )
 
 // relay stands between a node and all who call it, as the network does between
@@ -106,14 +105,7 @@ func (r *relay) pass(from, to string, packet []byte, send func([]byte)) {
 		send(packet)
 		return
 	}
-	for range f.copies {
-		held := f.apply(packet)
-		if f.delay == 0 {
-			send(held)
-			continue
-		}
-		time.AfterFunc(f.delay, func() { send(held) })
-	}
+	f.deliver(packet, send)
 }
 
 func (r *relay) close() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"quicproquo/client"
@@ -34,15 +35,7 @@ func (p *inProcess) stop(i int) error {
 
 func (p *inProcess) leader(ctx context.Context) (int, error) {
 	leader, err := p.c.WaitLeader(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for i, n := range p.c.Nodes() {
-		if n == leader {
-			return i, nil
-		}
-	}
-	return 0, errors.New("the leader is no node of ours")
+	return place(p.c.Nodes(), leader, err)
 }
 
 func (p *inProcess) connect(nodes ...int) (*client.Conn, error) {
@@ -50,12 +43,7 @@ func (p *inProcess) connect(nodes ...int) (*client.Conn, error) {
 	for _, i := range nodes {
 		list = append(list, p.c.Node(i))
 	}
-	options, err := p.c.ClientOptions(list...)
-	if err != nil {
-		return nil, err
-	}
-	options.InOrder = true
-	return client.Dial(options)
+	return dialInOrder(p.c.ClientOptions(list...))
 }
 
 func (p *inProcess) same(ctx context.Context) error { return p.c.WaitSame(ctx) }
@@ -66,7 +54,7 @@ const repairTime = time.Minute
 func (p *inProcess) harm(ctx context.Context, f Fault, victim int) (undo func() error, err error) {
 	n := p.c.Node(victim)
 	restart := func() error { return n.Start() }
-	rng := rand.New(rand.NewPCG(p.w.options.Seed, uint64(f.At)))
+	rng := p.w.rng(f)
 	switch f.Kind { //nolint:exhaustive // the others are not this level's
 	case PowerCut:
 		return restart, n.PowerCut(rng, rng.IntN(2)*rng.IntN(100))
@@ -210,20 +198,11 @@ func (p *inProcess) slowClock(ctx context.Context, n *testcluster.Node) (func() 
 	_ = n.Engine().TransferLeadership(short, n.ID())
 	// For two seconds the others elect one of their own; then the links are back,
 	// and for two more the old leader may not know yet.
-	p.cut(n, true)
+	others := slices.DeleteFunc(p.c.Nodes(), func(other *testcluster.Node) bool { return other == n })
+	p.c.Partition([]*testcluster.Node{n}, others)
 	sleep(ctx, 2*time.Second)
-	p.cut(n, false)
+	p.c.Heal()
 	return undo, nil
-}
-
-// cut cuts a node from the others, or mends that.
-func (p *inProcess) cut(n *testcluster.Node, off bool) {
-	for _, other := range p.c.Nodes() {
-		if other != n {
-			p.c.Faults().Set(string(n.ID()), string(other.ID()), testcluster.LinkFault{Cut: off})
-			p.c.Faults().Set(string(other.ID()), string(n.ID()), testcluster.LinkFault{Cut: off})
-		}
-	}
 }
 
 // renew gives each node a new certificate.

@@ -30,15 +30,7 @@ func (p *processes) name(i int) string            { return string(p.c.Nodes()[i]
 
 func (p *processes) leader(ctx context.Context) (int, error) {
 	leader, err := p.c.WaitLeader(ctx)
-	if err != nil {
-		return 0, err
-	}
-	for i, n := range p.c.Nodes() {
-		if n == leader {
-			return i, nil
-		}
-	}
-	return 0, errors.New("the leader is no node of ours")
+	return place(p.c.Nodes(), leader, err)
 }
 
 func (p *processes) connect(nodes ...int) (*client.Conn, error) {
@@ -46,12 +38,7 @@ func (p *processes) connect(nodes ...int) (*client.Conn, error) {
 	for _, i := range nodes {
 		list = append(list, p.c.Nodes()[i])
 	}
-	options, err := p.c.ClientOptions(list...)
-	if err != nil {
-		return nil, err
-	}
-	options.InOrder = true
-	return client.Dial(options)
+	return dialInOrder(p.c.ClientOptions(list...))
 }
 
 // same compares the nodes' marks: digests of the state at certain indexes, which all

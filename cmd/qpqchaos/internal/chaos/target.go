@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"quicproquo/client"
 	"quicproquo/testcluster"
@@ -26,6 +27,26 @@ type target interface {
 	harm(ctx context.Context, f Fault, victim int) (undo func() error, err error)
 	// same waits until all nodes have applied the same entries to the same state.
 	same(ctx context.Context) error
+}
+
+// place is where the leader stands in the list of nodes.
+func place[N comparable](nodes []N, leader N, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	if i := slices.Index(nodes, leader); i >= 0 {
+		return i, nil
+	}
+	return 0, errors.New("the leader is no node of ours")
+}
+
+// dialInOrder opens a client that tries its endpoints in their order.
+func dialInOrder(options client.Options, err error) (*client.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	options.InOrder = true
+	return client.Dial(options)
 }
 
 var errNotHere = errors.New("this level can't do that")
