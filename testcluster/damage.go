@@ -2,18 +2,21 @@ package testcluster
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/hashicorp/raft"
 
 	"quicproquo/cluster"
 	"quicproquo/cluster/diskguard"
@@ -108,10 +111,7 @@ func (n *Node) MigrateLog() (raftlog.Kind, error) {
 	if n.engine != nil {
 		return "", fmt.Errorf("node %s runs: stop it before its log is moved", n.id)
 	}
-	kind := n.log
-	if kind == "" {
-		kind = n.cluster.options.LogStore
-	}
+	kind := cmp.Or(n.log, n.cluster.options.LogStore)
 	other := raftlog.WAL
 	if kind == raftlog.WAL {
 		other = raftlog.BoltDB
@@ -123,12 +123,15 @@ func (n *Node) MigrateLog() (raftlog.Kind, error) {
 	return other, nil
 }
 
-// FlipBit changes one bit in the log files of a stopped node.
-func (n *Node) FlipBit(rng *rand.Rand) (Flip, error) {
+// FlipEntry changes one bit in one of the newest entries in the log of a stopped node.
+func (n *Node) FlipEntry(rng *rand.Rand) (Flips, error) {
 	if n.Engine() != nil {
-		return Flip{}, fmt.Errorf("node %s runs: stop it before its files are changed", n.id)
+		return nil, fmt.Errorf("node %s runs: stop it before its files are changed", n.id)
 	}
-	return FlipBit(filepath.Join(n.dir, "raft"), rng)
+	n.mu.Lock()
+	kind := cmp.Or(n.log, n.cluster.options.LogStore)
+	n.mu.Unlock()
+	return FlipEntry(filepath.Join(n.dir, "raft"), kind, rng)
 }
 
 // Flip is a bit that was changed.
@@ -137,6 +140,96 @@ type Flip struct {
 	At   int64 // the byte
 	Bit  int
 	to   byte // what the byte is now
+}
+
+// Flips are the copies of one bit.
+type Flips []Flip
+
+// Undo changes the bits back.
+func (list Flips) Undo() error {
+	var errs []error
+	for _, f := range list {
+		errs = append(errs, f.Undo())
+	}
+	return errors.Join(errs...)
+}
+
+// String says where they are.
+func (list Flips) String() string {
+	texts := make([]string, len(list))
+	for i, f := range list {
+		texts[i] = f.String()
+	}
+	return strings.Join(texts, " and ")
+}
+
+// rottenAmong is among how many of the newest entries FlipEntry chooses.
+const rottenAmong = 64
+
+// FlipEntry changes one bit of one of the newest commands in a log, wherever a copy of
+// it lies in the directory's files: a bolt file may hold old ones. Nobody may have the
+// log open. The empty kind is boltdb.
+func FlipEntry(dir string, kind raftlog.Kind, rng *rand.Rand) (Flips, error) {
+	entry, err := newCommand(dir, kind, rng)
+	if err != nil {
+		return nil, fmt.Errorf("choose an entry to damage: %w", err)
+	}
+	files, err := largeFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	at, bit := rng.IntN(len(entry)), rng.IntN(8)
+	var list Flips
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return list, fmt.Errorf("damage a file: %w", err)
+		}
+		for from := 0; ; {
+			i := bytes.Index(raw[from:], entry)
+			if i < 0 {
+				break
+			}
+			f := Flip{File: file, At: int64(from + i + at), Bit: bit, to: entry[at] ^ 1<<bit}
+			if err := f.write(); err != nil {
+				return list, err
+			}
+			list = append(list, f)
+			from += i + len(entry)
+		}
+	}
+	if len(list) == 0 {
+		return nil, errors.New("damage an entry: it is in no file")
+	}
+	return list, nil
+}
+
+// newCommand reads one of the newest commands of a log.
+func newCommand(dir string, kind raftlog.Kind, rng *rand.Rand) ([]byte, error) {
+	stores, err := raftlog.Open(raftlog.Options{Dir: dir, Kind: cmp.Or(kind, raftlog.BoltDB)})
+	if err != nil {
+		return nil, err
+	}
+	last, err := stores.Log.LastIndex()
+	var found [][]byte
+	for index := last; err == nil && index > 0 && index+rottenAmong > last; index-- {
+		var entry raft.Log
+		err = stores.Log.GetLog(index, &entry)
+		if errors.Is(err, raft.ErrLogNotFound) {
+			err = nil
+			break
+		}
+		if entry.Type == raft.LogCommand && len(entry.Data) > 0 {
+			found = append(found, entry.Data)
+		}
+	}
+	if err == nil && len(found) == 0 {
+		err = errors.New("there is none among the newest")
+	}
+	if err := errors.Join(err, stores.Close()); err != nil {
+		return nil, err
+	}
+	return found[rng.IntN(len(found))], nil
 }
 
 // String says where it is.
@@ -160,12 +253,19 @@ func (f Flip) Undo() error {
 	return errors.Join(err, file.Close())
 }
 
-// FlipBit changes one bit in one of the files below a directory, in a byte that is not
-// zero: most others belong to nothing.
-func FlipBit(dir string, rng *rand.Rand) (f Flip, err error) {
-	files, err := largeFiles(dir)
-	if err != nil {
-		return f, err
+// FlipBit changes one bit in one of the files below some directories, in a byte that is
+// not zero: most others belong to nothing.
+func FlipBit(rng *rand.Rand, dirs ...string) (f Flip, err error) {
+	var files []string
+	for _, dir := range dirs {
+		more, err := largeFiles(dir)
+		if err != nil {
+			return f, err
+		}
+		files = append(files, more...)
+	}
+	if len(files) == 0 {
+		return f, errors.New("damage a file: there is none")
 	}
 	f.File = files[rng.IntN(len(files))]
 	raw, err := os.ReadFile(f.File)
@@ -181,12 +281,17 @@ func FlipBit(dir string, rng *rand.Rand) (f Flip, err error) {
 	}
 	f.At, f.Bit = int64(at), rng.IntN(8)
 	f.to = raw[at] ^ 1<<f.Bit
+	return f, f.write()
+}
+
+// write changes the bit.
+func (f Flip) write() error {
 	out, err := os.OpenFile(f.File, os.O_WRONLY, 0)
 	if err != nil {
-		return f, fmt.Errorf("damage a file: %w", err)
+		return fmt.Errorf("damage a file: %w", err)
 	}
 	_, err = out.WriteAt([]byte{f.to}, f.At)
-	return f, errors.Join(err, out.Sync(), out.Close())
+	return errors.Join(err, out.Sync(), out.Close())
 }
 
 // largeFiles are those below a directory that hold more than a page.
@@ -201,9 +306,6 @@ func largeFiles(dir string) (files []string, err error) {
 		}
 		return err
 	})
-	if err == nil && len(files) == 0 {
-		err = errors.New("there is none")
-	}
 	if err != nil {
 		return nil, fmt.Errorf("look for files to damage in %s: %w", dir, err)
 	}

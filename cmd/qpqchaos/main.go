@@ -103,7 +103,7 @@ The exit code is 1 if anything was violated.`,
 	cmd.Flags().BoolVar(&o.Disks, "disks", false, "level proc: give each node a disk in a file, whose power is cut and which fills up (needs root)")
 	cmd.Flags().StringVar(&logStore, "log-store", "", "where all nodes keep their logs: boltdb or wal (default boltdb)")
 	cmd.Flags().DurationVar(&o.Calm, "calm", 3*time.Second, "how long nothing happens between two faults, at least; up to twice as long")
-	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level, bit-flip in a simulation aside)")
+	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level)")
 	cmd.Flags().StringSliceVar(&o.Workloads, "workload", nil, "workloads, comma-separated, of queue, channel, name, commit, session, prober (default: all)")
 	return cmd
 }

@@ -58,22 +58,31 @@ var Workloads = []string{"queue", "channel", "name", "commit", "session", "probe
 
 // Summary is the result of a run.
 type Summary struct {
-	Ops               int64       `json:"ops"`
-	Acked             int64       `json:"acked"`
-	Lost              int         `json:"lost"`
-	Duplicated        int         `json:"duplicated"`
-	Reordered         int         `json:"reordered"`
-	UnauthorizedReads int64       `json:"unauthorizedReads"`
-	Linearizable      bool        `json:"linearizable"`
-	Faults            int64       `json:"faults"`
-	LeaderChanges     int         `json:"leaderChanges"`
-	LongestWriteGapMs int64       `json:"longestWriteGapMs"`
-	UnknownOutcomes   int64       `json:"unknownOutcomes"`
-	Violations        []Violation `json:"violations,omitempty"`
-	Seed              uint64      `json:"seed"`
-	Level             Level       `json:"level"`
-	Seconds           float64     `json:"seconds"` // of the cluster's time
-	OK                bool        `json:"ok"`
+	Ops               int64 `json:"ops"`
+	Acked             int64 `json:"acked"`
+	Lost              int   `json:"lost"`
+	Duplicated        int   `json:"duplicated"`
+	Reordered         int   `json:"reordered"`
+	UnauthorizedReads int64 `json:"unauthorizedReads"`
+	Linearizable      bool  `json:"linearizable"`
+	Faults            int64 `json:"faults"`
+	LeaderChanges     int   `json:"leaderChanges"`
+	LongestWriteGapMs int64 `json:"longestWriteGapMs"`
+	// BitFlips are entries that were damaged, BitFlipsDetected those of which the node
+	// said so.
+	BitFlips         int64 `json:"bitFlips"`
+	BitFlipsDetected int64 `json:"bitFlipsDetected"`
+	// WriteGap is around the faults of one node; Recovery counts from when all nodes,
+	// which were gone, are started again.
+	WriteGap        Gaps         `json:"writeGap"`
+	Recovery        Gaps         `json:"recovery"`
+	Kinds           map[Kind]int `json:"kinds"`
+	UnknownOutcomes int64        `json:"unknownOutcomes"`
+	Violations      []Violation  `json:"violations,omitempty"`
+	Seed            uint64       `json:"seed"`
+	Level           Level        `json:"level"`
+	Seconds         float64      `json:"seconds"` // of the cluster's time
+	OK              bool         `json:"ok"`
 
 	timeline *timeline
 }
@@ -231,6 +240,12 @@ func (w *world) judge(ctx context.Context, work []workload, s *Summary) {
 	s.Ops, s.Acked, s.UnknownOutcomes = w.ops.Load(), w.acked.Load(), w.unknown.Load()
 	s.UnauthorizedReads, s.Faults = w.unauthorized.Load(), w.faults.Load()
 	s.LeaderChanges, s.LongestWriteGapMs = max(len(w.leaders)-1, 0), w.longestGap.Milliseconds()
+	s.WriteGap, s.Recovery = gapsAfter(w.harmed, w.gaps, oneNode, false), gapsAfter(w.harmed, w.gaps, allNodes, true)
+	s.BitFlips, s.BitFlipsDetected = w.flips.Load(), w.detected.Load()
+	s.Kinds = map[Kind]int{}
+	for _, h := range w.harmed {
+		s.Kinds[h.fault.Kind]++
+	}
 	s.Violations, s.timeline = w.violations, &w.timeline
 	if s.Acked == 0 {
 		s.Violations = append(s.Violations, Violation{0, "cluster", "nothing was acknowledged: the run proves nothing"})

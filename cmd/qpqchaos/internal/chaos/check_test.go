@@ -67,7 +67,7 @@ func TestPlan(t *testing.T) {
 		if again, _ := plan(&o); !reflect.DeepEqual(first, again) {
 			t.Errorf("%s: a seed draws two plans", level)
 		}
-		all := usual(&o)
+		all := kinds(&o)
 		if len(first) < len(all) {
 			t.Fatalf("%s: %d faults in 10 minutes, want each of %d kinds", level, len(first), len(all))
 		}

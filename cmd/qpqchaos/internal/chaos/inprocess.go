@@ -67,7 +67,7 @@ func (p *inProcess) harm(ctx context.Context, f Fault, victim int) (undo func() 
 		n.FailDisk(true)
 		return func() error { n.FailDisk(false); return n.Restart() }, nil
 	case BitFlip:
-		return p.flip(ctx, f, victim, rng)
+		return p.flip(ctx, victim, rng)
 	case LostDisk:
 		return func() error { return p.replace(ctx, victim) }, n.Kill()
 	case Churn:
@@ -107,30 +107,21 @@ func (p *inProcess) cutAll(rng *rand.Rand) (func() error, error) {
 	}, errors.Join(errs...)
 }
 
-// flip changes a bit of a node's log after a power cut that took all the store had not
-// synced, so that as much of the log as can be is read again. The node must say that
-// something is wrong, when it starts or when it comes to the entry, or the bit was
-// nobody's. Afterwards an operator replaces it.
-func (p *inProcess) flip(ctx context.Context, f Fault, victim int, rng *rand.Rand) (func() error, error) {
+// flip changes a bit of an entry in a node's log. The node must refuse to run.
+// Afterwards an operator replaces it.
+func (p *inProcess) flip(ctx context.Context, victim int, rng *rand.Rand) (func() error, error) {
 	n := p.c.Node(victim)
 	replace := func() error { return p.replace(ctx, victim) }
-	if err := n.PowerCut(rng, 0); err != nil {
+	if err := n.Kill(); err != nil {
 		return replace, err
 	}
-	where, err := n.FlipBit(rng)
+	flips, err := n.FlipEntry(rng)
 	if err != nil {
 		return replace, err
 	}
-	said := "nothing: no entry needed it"
-	if err := n.Start(); err != nil {
-		said = err.Error()
-	} else {
-		sleep(ctx, f.For)
-		if err := n.Engine().Err(); err != nil {
-			said = err.Error()
-		}
-	}
-	p.w.tell("bit flipped in %s; the node said: %.120s", where, said)
+	refusal := n.Start()
+	p.w.tell("bit flipped in %s; the node said: %.120v", flips, refusal)
+	p.w.flipped(refusal != nil)
 	return replace, n.Kill()
 }
 

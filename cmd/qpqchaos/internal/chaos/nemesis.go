@@ -31,7 +31,11 @@ func (w *world) harm(ctx context.Context, plan []Fault) {
 		if err := undo(); err != nil {
 			w.violation("nemesis", "undo %s: %v", f.Kind, err)
 		}
-		w.timeline.suffered(f, from, time.Since(w.began))
+		to := time.Since(w.began)
+		w.timeline.suffered(f, from, to)
+		w.mu.Lock()
+		w.harmed = append(w.harmed, harmed{f, from, to})
+		w.mu.Unlock()
 	}
 }
 
@@ -194,6 +198,16 @@ func (w *world) swizzle(ctx context.Context, f Fault) (undo func() error) {
 // rng is the randomness of one fault: the same for the same fault of the same seed.
 func (w *world) rng(f Fault) *rand.Rand {
 	return rand.New(rand.NewPCG(w.options.Seed, uint64(f.At)))
+}
+
+// flipped notes whether a node has seen that an entry of its log is damaged.
+func (w *world) flipped(detected bool) {
+	w.flips.Add(1)
+	if detected {
+		w.detected.Add(1)
+		return
+	}
+	w.violation("nemesis", "a node runs with a damaged entry in its log")
 }
 
 // others are the nodes but one.

@@ -45,7 +45,8 @@ const (
 	PowerCutAll       Kind = "power-cut-all"      // all nodes, at once
 	FullDisk          Kind = "full-disk"          // a node's disk has no room
 	FailingWrites     Kind = "failing-writes"     // the store's disk refuses writes
-	BitFlip           Kind = "bit-flip"           // a bit changes in a log; the node is replaced
+	BitFlip           Kind = "bit-flip"           // a bit changes in an entry of a log, which the node must notice
+	BitRot            Kind = "bit-rot"            // a bit changes anywhere in a node's files
 	LostDisk          Kind = "lost-disk"          // a node is gone for ever and replaced
 	Churn             Kind = "churn"              // one more node comes and goes
 	SnapshotStorm     Kind = "snapshot-storm"     // snapshots again and again
@@ -71,7 +72,7 @@ func kinds(o *Options) []Kind {
 		Corrupting, SmallPackets, MinorityForLong, BitFlip,
 	}
 	if o.Level == LevelProc {
-		list = append(list, Pause, PauseLeader, PauseMajority)
+		list = append(list, Pause, PauseLeader, PauseMajority, BitRot)
 		if o.Disks {
 			list = append(list, PowerCut, PowerCutAll, FullDisk)
 		}
@@ -81,17 +82,10 @@ func kinds(o *Options) []Kind {
 		RenewCertificates)
 }
 
-// usual are the kinds that are drawn where none are named: all but those that may end
-// the whole simulation. A node that comes to a damaged entry of its log ends its
-// process, as raft means it to, and a simulation is one process.
-func usual(o *Options) []Kind {
-	return slices.DeleteFunc(kinds(o), func(k Kind) bool { return k == BitFlip && o.Level == LevelSim })
-}
-
 // plan draws the faults of a seed: one at a time, each undone before the next, with a
 // pause for the cluster to come back between them.
 func plan(o *Options) ([]Fault, error) {
-	choice := usual(o)
+	choice := kinds(o)
 	if len(o.Nemesis) > 0 {
 		for _, k := range o.Nemesis {
 			if !slices.Contains(kinds(o), k) {

@@ -103,36 +103,71 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 		return func() error { return n.FillDisk(false) }, n.FillDisk(true)
 	case BitFlip:
 		return p.flip(ctx, f, n)
+	case BitRot:
+		return p.rot(ctx, f, n)
 	}
 	return nothing, fmt.Errorf("there is no fault %q: %w", f.Kind, errNotHere)
 }
 
-// flip changes a bit of a node's log. The node must refuse to run, or the bit was
-// nobody's. Afterwards the bit is what it was, where it still lies: what an operator
-// has who puts a copy of the disk back that was made while the node was down.
+// flip changes a bit of an entry in a node's log. The node must refuse to run.
+// Afterwards the bit is what it was: what an operator has who puts a copy of the disk
+// back that was made while the node was down.
 func (p *processes) flip(ctx context.Context, f Fault, n *testcluster.Process) (func() error, error) {
 	if err := n.Kill(); err != nil {
 		return n.Start, err
 	}
-	flip, err := testcluster.FlipBit(filepath.Join(n.Dir(), "raft"), p.w.rng(f))
+	flips, err := testcluster.FlipEntry(filepath.Join(n.Dir(), "raft"), p.w.options.LogStore, p.w.rng(f))
+	if err != nil {
+		return n.Start, errors.Join(err, flips.Undo())
+	}
+	said, err := lastWords(ctx, n, noticeTime)
+	p.w.tell("bit flipped in %s; the node said: %.160s", flips, said)
+	p.w.flipped(said != "")
+	return p.mend(n, flips.Undo), err
+}
+
+// noticeTime is how long a node may take to notice that its newest entries are damaged.
+const noticeTime = 30 * time.Second
+
+// rot changes a bit anywhere in a node's files: in its log, its store or a snapshot. The
+// node must refuse to run or stop, or the bit was nobody's; what comes of it in the
+// state is found by comparing the nodes.
+func (p *processes) rot(ctx context.Context, f Fault, n *testcluster.Process) (func() error, error) {
+	if err := n.Kill(); err != nil {
+		return n.Start, err
+	}
+	at := func(part string) string { return filepath.Join(n.Dir(), part) }
+	flip, err := testcluster.FlipBit(p.w.rng(f), at("raft"), at("store"), at("snapshots"))
 	if err != nil {
 		return n.Start, err
 	}
-	said := "nothing: no entry needed it"
-	if err := n.Start(); err != nil {
-		return n.Start, err
+	said, err := lastWords(ctx, n, f.For)
+	if said == "" {
+		said = "nothing: it did not come to that bit"
 	}
-	for end := time.Now().Add(f.For); time.Now().Before(end) && sleep(ctx, 50*time.Millisecond); {
-		if words := n.LastWords(); words != "" {
-			said = words
+	p.w.tell("bit flipped in %s; the node said: %.160s", flip, said)
+	return p.mend(n, flip.Undo), err
+}
+
+// lastWords starts a node and returns what it said if it has ended within a time.
+func lastWords(ctx context.Context, n *testcluster.Process, patience time.Duration) (words string, err error) {
+	if err := n.Start(); err != nil {
+		return "", err
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end) && sleep(ctx, 50*time.Millisecond); {
+		if words = n.LastWords(); words != "" {
 			break
 		}
 	}
-	p.w.tell("bit flipped in %s; the node said: %.160s", flip, said)
+	return words, nil
+}
+
+// mend puts a node's bits back and starts it.
+func (p *processes) mend(n *testcluster.Process, undo func() error) func() error {
 	return func() error {
 		if err := n.Kill(); err != nil {
 			return err
 		}
-		return errors.Join(flip.Undo(), n.Start())
-	}, nil
+		return errors.Join(undo(), n.Start())
+	}
 }

@@ -20,13 +20,15 @@ type world struct {
 	target  target
 	began   time.Time
 
-	ops, acked, unknown, unauthorized, faults atomic.Int64
-	timeline                                  timeline
+	ops, acked, unknown, unauthorized, faults, flips, detected atomic.Int64
+	timeline                                                   timeline
 
 	mu         sync.Mutex
 	conns      []*client.Conn
-	lastWrite  time.Time
+	lastWrite  time.Duration // since began; 0: none yet
 	longestGap time.Duration
+	gaps       []gap
+	harmed     []harmed
 	leaders    []string
 	violations []Violation
 }
@@ -65,9 +67,12 @@ func (w *world) wrote() {
 	w.acked.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := time.Now()
-	if !w.lastWrite.IsZero() {
-		w.longestGap = max(w.longestGap, now.Sub(w.lastWrite))
+	now := time.Since(w.began)
+	if last := w.lastWrite; last > 0 {
+		w.longestGap = max(w.longestGap, now-last)
+		if now-last > notedGap {
+			w.gaps = append(w.gaps, gap{last, now})
+		}
 	}
 	w.lastWrite = now
 }
