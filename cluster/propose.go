@@ -149,6 +149,7 @@ func (n *Node) applyBatch(_ context.Context, batch []*proposal) {
 		finish(batch, outcome{state: refused, err: fmt.Errorf("seal batch: %w", err)})
 		return
 	}
+	n.plantedPause()
 	future := n.raft.Apply(sealed, enqueueTimeout)
 	if err := n.answer(future); err != nil {
 		state := unknown

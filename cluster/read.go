@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quicproquo/fsm"
+	"quicproquo/fsm/planted"
 )
 
 // View returns a consistent view of this node's own state, as fresh as the node
@@ -41,6 +42,9 @@ func (n *Node) WaitSeen(ctx context.Context, index uint64) error {
 // trip to the voters and no disk; readers that wait at the same time share it.
 // It fails with ErrUnavailable when no leader is confirmed by a majority.
 func (n *Node) Linearize(ctx context.Context) error {
+	if planted.On(planted.VerifyLeaderRead) && n.isLeader() && n.raft.VerifyLeader().Error() == nil {
+		return nil
+	}
 	index, err := n.confirms.index(ctx)
 	if err != nil {
 		return err

@@ -48,6 +48,13 @@ func (d *dedupe) start(meta *metaRow, filterWords int) {
 	}
 }
 
+// forget makes every lookup find nothing: see planted.SnapshotWithoutDedupe.
+func (d *dedupe) forget() {
+	for i := range d.filters {
+		d.filters[i] = newIDFilter(d.filterWords)
+	}
+}
+
 func (d *dedupe) filter(generation uint64) **idFilter {
 	return &d.filters[generation%keptGenerations]
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"quicproquo/fsm/planted"
 )
 
 // Restore makes a snapshot's state the store's. The directory holds what
@@ -116,6 +118,9 @@ func (s *Store) openSnapshot(info *SnapshotInfo, number uint64) (*generation, *T
 	tx, err := s.newTx(gen)
 	if err != nil {
 		err = damaged(gen.dir, err)
+	}
+	if err == nil && planted.On(planted.SnapshotWithoutDedupe) {
+		tx.dedupe.forget()
 	}
 	if err == nil && (tx.meta.index != info.Index || tx.meta.digest != info.Digest || tx.meta.stamp != info.StampMs) {
 		err = fmt.Errorf("%w: snapshot holds log entry %d with digest %016x, its header says %d with %016x",

@@ -7,6 +7,8 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 	"github.com/cespare/xxhash/v2"
+
+	"quicproquo/fsm/planted"
 )
 
 // The envelope around every log entry. Neither log store can be trusted with
@@ -96,7 +98,7 @@ func envelopePayload(sealed []byte) ([]byte, error) {
 	if length := binary.LittleEndian.Uint32(sealed[4:]); uint64(length) != uint64(len(payload)) {
 		return nil, fmt.Errorf("%w: length says %d, there are %d bytes", ErrCorrupt, length, len(payload))
 	}
-	if sum := binary.LittleEndian.Uint64(sealed[8:]); sum != xxhash.Sum64(payload) {
+	if sum := binary.LittleEndian.Uint64(sealed[8:]); sum != xxhash.Sum64(payload) && !planted.On(planted.ChecksumOff) {
 		return nil, fmt.Errorf("%w: checksum differs", ErrCorrupt)
 	}
 	return payload, nil

@@ -11,6 +11,8 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"quicproquo/fsm/planted"
 )
 
 // boltLockWait bounds the wait for a second process; without it Open waits for
@@ -69,7 +71,9 @@ func openBolt(file string, when compaction, logger *slog.Logger) (*raftboltdb.Bo
 }
 
 func newBolt(file string) (*raftboltdb.BoltStore, error) {
-	store, err := raftboltdb.New(raftboltdb.Options{Path: file, BoltOptions: boltOptions(), MsgpackUseNewTimeFormat: true})
+	store, err := raftboltdb.New(raftboltdb.Options{
+		Path: file, BoltOptions: boltOptions(), MsgpackUseNewTimeFormat: true, NoSync: planted.On(planted.FsyncOff),
+	})
 	if err != nil {
 		return nil, openError(file, err)
 	}

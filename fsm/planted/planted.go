@@ -19,9 +19,24 @@ const (
 	EpochCheckOff Bug = "epoch-check-off"
 	// RevokeOnLeader ends a session on the leader alone.
 	RevokeOnLeader Bug = "revoke-on-leader"
+	// SnapshotWithoutDedupe forgets the request ids that a snapshot came with.
+	SnapshotWithoutDedupe Bug = "snapshot-without-dedupe"
+	// FsyncOff leaves it to the operating system when a log reaches the disk.
+	FsyncOff Bug = "fsync-off"
+	// ChecksumOff believes what a log's files say.
+	ChecksumOff Bug = "checksum-off"
+	// HeartbeatFastPath lets raft take heartbeats beside its main loop (decision 0003).
+	HeartbeatFastPath Bug = "heartbeat-fast-path"
+	// VerifyLeaderRead trusts raft's VerifyLeader with linearizable reads (decision 0004).
+	VerifyLeaderRead Bug = "verify-leader-read"
 	// RandomApply makes the state differ from node to node.
 	RandomApply Bug = "non-deterministic-apply"
 )
 
 // All are the faults, in the order in which they are looked for.
-var All = []Bug{AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RevokeOnLeader, RandomApply} //nolint:gochecknoglobals // a table
+//
+//nolint:gochecknoglobals // a table
+var All = []Bug{
+	AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RevokeOnLeader, SnapshotWithoutDedupe, FsyncOff, ChecksumOff,
+	HeartbeatFastPath, VerifyLeaderRead, RandomApply,
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,7 +170,7 @@ func run(ctx context.Context, w *world, faults []Fault) (s Summary, err error) {
 	}
 	work, err := w.workloads(setUp)
 	if err != nil {
-		return s, fmt.Errorf("set up the workloads: %w", err)
+		return w.neverBegan(fmt.Errorf("set up the workloads: %w", err))
 	}
 	w.began = time.Now()
 	running, stop := context.WithTimeout(ctx, o.For)
@@ -180,13 +181,26 @@ func run(ctx context.Context, w *world, faults []Fault) (s Summary, err error) {
 	for _, one := range work {
 		wg.Go(func() { one.run(running, finish) })
 	}
-	wg.Go(func() { w.watchLeaders(running) })
+	wg.Go(func() { w.watch(running) })
 	w.harm(running, faults)
 	<-running.Done()
 	wg.Wait()
 	s = Summary{Linearizable: true, Seed: o.Seed, Level: o.Level, Seconds: time.Since(w.began).Seconds()}
 	w.judge(ctx, work, &s)
 	return s, ctx.Err()
+}
+
+// neverBegan is the end of a run that could not be set up: a violation if nodes have
+// stopped by themselves, although no fault was done to them.
+func (w *world) neverBegan(err error) (Summary, error) {
+	list := w.target.stopped()
+	if len(list) == 0 {
+		return Summary{}, err
+	}
+	w.violation("cluster", "nodes have stopped by themselves: %s", strings.Join(list, "; "))
+	s := Summary{Linearizable: true, Seed: w.options.Seed, Level: w.options.Level}
+	w.sum(&s)
+	return s, nil
 }
 
 // workloads sets up what is wanted.
@@ -235,6 +249,11 @@ func (w *world) judge(ctx context.Context, work []workload, s *Summary) {
 	for _, one := range work {
 		one.check(ctx, s)
 	}
+	w.sum(s)
+}
+
+// sum fills in what was counted.
+func (w *world) sum(s *Summary) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.Ops, s.Acked, s.UnknownOutcomes = w.ops.Load(), w.acked.Load(), w.unknown.Load()

@@ -46,6 +46,15 @@ func (p *inProcess) connect(nodes ...int) (*client.Conn, error) {
 	return dialInOrder(p.c.ClientOptions(list...))
 }
 
+func (p *inProcess) stopped() (list []string) {
+	for _, n := range p.c.Nodes() {
+		if engine := n.Engine(); engine != nil && engine.Err() != nil {
+			list = append(list, fmt.Sprintf("%s: %v", n.ID(), engine.Err()))
+		}
+	}
+	return list
+}
+
 func (p *inProcess) same(ctx context.Context) error { return p.c.WaitSame(ctx) }
 
 // repairTime bounds taking a node out and putting another in.
@@ -78,8 +87,8 @@ func (p *inProcess) harm(ctx context.Context, f Fault, victim int) (undo func() 
 	case ClockJump:
 		n.SetClock(time.Duration(1-2*rng.IntN(2)) * 10 * time.Minute)
 		return func() error { n.SetClock(0); return nil }, nil
-	case SlowClock:
-		return p.slowClock(ctx, n)
+	case SlowClock, VerySlowClock, LateAnswers:
+		return p.harmSlowly(ctx, f.Kind, n)
 	case SwitchLog:
 		if err := n.Kill(); err != nil {
 			return restart, err
@@ -163,14 +172,11 @@ func (p *inProcess) storm(ctx context.Context, f Fault) {
 	}
 }
 
-// slowFactor is how much slower than the others' a slow clock is.
-const slowFactor = 5
-
-// slowClock makes a node's timers slow, and the node the leader: then it believes for
-// long that it still leads when others know better.
-func (p *inProcess) slowClock(ctx context.Context, n *testcluster.Node) (func() error, error) {
+// slowClock makes a node's timers slow by a factor, and the node the leader: then it
+// believes for long that it still leads when others know better, which depose sees to.
+func (p *inProcess) slowClock(ctx context.Context, n *testcluster.Node, factor time.Duration, depose func([]*testcluster.Node)) (func() error, error) {
 	t := cluster.DefaultTiming()
-	t.Heartbeat, t.Election, t.Lease = slowFactor*t.Heartbeat, slowFactor*t.Election, slowFactor*t.Lease
+	t.Heartbeat, t.Election, t.Lease = factor*t.Heartbeat, factor*t.Election, factor*t.Lease
 	n.SetTiming(t)
 	undo := func() error {
 		n.SetTiming(cluster.Timing{})
@@ -187,14 +193,53 @@ func (p *inProcess) slowClock(ctx context.Context, n *testcluster.Node) (func() 
 	}
 	sleep(ctx, time.Second) // it catches up
 	_ = n.Engine().TransferLeadership(short, n.ID())
-	// For two seconds the others elect one of their own; then the links are back,
-	// and for two more the old leader may not know yet.
-	others := slices.DeleteFunc(p.c.Nodes(), func(other *testcluster.Node) bool { return other == n })
-	p.c.Partition([]*testcluster.Node{n}, others)
-	sleep(ctx, 2*time.Second)
+	depose(slices.DeleteFunc(p.c.Nodes(), func(other *testcluster.Node) bool { return other == n }))
 	p.c.Heal()
 	return undo, nil
 }
+
+// harmSlowly does the kinds of faults in which a leader has a slow clock.
+func (p *inProcess) harmSlowly(ctx context.Context, kind Kind, n *testcluster.Node) (func() error, error) {
+	links := func(from, to []*testcluster.Node, fault testcluster.LinkFault) {
+		for _, a := range from {
+			for _, b := range to {
+				p.c.Faults().Set(string(a.ID()), string(b.ID()), fault)
+			}
+		}
+	}
+	me := []*testcluster.Node{n}
+	switch kind { //nolint:exhaustive // the others are not slow
+	case VerySlowClock:
+		// It believes for so long that it leads that its successor reaches it while it
+		// does. What is said to it comes in any order.
+		return p.slowClock(ctx, n, 10, func(others []*testcluster.Node) {
+			p.c.Partition(me, others)
+			sleep(ctx, electionTime)
+			p.c.Heal()
+			links(others, me, testcluster.LinkFault{Jitter: 100 * time.Millisecond})
+			sleep(ctx, 2*electionTime)
+		})
+	case LateAnswers:
+		// It can hear the others when they have elected another, but what it hears then
+		// they said before.
+		return p.slowClock(ctx, n, 5, func(others []*testcluster.Node) {
+			links(others, me, testcluster.LinkFault{Delay: electionTime})
+			sleep(ctx, electionTime)
+			links(me, others, testcluster.LinkFault{Cut: true})
+			sleep(ctx, 2*electionTime)
+		})
+	default:
+		// It is cut off for as long as the others need to elect one of their own; for a
+		// while afterwards it may not know.
+		return p.slowClock(ctx, n, 5, func(others []*testcluster.Node) {
+			p.c.Partition(me, others)
+			sleep(ctx, electionTime)
+		})
+	}
+}
+
+// electionTime is enough for an election.
+const electionTime = 2 * time.Second
 
 // renew gives each node a new certificate.
 func (p *inProcess) renew(ctx context.Context) error {

@@ -28,6 +28,7 @@ func (w *world) harm(ctx context.Context, plan []Fault) {
 		w.faults.Add(1)
 		w.tell("%s for %s", f.Kind, f.For.Round(time.Millisecond))
 		sleep(ctx, f.For)
+
 		if err := undo(); err != nil {
 			w.violation("nemesis", "undo %s: %v", f.Kind, err)
 		}

@@ -52,6 +52,8 @@ const (
 	SnapshotStorm     Kind = "snapshot-storm"     // snapshots again and again
 	ClockJump         Kind = "clock-jump"         // a node's clock is ten minutes off
 	SlowClock         Kind = "slow-clock"         // a node's timers take five times as long
+	VerySlowClock     Kind = "very-slow-clock"    // ten times: it leads until its successor tells it so
+	LateAnswers       Kind = "late-answers"       // as slow-clock, and what the others say to it is late
 	SwitchLog         Kind = "switch-log"         // a node's log moves to the other kind of store
 	RenewCertificates Kind = "renew-certificates" // each node gets a new one
 )
@@ -78,7 +80,7 @@ func kinds(o *Options) []Kind {
 		}
 		return list
 	}
-	return append(list, PowerCut, PowerCutAll, FullDisk, FailingWrites, LostDisk, Churn, SnapshotStorm, ClockJump, SlowClock, SwitchLog,
+	return append(list, PowerCut, PowerCutAll, FullDisk, FailingWrites, LostDisk, Churn, SnapshotStorm, ClockJump, SlowClock, VerySlowClock, LateAnswers, SwitchLog,
 		RenewCertificates)
 }
 

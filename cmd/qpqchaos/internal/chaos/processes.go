@@ -41,6 +41,15 @@ func (p *processes) connect(nodes ...int) (*client.Conn, error) {
 	return dialInOrder(p.c.ClientOptions(list...))
 }
 
+func (p *processes) stopped() (list []string) {
+	for _, n := range p.c.Nodes() {
+		if words := n.LastWords(); words != "" {
+			list = append(list, fmt.Sprintf("%s: %s", n.ID(), words))
+		}
+	}
+	return list
+}
+
 // same compares the nodes' marks: digests of the state at certain indexes, which all
 // nodes take at the same ones.
 func (p *processes) same(ctx context.Context) error {

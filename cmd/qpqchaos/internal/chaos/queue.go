@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	crand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/schemas"
 )
 
 // queues are pairs of a producer and a consumer with a channel. The producer numbers
@@ -27,12 +29,23 @@ type pair struct {
 	from, to *account
 	channel  client.ChannelID
 	acked    []string      // by the producer's view, in its order
+	recent   []sent        // the newest of those
 	done     atomic.Uint64 // how many those are
 	sent     int           // begun; the last may not be acknowledged
 	received []string      // by the consumer's, in the queue's order
 	cursor   uint64
 	last     uint64 // the newest sequence number seen
 }
+
+// sent is a message that was acknowledged.
+type sent struct {
+	body string
+	id   []byte // of the request
+	seq  uint64
+}
+
+// remembered is how many messages a producer may send a second time.
+const remembered = 16
 
 func newQueues(ctx context.Context, w *world, n int) (*queues, error) {
 	q := &queues{w: w}
@@ -74,8 +87,12 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 		p.sent++
 		conn := p.from.conn(rng.IntN(len(p.from.conns)))
 		done := q.w.call(p.from.name, "enqueue "+body)
-		err := q.w.write(finish, func(ctx context.Context, id []byte) error {
-			_, err := conn.Enqueue(ctx, client.Message{To: p.to.id(), Channel: p.channel, Payload: []byte(body), RequestID: id})
+		now := sent{body: body}
+		err := q.w.write(finish, func(ctx context.Context, id []byte) (err error) {
+			if now.id = id; id == nil {
+				now.id = requestID()
+			}
+			now.seq, err = conn.Enqueue(ctx, p.message(now))
 			return err
 		})
 		done(err)
@@ -85,7 +102,37 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 		}
 		p.acked = append(p.acked, body)
 		p.done.Add(1)
+		p.recent = append(p.recent[max(0, len(p.recent)-remembered+1):], now)
+		if rng.IntN(8) == 0 {
+			q.repeat(ctx, p, rng)
+		}
 		sleep(ctx, time.Duration(rng.IntN(2*int(q.w.options.Pace))))
+	}
+}
+
+func (p *pair) message(m sent) client.Message {
+	return client.Message{To: p.to.id(), Channel: p.channel, Payload: []byte(m.body), RequestID: m.id}
+}
+
+// requestID is a new one.
+func requestID() []byte {
+	id := make([]byte, schemas.RequestIDSize)
+	_, _ = crand.Read(id) // never fails
+	return id
+}
+
+// repeat sends a message again that was acknowledged long ago, as a client does whose
+// answer was lost: the answer is the old one, and nothing arrives a second time.
+func (q *queues) repeat(ctx context.Context, p *pair, rng *rand.Rand) {
+	old := p.recent[rng.IntN(len(p.recent))]
+	short, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	done := q.w.call(p.from.name, "repeat "+old.body)
+	seq, err := p.from.conn(rng.IntN(len(p.from.conns))).Enqueue(short, p.message(old))
+	q.w.ops.Add(1)
+	done(err)
+	if err == nil && seq != old.seq {
+		q.w.violation(q.name(), "%s was number %d; when it was repeated the answer was %d", old.body, old.seq, seq)
 	}
 }
 

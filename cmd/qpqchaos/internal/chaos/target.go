@@ -25,6 +25,8 @@ type target interface {
 	connect(nodes ...int) (*client.Conn, error)
 	// harm does what this level alone can; errNotHere for everything else.
 	harm(ctx context.Context, f Fault, victim int) (undo func() error, err error)
+	// stopped are the nodes that have stopped by themselves, and why.
+	stopped() []string
 	// same waits until all nodes have applied the same entries to the same state.
 	same(ctx context.Context) error
 }

@@ -6,11 +6,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/cluster"
 	"quicproquo/schemas"
 )
 
@@ -77,9 +79,17 @@ func (w *world) wrote() {
 	w.lastWrite = now
 }
 
-// watchLeaders counts who leads one after another.
-func (w *world) watchLeaders(ctx context.Context) {
+// watch counts who leads one after another, and sees nodes stop because their state
+// differs from the others'.
+func (w *world) watch(ctx context.Context) {
+	told := map[string]bool{}
 	for {
+		for _, node := range w.target.stopped() {
+			if strings.Contains(node, cluster.ErrDiverged.Error()) && !told[node] {
+				told[node] = true
+				w.violation("cluster", "%s", node)
+			}
+		}
 		if w.options.Beat != nil {
 			w.options.Beat()
 		}
