@@ -104,7 +104,7 @@ The exit code is 1 if anything was violated.`,
 	cmd.Flags().StringVar(&logStore, "log-store", "", "where all nodes keep their logs: boltdb or wal (default boltdb)")
 	cmd.Flags().DurationVar(&o.Calm, "calm", 3*time.Second, "how long nothing happens between two faults, at least; up to twice as long")
 	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level)")
-	cmd.Flags().StringSliceVar(&o.Workloads, "workload", nil, "workloads, comma-separated, of queue, channel, name, commit, session, prober (default: all)")
+	cmd.Flags().StringSliceVar(&o.Workloads, "workload", nil, fmt.Sprintf("workloads, comma-separated, of %s (default: all that the level has)", strings.Join(chaos.Workloads, ", ")))
 	return cmd
 }
 

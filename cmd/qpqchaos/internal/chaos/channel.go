@@ -125,16 +125,5 @@ func channelModel() porcupine.Model {
 }
 
 func (c *channels) check(_ context.Context, s *Summary) {
-	model := channelModel()
-	result, info := porcupine.CheckOperationsVerbose(model, c.history, time.Minute)
-	switch result {
-	case porcupine.Ok:
-	case porcupine.Unknown:
-		c.w.tell("the history of channels is too long to be judged in a minute")
-		s.Linearizable = false
-	default:
-		s.Linearizable = false
-		c.w.timeline.reject(model, info)
-		c.w.violation(c.name(), "the history of %d calls has no order that explains it", len(c.history))
-	}
+	c.w.judgeHistory(s, c.name(), "channels", channelModel(), c.history)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +56,18 @@ type Options struct {
 }
 
 // Workloads are their names.
-var Workloads = []string{"queue", "channel", "name", "commit", "session", "prober"}
+var Workloads = []string{"queue", "channel", "name", "commit", "session", "keys", "settings", "talk", "prober"}
+
+// workloads are those that a level has.
+func (o *Options) workloads() []string {
+	if len(o.Workloads) > 0 {
+		return o.Workloads
+	}
+	if o.Level == LevelSim {
+		return Workloads
+	}
+	return slices.DeleteFunc(slices.Clone(Workloads), func(name string) bool { return name == "settings" })
+}
 
 // Summary is the result of a run.
 type Summary struct {
@@ -205,15 +217,11 @@ func (w *world) neverBegan(err error) (Summary, error) {
 
 // workloads sets up what is wanted.
 func (w *world) workloads(ctx context.Context) (list []workload, err error) {
-	wanted := w.options.Workloads
-	if len(wanted) == 0 {
-		wanted = Workloads
-	}
 	queues, err := newQueues(ctx, w, 4)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range wanted {
+	for _, name := range w.options.workloads() {
 		var one workload
 		switch name {
 		case "queue":
@@ -226,6 +234,12 @@ func (w *world) workloads(ctx context.Context) (list []workload, err error) {
 			one, err = newCommits(ctx, w, 3)
 		case "session":
 			one, err = newSessions(ctx, w)
+		case "keys":
+			one, err = newPools(ctx, w)
+		case "settings":
+			one, err = newRegisters(w)
+		case "talk":
+			one, err = newTalks(ctx, w)
 		case "prober":
 			one, err = newProber(ctx, w, queues)
 		default:

@@ -92,3 +92,75 @@ func TestPlan(t *testing.T) {
 		t.Error("a fault that the level can't do was planned")
 	}
 }
+
+// The model of a pool of key packages takes each package once, the oldest first.
+func TestPoolModel(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		answers []int // one after the other
+		want    bool
+	}{
+		{"each once, then none", []int{0, 1, 2, 3, poolEmpty}, true},
+		{"a lost answer took one", []int{0, poolUnknown, 2, 3, poolEmpty}, true},
+		{"a lost answer took none", []int{poolUnknown, 0, 1}, true},
+		{"one twice", []int{0, 0}, false},
+		{"the younger first", []int{1, 0}, false},
+		{"none too early", []int{0, poolEmpty}, false},
+	} {
+		var history []porcupine.Operation
+		for i, answer := range c.answers {
+			op := porcupine.Operation{ClientId: i, Output: answer, Call: int64(2 * i), Return: int64(2*i + 1)}
+			if answer == poolUnknown {
+				op.Return = int64(time.Hour)
+			}
+			history = append(history, op)
+		}
+		if got := porcupine.CheckOperations(poolModel(), history); got != c.want {
+			t.Errorf("%s: the model says %t, want %t", c.name, got, c.want)
+		}
+	}
+}
+
+// The model of a setting lets a read give what was written last.
+func TestRegisterModel(t *testing.T) {
+	const never = int64(time.Hour)
+	write := func(value uint64, from, to int64) porcupine.Operation {
+		return porcupine.Operation{Input: registerInput{true, value}, Output: registerOutput{known: to != never}, Call: from, Return: to}
+	}
+	read := func(value uint64, from, to int64) porcupine.Operation {
+		return porcupine.Operation{Input: registerInput{}, Output: registerOutput{true, value}, Call: from, Return: to}
+	}
+	for _, c := range []struct {
+		name string
+		ops  []porcupine.Operation
+		want bool
+	}{
+		{"the default at first", []porcupine.Operation{read(registerDefault, 0, 1), write(1, 2, 3), read(1, 4, 5)}, true},
+		{"while it is written either", []porcupine.Operation{write(1, 0, 9), read(registerDefault, 1, 2), read(1, 3, 4)}, true},
+		{"a write that nobody heard of", []porcupine.Operation{write(1, 0, never), read(registerDefault, 1, 2), read(1, 3, 4)}, true},
+		{"an old value", []porcupine.Operation{write(1, 0, 1), write(2, 2, 3), read(1, 4, 5)}, false},
+		{"back in time", []porcupine.Operation{write(1, 0, 9), read(1, 1, 2), read(registerDefault, 3, 4)}, false},
+		{"never written", []porcupine.Operation{write(1, 0, 1), read(7, 2, 3)}, false},
+	} {
+		if got := porcupine.CheckOperations(registerModel(), c.ops); got != c.want {
+			t.Errorf("%s: the model says %t, want %t", c.name, got, c.want)
+		}
+	}
+}
+
+// A gap belongs to the fault during or after which it is, up to the next one.
+func TestGapsAfter(t *testing.T) {
+	second := func(n int) time.Duration { return time.Duration(n) * time.Second }
+	list := []harmed{
+		{Fault{Kind: Kill}, second(10), second(13)},
+		{Fault{Kind: KillAll}, second(20), second(23)},
+		{Fault{Kind: Kill}, second(30), second(33)},
+	}
+	gaps := []gap{{second(1), second(5)}, {second(11), second(13)}, {second(19), second(27)}, {second(34), second(35)}}
+	if got, want := gapsAfter(list, gaps, oneNode, false), (Gaps{Faults: 2, P50Ms: 1000, P99Ms: 2000, MaxMs: 2000}); got != want {
+		t.Errorf("after faults of one node: %+v, want %+v", got, want)
+	}
+	if got, want := gapsAfter(list, gaps, allNodes, true), (Gaps{Faults: 1, P50Ms: 4000, P99Ms: 4000, MaxMs: 4000}); got != want {
+		t.Errorf("after all nodes are started again: %+v, want %+v", got, want)
+	}
+}

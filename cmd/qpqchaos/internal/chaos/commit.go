@@ -148,15 +148,5 @@ func (c *commits) check(_ context.Context, s *Summary) {
 			}
 		}
 	}
-	model := commitModel()
-	result, info := porcupine.CheckOperationsVerbose(model, c.history, time.Minute)
-	switch result {
-	case porcupine.Ok:
-	case porcupine.Unknown:
-		c.w.tell("the history of %d commits could not be judged in a minute", len(c.history))
-	default:
-		s.Linearizable = false
-		c.w.timeline.reject(model, info)
-		c.w.violation(c.name(), "the history of %d commits has no order that explains it", len(c.history))
-	}
+	c.w.judgeHistory(s, c.name(), "commits", commitModel(), c.history)
 }

@@ -55,7 +55,7 @@ func gapsAfter(list []harmed, gaps []gap, chosen func(Kind) bool, undone bool) G
 		longest := time.Duration(0)
 		for _, g := range gaps {
 			if g.to > from && g.from < until {
-				longest = max(longest, g.to-max(g.from, from))
+				longest = max(longest, min(g.to, until)-max(g.from, from))
 			}
 		}
 		lengths = append(lengths, longest)
@@ -64,6 +64,6 @@ func gapsAfter(list []harmed, gaps []gap, chosen func(Kind) bool, undone bool) G
 		return Gaps{}
 	}
 	slices.Sort(lengths)
-	at := func(percent int) int64 { return lengths[(len(lengths)-1)*percent/100].Milliseconds() }
+	at := func(percent int) int64 { return lengths[(len(lengths)*percent+99)/100-1].Milliseconds() }
 	return Gaps{Faults: len(lengths), P50Ms: at(50), P99Ms: at(99), MaxMs: at(100)}
 }

@@ -10,6 +10,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/schemas"
 	"quicproquo/testcluster"
 )
 
@@ -38,13 +39,46 @@ func (p *inProcess) leader(ctx context.Context) (int, error) {
 	return place(p.c.Nodes(), leader, err)
 }
 
-func (p *inProcess) connect(nodes ...int) (*client.Conn, error) {
+func (p *inProcess) options(nodes ...int) (client.Options, error) {
 	var list []*testcluster.Node
 	for _, i := range nodes {
 		list = append(list, p.c.Node(i))
 	}
-	return dialInOrder(p.c.ClientOptions(list...))
+	return p.c.ClientOptions(list...)
 }
+
+func (p *inProcess) proposeOn(ctx context.Context, node int, entry []byte) error {
+	engine := p.c.Node(node).Engine()
+	if engine == nil {
+		return errDown
+	}
+	_, result, err := engine.Propose(ctx, entry)
+	if err == nil && result.Code != schemas.Code_ok {
+		err = fmt.Errorf("change a setting: %s", result.Code.ID())
+	}
+	return err
+}
+
+func (p *inProcess) settingOn(ctx context.Context, node int, name string) (uint64, error) {
+	engine := p.c.Node(node).Engine()
+	if engine == nil {
+		return 0, errDown
+	}
+	if err := engine.Linearize(ctx); err != nil {
+		return 0, err
+	}
+	view, err := engine.View()
+	if err != nil {
+		return 0, err
+	}
+	value, ok, err := view.Setting(name)
+	if err == nil && !ok {
+		err = fmt.Errorf("there is no setting %s", name)
+	}
+	return value, errors.Join(err, view.Close())
+}
+
+var errDown = errors.New("the node is down")
 
 func (p *inProcess) stopped() (list []string) {
 	for _, n := range p.c.Nodes() {
@@ -174,9 +208,11 @@ func (p *inProcess) storm(ctx context.Context, f Fault) {
 
 // slowClock makes a node's timers slow by a factor, and the node the leader: then it
 // believes for long that it still leads when others know better, which depose sees to.
-func (p *inProcess) slowClock(ctx context.Context, n *testcluster.Node, factor time.Duration, depose func([]*testcluster.Node)) (func() error, error) {
+func (p *inProcess) slowClock(ctx context.Context, n *testcluster.Node, factor int, depose func([]*testcluster.Node)) (func() error, error) {
 	t := cluster.DefaultTiming()
-	t.Heartbeat, t.Election, t.Lease = factor*t.Heartbeat, factor*t.Election, factor*t.Lease
+	for _, d := range []*time.Duration{&t.Heartbeat, &t.Election, &t.Lease} {
+		*d *= time.Duration(factor)
+	}
 	n.SetTiming(t)
 	undo := func() error {
 		n.SetTiming(cluster.Timing{})
@@ -208,7 +244,7 @@ func (p *inProcess) harmSlowly(ctx context.Context, kind Kind, n *testcluster.No
 		}
 	}
 	me := []*testcluster.Node{n}
-	switch kind { //nolint:exhaustive // the others are not slow
+	switch kind {
 	case VerySlowClock:
 		// It believes for so long that it leads that its successor reaches it while it
 		// does. What is said to it comes in any order.

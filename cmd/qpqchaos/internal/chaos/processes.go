@@ -33,12 +33,12 @@ func (p *processes) leader(ctx context.Context) (int, error) {
 	return place(p.c.Nodes(), leader, err)
 }
 
-func (p *processes) connect(nodes ...int) (*client.Conn, error) {
+func (p *processes) options(nodes ...int) (client.Options, error) {
 	var list []*testcluster.Process
 	for _, i := range nodes {
 		list = append(list, p.c.Nodes()[i])
 	}
-	return dialInOrder(p.c.ClientOptions(list...))
+	return p.c.ClientOptions(list...)
 }
 
 func (p *processes) stopped() (list []string) {

@@ -21,8 +21,8 @@ type target interface {
 	// network returns what can be done to the links, nil for nothing.
 	network() *testcluster.Faults
 	name(i int) string
-	// connect opens a client of these nodes, tried in their order.
-	connect(nodes ...int) (*client.Conn, error)
+	// options are those of a client of these nodes, tried in their order.
+	options(nodes ...int) (client.Options, error)
 	// harm does what this level alone can; errNotHere for everything else.
 	harm(ctx context.Context, f Fault, victim int) (undo func() error, err error)
 	// stopped are the nodes that have stopped by themselves, and why.
@@ -40,15 +40,6 @@ func place[N comparable](nodes []N, leader N, err error) (int, error) {
 		return i, nil
 	}
 	return 0, errors.New("the leader is no node of ours")
-}
-
-// dialInOrder opens a client that tries its endpoints in their order.
-func dialInOrder(options client.Options, err error) (*client.Conn, error) {
-	if err != nil {
-		return nil, err
-	}
-	options.InOrder = true
-	return client.Dial(options)
 }
 
 var errNotHere = errors.New("this level can't do that")

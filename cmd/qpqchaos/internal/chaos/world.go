@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,37 +134,56 @@ var password = []byte("right")
 
 // enroll makes an account with a session on connections to every node.
 func (w *world) enroll(ctx context.Context, name string) (*account, error) {
+	return w.enrollOn(ctx, name, w.target.nodes())
+}
+
+// enrollOn is enroll with connections that begin at some nodes only.
+func (w *world) enrollOn(ctx context.Context, name string, nodes int) (*account, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
 	}
 	a := &account{name: name, key: key}
-	for i := range w.target.nodes() {
+	for i := range nodes {
 		c, err := w.connect(i)
 		if err != nil {
 			return nil, err
 		}
 		a.conns = append(a.conns, c)
 	}
-	first := a.conns[0]
-	if _, err := first.Register(ctx, name, append([]byte(nil), password...), key); err != nil {
-		return nil, fmt.Errorf("register %s: %w", name, err)
+	if err := a.enter(ctx); err != nil {
+		w.disconnect(a)
+		return nil, err
 	}
-	who := client.Credentials{Username: name, Password: append([]byte(nil), password...), Account: a.id(), Key: key}
+	return a, nil
+}
+
+// enter registers the account and gives all its connections a session.
+func (a *account) enter(ctx context.Context) error {
+	first := a.conns[0]
+	if _, err := first.Register(ctx, a.name, append([]byte(nil), password...), a.key); err != nil {
+		return fmt.Errorf("register %s: %w", a.name, err)
+	}
+	who := client.Credentials{Username: a.name, Password: append([]byte(nil), password...), Account: a.id(), Key: a.key}
 	session, _, err := first.Login(ctx, who)
 	if err != nil {
-		return nil, fmt.Errorf("log in as %s: %w", name, err)
+		return fmt.Errorf("log in as %s: %w", a.name, err)
 	}
 	for _, c := range a.conns[1:] {
 		c.Observe(first.Seen())
 		c.SetSession(session)
 	}
-	return a, nil
+	return nil
 }
 
 // connect opens a client that tries one node first, then the others.
 func (w *world) connect(first int) (*client.Conn, error) {
-	c, err := w.target.connect(append([]int{first}, w.others(first)...)...)
+	options, err := w.target.options(append([]int{first}, w.others(first)...)...)
+	if err != nil {
+		return nil, err
+	}
+	options.InOrder = true
+	c, err := client.Dial(options)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +191,16 @@ func (w *world) connect(first int) (*client.Conn, error) {
 	defer w.mu.Unlock()
 	w.conns = append(w.conns, c)
 	return c, nil
+}
+
+// disconnect closes an account's connections.
+func (w *world) disconnect(a *account) {
+	for _, c := range a.conns {
+		_ = c.Close() // nothing is on its way
+		w.mu.Lock()
+		w.conns = slices.DeleteFunc(w.conns, func(other *client.Conn) bool { return other == c })
+		w.mu.Unlock()
+	}
 }
 
 func (w *world) close() (err error) {

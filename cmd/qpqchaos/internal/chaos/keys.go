@@ -1,0 +1,260 @@
+package chaos
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"quicproquo/client"
+	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
+	"quicproquo/crypto/suite"
+	"quicproquo/schemas"
+)
+
+// pools are races for key packages: somebody new uploads a few, and more takers than
+// there are ask for one, on all nodes at once. Each package has one taker at most, the
+// oldest goes first, and who asks again with the same request id gets the same again.
+type pools struct {
+	w      *world
+	takers []*account
+
+	mu    sync.Mutex
+	races []*poolRace
+}
+
+const (
+	poolSize  = 4
+	poolTakes = 2 // of each taker
+)
+
+// What a taker hears in place of the place of its package in the pool.
+const (
+	poolEmpty   = -1
+	poolUnknown = -2 // the answer was lost
+)
+
+// poolRace is one pool. mu guards history.
+type poolRace struct {
+	owner  *account
+	places map[[32]byte]int // by the package's hash
+	takes  []*take
+
+	mu      sync.Mutex
+	history []porcupine.Operation
+}
+
+// take is a taker's one request.
+type take struct {
+	by    *account
+	id    []byte
+	place int
+}
+
+func newPools(ctx context.Context, w *world) (*pools, error) {
+	p := &pools{w: w}
+	for i := range 3 {
+		taker, err := w.enroll(ctx, fmt.Sprintf("taker%d", i))
+		if err != nil {
+			return nil, err
+		}
+		p.takers = append(p.takers, taker)
+	}
+	return p, nil
+}
+
+func (p *pools) name() string { return "keys" }
+
+func (p *pools) run(ctx, finish context.Context) {
+	for i := 0; ctx.Err() == nil; i++ {
+		if err := p.race(ctx, finish, fmt.Sprintf("pool%d", i)); err != nil {
+			p.w.tell("no race for %s's key packages: %v", fmt.Sprintf("pool%d", i), err)
+		}
+		sleep(ctx, 50*p.w.options.Pace)
+	}
+}
+
+// race is one pool from its upload to its last package. It returns why there was none:
+// faults keep owners from registering.
+func (p *pools) race(ctx, finish context.Context, owner string) error {
+	r, err := p.fill(ctx, owner)
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	for i, taker := range p.takers {
+		for again := range poolTakes {
+			t := &take{by: taker, id: requestID()}
+			r.takes = append(r.takes, t)
+			wg.Go(func() { p.take(ctx, r, t, len(r.takes), i+again) })
+		}
+	}
+	wg.Wait()
+	p.settle(finish, r)
+	p.w.disconnect(r.owner)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.races = append(p.races, r)
+	return nil
+}
+
+// fill registers the owner and uploads the packages.
+func (p *pools) fill(ctx context.Context, name string) (*poolRace, error) {
+	short, cancel := context.WithTimeout(ctx, 4*callTime)
+	defer cancel()
+	owner, err := p.w.enrollOn(short, name, 1)
+	if err != nil {
+		return nil, err
+	}
+	conn := owner.conns[0]
+	packages, err := packagesOf(owner)
+	if err == nil {
+		_, _, err = conn.UploadKeyPackages(short, packages, nil)
+	}
+	if err != nil {
+		p.w.disconnect(owner)
+		return nil, fmt.Errorf("upload key packages: %w", err)
+	}
+	p.w.wrote()
+	r := &poolRace{owner: owner, places: map[[32]byte]int{}}
+	for i, data := range packages {
+		r.places[sha256.Sum256(data)] = i
+	}
+	for _, taker := range p.takers {
+		taker.conn(0).Observe(conn.Seen())
+	}
+	return r, nil
+}
+
+// packagesOf makes key packages of an account without devices.
+func packagesOf(owner *account) (list [][]byte, err error) {
+	s, err := suite.Lookup(1)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := s.NewSigner(suite.Secret(owner.key.Seed()))
+	if err != nil {
+		return nil, err
+	}
+	identity := &mls.Identity{Signer: signer, Credential: tree.BasicCredential([]byte(owner.name))}
+	for range poolSize {
+		kp, err := identity.NewKeyPackage(time.Now(), mls.KeyPackageOptions{})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, kp.Message())
+	}
+	return list, nil
+}
+
+func (p *pools) take(ctx context.Context, r *poolRace, t *take, process, node int) {
+	from := time.Since(p.w.began)
+	var err error
+	t.place, err = p.ask(ctx, r, t, node)
+	op := porcupine.Operation{
+		ClientId: process, Output: t.place, Call: from.Nanoseconds(), Return: time.Since(p.w.began).Nanoseconds(),
+	}
+	if err != nil { // it may take effect at any later time
+		op.Return = from.Nanoseconds() + (1000 * time.Hour).Nanoseconds()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.history = append(r.history, op)
+}
+
+// ask returns which package a taker got, poolUnknown with an error.
+func (p *pools) ask(ctx context.Context, r *poolRace, t *take, node int) (int, error) {
+	short, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	done := p.w.call(t.by.name, "take a key package of "+r.owner.name)
+	list, err := t.by.conn(node).FetchKeyPackages(short, r.owner.id(), client.DeviceID{}, t.id)
+	p.w.ops.Add(1)
+	done(err)
+	switch {
+	case err != nil:
+		return poolUnknown, err
+	case len(list) != 1 || list[0].LastResort:
+		p.w.violation(p.name(), "%s asked for a key package of %s and got %d", t.by.name, r.owner.name, len(list))
+		return poolUnknown, errors.New("not one package")
+	}
+	p.w.wrote()
+	if client.Is(list[0].Err, schemas.Code_keyPackageNone) {
+		return poolEmpty, nil
+	}
+	place, ok := r.places[sha256.Sum256(list[0].Package)]
+	if !ok {
+		p.w.violation(p.name(), "%s got a key package that %s has not uploaded", t.by.name, r.owner.name)
+		return poolUnknown, errors.New("an unknown package")
+	}
+	return place, nil
+}
+
+// settle lets everybody ask once more, on another node, until he knows.
+func (p *pools) settle(ctx context.Context, r *poolRace) {
+	by := map[int]string{}
+	for i, t := range r.takes {
+		place, err := p.ask(ctx, r, t, i+1)
+		for err != nil && sleep(ctx, time.Second) {
+			place, err = p.ask(ctx, r, t, i+1)
+		}
+		if err != nil {
+			continue
+		}
+		if t.place != poolUnknown && place != t.place {
+			p.w.violation(p.name(), "%s got package %d of %s and, for the same request, %d", t.by.name, t.place, r.owner.name, place)
+		}
+		if other, twice := by[place]; twice && place != poolEmpty {
+			p.w.violation(p.name(), "%s and %s have package %d of %s", other, t.by.name, place, r.owner.name)
+		}
+		by[place] = t.by.name
+	}
+}
+
+// poolModel is a pool: a claim gets the oldest that is left, or hears that there is
+// none.
+func poolModel() porcupine.Model {
+	model := porcupine.NondeterministicModel{
+		Init: func() []any { return []any{0} }, // how many were taken
+		Step: func(state, _, output any) []any {
+			taken, got := state.(int), output.(int)
+			switch {
+			case got == poolUnknown && taken < poolSize:
+				return []any{taken, taken + 1}
+			case got == poolUnknown, got == poolEmpty && taken == poolSize:
+				return []any{taken}
+			case got == taken && taken < poolSize:
+				return []any{taken + 1}
+			}
+			return nil
+		},
+		Equal: func(a, b any) bool { return a == b },
+	}
+	return model.ToModel()
+}
+
+func (p *pools) check(_ context.Context, s *Summary) {
+	model := poolModel()
+	for _, r := range p.races {
+		p.w.judgeHistory(s, p.name(), "claims of "+r.owner.name+"'s key packages", model, r.history)
+	}
+}
+
+// judgeHistory lets porcupine look for an order that explains a history.
+func (w *world) judgeHistory(s *Summary, workload, what string, model porcupine.Model, history []porcupine.Operation) {
+	result, info := porcupine.CheckOperationsVerbose(model, history, time.Minute)
+	switch result {
+	case porcupine.Ok:
+	case porcupine.Unknown:
+		s.Linearizable = false
+		w.tell("the history of %s, %d calls, could not be judged in a minute", what, len(history))
+	default:
+		s.Linearizable = false
+		w.timeline.reject(model, info)
+		w.violation(workload, "the history of %s, %d calls, has no order that explains it", what, len(history))
+	}
+}
