@@ -57,11 +57,12 @@ type Process struct {
 	relay   *relay    // nil: none
 	disk    *loopDisk // nil: the machine's
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	life io.Closer     // the write end of its standard input
-	log  *os.File      // its standard error
-	done chan struct{} // closed when it has ended
+	mu      sync.Mutex
+	command func(dir string) *exec.Cmd // for the next Start; nil: the cluster's
+	cmd     *exec.Cmd
+	life    io.Closer     // the write end of its standard input
+	log     *os.File      // its standard error
+	done    chan struct{} // closed when it has ended
 }
 
 // StartProcesses makes a cluster on free ports of the loopback and starts it. It
@@ -179,7 +180,11 @@ func (n *Process) Start() error {
 	if err != nil {
 		return fmt.Errorf("start node %s: %w", n.peer.ID, err)
 	}
-	cmd := n.cluster.options.Command(n.dir)
+	command := n.cluster.options.Command
+	if n.command != nil {
+		command = n.command
+	}
+	cmd := command(n.dir)
 	cmd.Stderr = log
 	life, err := cmd.StdinPipe()
 	if err == nil {
@@ -195,6 +200,14 @@ func (n *Process) Start() error {
 	}()
 	n.cmd, n.life, n.log, n.done = cmd, life, log, done
 	return nil
+}
+
+// SetCommand says how the node's process is started from its next start on; nil: as the
+// cluster's others are.
+func (n *Process) SetCommand(command func(dir string) *exec.Cmd) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.command = command
 }
 
 // Signal sends a signal to the node's process: SIGSTOP pauses it, SIGCONT lets it

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,6 +102,7 @@ The exit code is 1 if anything was violated.`,
 	cmd.Flags().IntVar(&o.Nodes, "nodes", 3, "how many nodes")
 	cmd.Flags().DurationVar(&o.Pace, "pace", 200*time.Millisecond, "how long callers pause between calls")
 	cmd.Flags().BoolVar(&o.Disks, "disks", false, "level proc: give each node a disk in a file, whose power is cut and which fills up (needs root)")
+	cmd.Flags().StringVar(&o.Other, "other", "", "level proc: another version of this program, a file; nodes change between the two")
 	cmd.Flags().StringVar(&logStore, "log-store", "", "where all nodes keep their logs: boltdb or wal (default boltdb)")
 	cmd.Flags().DurationVar(&o.Calm, "calm", 3*time.Second, "how long nothing happens between two faults, at least; up to twice as long")
 	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level)")
@@ -227,8 +229,8 @@ func runAt(ctx context.Context, o chaos.Options) (chaos.Summary, error) {
 				return chaos.Summary{}, fmt.Errorf("--disks: %w; run without it, and no power is cut", err)
 			}
 		}
-		o.Command = func(dir string) *exec.Cmd {
-			return childCommand(self, childNode, "--dir", dir, "--log-store", string(o.LogStore))
+		o.Command = func(program, dir string) *exec.Cmd {
+			return childCommand(cmp.Or(program, self), childNode, "--dir", dir, "--log-store", string(o.LogStore))
 		}
 		return chaos.RunProc(ctx, o)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"quicproquo/cmd/qpqchaos/internal/chaos"
 	"quicproquo/fsm/planted"
+	"quicproquo/testcluster"
 )
 
 // found is how a planted fault was caught.
@@ -32,8 +33,11 @@ type verdict struct {
 	Planted int           `json:"planted"`
 	Caught  int           `json:"caught"`
 	Missed  []planted.Bug `json:"missed"`
-	Found   []found       `json:"found"`
-	Control bool          `json:"control"` // a run without a fault violated nothing
+	// Skipped are faults that can't be looked for on this machine, and why; they are not
+	// among Planted.
+	Skipped map[planted.Bug]string `json:"skipped,omitempty"`
+	Found   []found                `json:"found"`
+	Control bool                   `json:"control"` // a run without a fault violated nothing
 }
 
 // scenarios are the runs that show a fault, where it takes more than the usual faults
@@ -43,8 +47,8 @@ type verdict struct {
 var scenarios = map[planted.Bug][]string{
 	planted.SnapshotWithoutDedupe: {"--nemesis", "lost-disk,minority-for-long"},
 	planted.FsyncOff:              {"--level", "proc", "--disks", "--nemesis", "power-cut-all", "--for", "40s"},
-	planted.ChecksumOff:           {"--nemesis", "bit-flip"},
-	planted.HeartbeatFastPath:     {"--nemesis", "very-slow-clock"},
+	planted.ChecksumOff:           {"--nemesis", "bit-flip", "--for", "30s"},
+	planted.HeartbeatFastPath:     {"--nemesis", "very-slow-clock", "--workload", "queue", "--for", "4m"},
 	planted.VerifyLeaderRead:      {"--nemesis", "late-answers"},
 }
 
@@ -103,6 +107,11 @@ func catchAll(ctx context.Context, notes io.Writer, bugs []planted.Bug, each tim
 	}
 	v.Control = control.OK
 	for _, bug := range bugs {
+		if why := notHere(bug); why != nil {
+			v.skip(bug, why)
+			fmt.Fprintf(notes, "%s: skipped: %v\n", bug, why)
+			continue
+		}
 		began := time.Now()
 		f := found{Bug: bug}
 		for f.Runs < runs && f.Violation == "" {
@@ -129,6 +138,22 @@ func catchAll(ctx context.Context, notes io.Writer, bugs []planted.Bug, each tim
 		fmt.Fprintf(notes, "%s: caught after %.0f s: %s\n", bug, f.Seconds, f.Violation)
 	}
 	return v, ctx.Err()
+}
+
+// notHere tells why a fault can't be looked for on this machine.
+func notHere(bug planted.Bug) error {
+	if slices.Contains(scenarios[bug], "--disks") {
+		return testcluster.LoopDisks()
+	}
+	return nil
+}
+
+func (v *verdict) skip(bug planted.Bug, why error) {
+	if v.Skipped == nil {
+		v.Skipped = map[planted.Bug]string{}
+	}
+	v.Skipped[bug] = why.Error()
+	v.Planted--
 }
 
 // simulate runs this program with a fault switched on: a process per simulation.

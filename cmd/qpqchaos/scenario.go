@@ -25,12 +25,13 @@ type scenario struct {
 	Workloads []string      `json:"workloads,omitempty"`
 	Disks     bool          `json:"disks,omitempty"`
 	LogStore  raftlog.Kind  `json:"logStore,omitempty"`
+	Other     string        `json:"other,omitempty"`
 	Faults    []chaos.Fault `json:"faults"`
 }
 
 func saveScenario(file string, o chaos.Options) error {
 	raw, err := json.MarshalIndent(scenario{
-		scenarioVersion, o.Level, o.Nodes, o.For, o.Seed, o.Pace, o.Workloads, o.Disks, o.LogStore, o.Faults,
+		scenarioVersion, o.Level, o.Nodes, o.For, o.Seed, o.Pace, o.Workloads, o.Disks, o.LogStore, o.Other, o.Faults,
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -53,7 +54,10 @@ func loadScenario(file string) (o chaos.Options, err error) {
 	if s.Version != scenarioVersion {
 		return o, fmt.Errorf("the scenario %s has version %d, this program knows %d", file, s.Version, scenarioVersion)
 	}
-	o = chaos.Options{Level: s.Level, Nodes: s.Nodes, For: s.For, Seed: s.Seed, Pace: s.Pace, Workloads: s.Workloads, Disks: s.Disks, LogStore: s.LogStore, Faults: s.Faults}
+	o = chaos.Options{
+		Level: s.Level, Nodes: s.Nodes, For: s.For, Seed: s.Seed, Pace: s.Pace, Workloads: s.Workloads, Disks: s.Disks,
+		LogStore: s.LogStore, Other: s.Other, Faults: s.Faults,
+	}
 	if o.Faults == nil {
 		o.Faults = []chaos.Fault{} // none, not what the seed draws
 	}

@@ -47,8 +47,10 @@ type Options struct {
 	Disks bool
 	// LogStore of all nodes; empty: the default.
 	LogStore raftlog.Kind
-	// Command starts a node's process (LevelProc).
-	Command func(dir string) *exec.Cmd
+	// Command starts a node's process (LevelProc) with a program, empty for this one.
+	Command func(program, dir string) *exec.Cmd
+	// Other is another version of the program, a file; empty: there is none.
+	Other string
 	// Beat is called at least every two seconds of the cluster's time, nil for never.
 	Beat func()
 	// Tell is called with what happens; nil for silence.
@@ -133,13 +135,13 @@ func RunProc(ctx context.Context, o Options) (s Summary, err error) {
 		return s, err
 	}
 	c, err := testcluster.StartProcesses(testcluster.ProcessOptions{
-		Nodes: o.Nodes, Dir: filepath.Join(o.Dir, "nodes"), Command: o.Command,
+		Nodes: o.Nodes, Dir: filepath.Join(o.Dir, "nodes"), Command: func(dir string) *exec.Cmd { return o.Command("", dir) },
 		Prepare: node.Provision, Faults: testcluster.NewFaults(o.Seed), LoopDisks: o.Disks,
 	})
 	if err != nil {
 		return s, err
 	}
-	t := &processes{c: c}
+	t := &processes{c: c, others: map[int]bool{}}
 	t.w = newWorld(o, t)
 	s, err = run(ctx, t.w, faults)
 	return s, errors.Join(err, c.Close())

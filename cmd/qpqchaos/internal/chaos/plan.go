@@ -54,6 +54,7 @@ const (
 	SlowClock         Kind = "slow-clock"         // a node's timers take five times as long
 	VerySlowClock     Kind = "very-slow-clock"    // ten times: it leads until its successor tells it so
 	LateAnswers       Kind = "late-answers"       // as slow-clock, and what the others say to it is late
+	SwitchVersion     Kind = "switch-version"     // a node goes on with another version of the program
 	SwitchLog         Kind = "switch-log"         // a node's log moves to the other kind of store
 	RenewCertificates Kind = "renew-certificates" // each node gets a new one
 )
@@ -75,6 +76,9 @@ func kinds(o *Options) []Kind {
 	}
 	if o.Level == LevelProc {
 		list = append(list, Pause, PauseLeader, PauseMajority, BitRot)
+		if o.Other != "" {
+			list = append(list, SwitchVersion)
+		}
 		if o.Disks {
 			list = append(list, PowerCut, PowerCutAll, FullDisk)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -17,6 +18,8 @@ import (
 type processes struct {
 	c *testcluster.Processes
 	w *world // to tell what was seen
+	// others run the other version; only the nemesis uses it.
+	others map[int]bool
 }
 
 func (p *processes) nodes() int                   { return len(p.c.Nodes()) }
@@ -110,12 +113,31 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 		}, testcluster.CutPower(all...)
 	case FullDisk:
 		return func() error { return n.FillDisk(false) }, n.FillDisk(true)
+	case SwitchVersion:
+		return nothing, p.switchVersion(victim)
 	case BitFlip:
 		return p.flip(ctx, f, n)
 	case BitRot:
 		return p.rot(ctx, f, n)
 	}
 	return nothing, fmt.Errorf("there is no fault %q: %w", f.Kind, errNotHere)
+}
+
+// switchVersion upgrades a node, or downgrades it: it stops in good order and goes on
+// with the other version of the program, which shares the cluster with this one until it
+// is switched again.
+func (p *processes) switchVersion(victim int) error {
+	n := p.c.Nodes()[victim]
+	if err := n.Stop(); err != nil {
+		return err
+	}
+	var next func(string) *exec.Cmd
+	if !p.others[victim] {
+		next = func(dir string) *exec.Cmd { return p.w.options.Command(p.w.options.Other, dir) }
+	}
+	p.others[victim] = next != nil
+	n.SetCommand(next)
+	return n.Start()
 }
 
 // flip changes a bit of an entry in a node's log. The node must refuse to run.
