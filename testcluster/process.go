@@ -46,6 +46,7 @@ type Processes struct {
 	options ProcessOptions
 	peers   []cluster.Peer
 	nodes   []*Process
+	secrets cluster.Secrets // of the first node: its disk may be away later
 }
 
 // Process is one node. mu guards the rest.
@@ -82,9 +83,12 @@ func StartProcesses(options ProcessOptions) (*Processes, error) {
 	if err := options.Prepare(options.Dir, c.peers, c.listen); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the nodes' directories: %w", err), c.Close())
 	}
+	var err error
+	if c.secrets, err = cluster.LoadSecrets(c.nodes[0].dir); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	if options.LoopDisks {
 		for _, n := range c.nodes {
-			var err error
 			if n.disk, err = newLoopDisk(n.dir); err != nil {
 				return nil, errors.Join(err, c.Close())
 			}
@@ -307,15 +311,11 @@ func (n *Process) FillDisk(full bool) error { return n.disk.fill(full) }
 
 // Observe asks every member for its status.
 func (c *Processes) Observe(ctx context.Context) ([]cluster.Observation, error) {
-	secrets, err := cluster.LoadSecrets(c.nodes[0].dir)
-	if err != nil {
-		return nil, err
-	}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("observe the nodes: %w", err)
 	}
-	return cluster.Observe(ctx, conn, secrets.Identity, c.peers, slog.New(slog.DiscardHandler))
+	return cluster.Observe(ctx, conn, c.secrets.Identity, c.peers, slog.New(slog.DiscardHandler))
 }
 
 // WaitLeader waits until a majority of the nodes follows one and returns that.
@@ -388,11 +388,7 @@ func (c *Processes) ClientOptions(nodes ...*Process) (client.Options, error) {
 	if len(nodes) == 0 {
 		nodes = c.nodes
 	}
-	secrets, err := cluster.LoadSecrets(c.nodes[0].dir)
-	if err != nil {
-		return client.Options{}, err
-	}
-	trust := tlsid.PinnedDialConfig(secrets.Identity.Pin(), nil)
+	trust := tlsid.PinnedDialConfig(c.secrets.Identity.Pin(), nil)
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		return client.Options{}, fmt.Errorf("open a UDP socket: %w", err)

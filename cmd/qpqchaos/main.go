@@ -27,6 +27,7 @@ import (
 	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/cmd/qpqchaos/internal/chaos"
+	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/testcluster"
 )
 
@@ -102,6 +103,7 @@ The exit code is 1 if anything was violated.`,
 	cmd.Flags().IntVar(&o.Nodes, "nodes", 3, "how many nodes")
 	cmd.Flags().DurationVar(&o.Pace, "pace", 200*time.Millisecond, "how long callers pause between calls")
 	cmd.Flags().BoolVar(&o.Disks, "disks", false, "level proc: give each node a disk in a file, whose power is cut and which fills up (needs root)")
+	cmd.Flags().BoolVar(&o.WeakDisks, "weak-disks", false, "level proc: the nodes' disks can be slow to flush, and fail (needs root and FUSE)")
 	cmd.Flags().StringVar(&o.Other, "other", "", "level proc: another version of this program, a file; nodes change between the two")
 	cmd.Flags().StringVar(&logStore, "log-store", "", "where all nodes keep their logs: boltdb or wal (default boltdb)")
 	cmd.Flags().DurationVar(&o.Calm, "calm", 3*time.Second, "how long nothing happens between two faults, at least; up to twice as long")
@@ -227,6 +229,11 @@ func runAt(ctx context.Context, o chaos.Options) (chaos.Summary, error) {
 		if o.Disks {
 			if err := testcluster.LoopDisks(); err != nil {
 				return chaos.Summary{}, fmt.Errorf("--disks: %w; run without it, and no power is cut", err)
+			}
+		}
+		if o.WeakDisks {
+			if err := weakdisk.Possible(); err != nil {
+				return chaos.Summary{}, fmt.Errorf("--weak-disks: %w; run without it, and no flush fails", err)
 			}
 		}
 		o.Command = func(program, dir string) *exec.Cmd {

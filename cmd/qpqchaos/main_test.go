@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"quicproquo/cmd/qpqchaos/internal/chaos"
+	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/testcluster"
 )
 
@@ -49,9 +51,12 @@ func TestRunAndReplay(t *testing.T) {
 		t.Skip("runs clusters in processes of their own for a minute: not what the race detector sees")
 	}
 	file := filepath.Join(t.TempDir(), "scenario.json")
-	powerCuts := []string{"run", "--level", "proc", "--disks", "--for", "30s", "--seed", "6", "--json", "--nemesis", "power-cut,power-cut-all,full-disk"}
-	if err := testcluster.LoopDisks(); err != nil {
-		t.Logf("no power is cut here: %v", err)
+	powerCuts := []string{
+		"run", "--level", "proc", "--disks", "--weak-disks", "--for", "40s", "--seed", "6", "--json",
+		"--nemesis", "power-cut,power-cut-all,full-disk,slow-flushes,failing-flushes,failing-writes",
+	}
+	if err := cmp.Or(testcluster.LoopDisks(), weakdisk.Possible()); err != nil {
+		t.Logf("no power is cut here, and no flush fails: %v", err)
 		powerCuts = nil
 	}
 	for _, c := range []struct {
@@ -59,7 +64,10 @@ func TestRunAndReplay(t *testing.T) {
 	}{
 		{args: []string{"run", "--level", "sim", "--for", "5m", "--pace", "1s", "--seed", "5", "--json", "--save", file}},
 		{args: []string{"replay", file, "--json"}},
-		{args: []string{"run", "--level", "proc", "--for", "40s", "--seed", "5", "--json", "--nemesis", "kill-leader,pause-leader,kill-all,isolate-leader,bit-flip"}},
+		{args: []string{
+			"run", "--level", "proc", "--for", "40s", "--seed", "5", "--json", "--other", os.Args[0],
+			"--nemesis", "kill-leader,pause-leader,kill-all,isolate-leader,bit-flip,switch-version",
+		}},
 		{args: powerCuts},
 	} {
 		if c.args == nil {

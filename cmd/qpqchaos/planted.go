@@ -40,16 +40,22 @@ type verdict struct {
 	Control bool                   `json:"control"` // a run without a fault violated nothing
 }
 
-// scenarios are the runs that show a fault, where it takes more than the usual faults
-// in a simulation: each waits for something that is rare otherwise.
+// scenarios are the runs that show the faults: the workload that is meant to see each,
+// and the kind of fault that it waits for, where that is rare otherwise.
 //
 //nolint:gochecknoglobals // a table
 var scenarios = map[planted.Bug][]string{
-	planted.SnapshotWithoutDedupe: {"--nemesis", "lost-disk,minority-for-long"},
-	planted.FsyncOff:              {"--level", "proc", "--disks", "--nemesis", "power-cut-all", "--for", "40s"},
-	planted.ChecksumOff:           {"--nemesis", "bit-flip", "--for", "30s"},
-	planted.HeartbeatFastPath:     {"--nemesis", "very-slow-clock", "--workload", "queue", "--for", "4m"},
-	planted.VerifyLeaderRead:      {"--nemesis", "late-answers"},
+	planted.AckBeforeCommit:       {"--workload", "queue"},
+	planted.DedupeOff:             {"--workload", "queue"},
+	planted.StaleRead:             {"--workload", "queue"},
+	planted.EpochCheckOff:         {"--workload", "commit"},
+	planted.RevokeOnLeader:        {"--workload", "session"},
+	planted.SnapshotWithoutDedupe: {"--workload", "queue", "--nemesis", "lost-disk,minority-for-long"},
+	planted.FsyncOff:              {"--workload", "queue", "--level", "proc", "--disks", "--nemesis", "power-cut-all", "--for", "40s"},
+	planted.ChecksumOff:           {"--workload", "queue", "--nemesis", "bit-flip", "--for", "30s"},
+	planted.HeartbeatFastPath:     {"--workload", "queue", "--nemesis", "very-slow-clock", "--for", "4m"},
+	planted.VerifyLeaderRead:      {"--workload", "queue", "--nemesis", "late-answers"},
+	planted.RandomApply:           {"--for", "30s"},
 }
 
 func plantedCommand() *cobra.Command {

@@ -15,6 +15,7 @@ import (
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/internal/node"
+	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/rpc"
 	"quicproquo/testcluster"
 )
@@ -45,6 +46,9 @@ type Options struct {
 	Faults []Fault
 	// Disks gives each process a disk whose power can be cut: testcluster.LoopDisks.
 	Disks bool
+	// WeakDisks puts a file system between each process and its disk whose flushes can be
+	// slow and fail, and whose writes can fail: package weakdisk.
+	WeakDisks bool
 	// LogStore of all nodes; empty: the default.
 	LogStore raftlog.Kind
 	// Command starts a node's process (LevelProc) with a program, empty for this one.
@@ -134,15 +138,17 @@ func RunProc(ctx context.Context, o Options) (s Summary, err error) {
 	if err != nil {
 		return s, err
 	}
+	t := &processes{others: map[int]bool{}, weak: map[string]*weakdisk.Disk{}}
+	t.w = newWorld(o, t)
+	defer func() { err = errors.Join(err, t.unmount()) }()
 	c, err := testcluster.StartProcesses(testcluster.ProcessOptions{
-		Nodes: o.Nodes, Dir: filepath.Join(o.Dir, "nodes"), Command: func(dir string) *exec.Cmd { return o.Command("", dir) },
+		Nodes: o.Nodes, Dir: filepath.Join(o.Dir, "nodes"), Command: func(dir string) *exec.Cmd { return t.command("", dir) },
 		Prepare: node.Provision, Faults: testcluster.NewFaults(o.Seed), LoopDisks: o.Disks,
 	})
 	if err != nil {
 		return s, err
 	}
-	t := &processes{c: c, others: map[int]bool{}}
-	t.w = newWorld(o, t)
+	t.c = c
 	s, err = run(ctx, t.w, faults)
 	return s, errors.Join(err, c.Close())
 }

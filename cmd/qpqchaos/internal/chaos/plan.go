@@ -44,7 +44,7 @@ const (
 	PowerCut          Kind = "power-cut"          // a node loses what it had not synced
 	PowerCutAll       Kind = "power-cut-all"      // all nodes, at once
 	FullDisk          Kind = "full-disk"          // a node's disk has no room
-	FailingWrites     Kind = "failing-writes"     // the store's disk refuses writes
+	FailingWrites     Kind = "failing-writes"     // a node's disk refuses writes; in a simulation its store's
 	BitFlip           Kind = "bit-flip"           // a bit changes in an entry of a log, which the node must notice
 	BitRot            Kind = "bit-rot"            // a bit changes anywhere in a node's files
 	LostDisk          Kind = "lost-disk"          // a node is gone for ever and replaced
@@ -54,6 +54,8 @@ const (
 	SlowClock         Kind = "slow-clock"         // a node's timers take five times as long
 	VerySlowClock     Kind = "very-slow-clock"    // ten times: it leads until its successor tells it so
 	LateAnswers       Kind = "late-answers"       // as slow-clock, and what the others say to it is late
+	SlowFlushes       Kind = "slow-flushes"       // each takes up to half a second longer
+	FailingFlushes    Kind = "failing-flushes"    // a node's disk refuses to flush
 	SwitchVersion     Kind = "switch-version"     // a node goes on with another version of the program
 	SwitchLog         Kind = "switch-log"         // a node's log moves to the other kind of store
 	RenewCertificates Kind = "renew-certificates" // each node gets a new one
@@ -78,6 +80,9 @@ func kinds(o *Options) []Kind {
 		list = append(list, Pause, PauseLeader, PauseMajority, BitRot)
 		if o.Other != "" {
 			list = append(list, SwitchVersion)
+		}
+		if o.WeakDisks {
+			list = append(list, SlowFlushes, FailingFlushes, FailingWrites)
 		}
 		if o.Disks {
 			list = append(list, PowerCut, PowerCutAll, FullDisk)

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/testcluster"
 )
 
@@ -20,6 +23,54 @@ type processes struct {
 	w *world // to tell what was seen
 	// others run the other version; only the nemesis uses it.
 	others map[int]bool
+
+	mu   sync.Mutex
+	weak map[string]*weakdisk.Disk // by the nodes' directories
+}
+
+// command is how a node's process is started: in its directory, or, where it has a weak
+// disk, in that one's, which is mounted beside it when the node first starts.
+func (p *processes) command(program, dir string) *exec.Cmd {
+	if !p.w.options.WeakDisks {
+		return p.w.options.Command(program, dir)
+	}
+	at := dir + ".weak"
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.weak[dir] == nil {
+		disk, err := mountWeak(dir, at)
+		if err != nil {
+			p.w.violation("nemesis", "%v", err)
+			return p.w.options.Command(program, dir)
+		}
+		p.weak[dir] = disk
+	}
+	return p.w.options.Command(program, at)
+}
+
+func mountWeak(dir, at string) (*weakdisk.Disk, error) {
+	if err := os.Mkdir(at, 0o700); err != nil {
+		return nil, fmt.Errorf("make a weak disk: %w", err)
+	}
+	return weakdisk.Mount(dir, at)
+}
+
+// disk is a node's weak one.
+func (p *processes) disk(n *testcluster.Process) *weakdisk.Disk {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.weak[n.Dir()]
+}
+
+// unmount takes the weak disks away, after the nodes have ended.
+func (p *processes) unmount() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, disk := range p.weak {
+		errs = append(errs, disk.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (p *processes) nodes() int                   { return len(p.c.Nodes()) }
@@ -113,6 +164,16 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 		}, testcluster.CutPower(all...)
 	case FullDisk:
 		return func() error { return n.FillDisk(false) }, n.FillDisk(true)
+	case SlowFlushes:
+		disk := p.disk(n)
+		disk.SlowSyncs(time.Duration(100+p.w.rng(f).IntN(400)) * time.Millisecond)
+		return func() error { disk.SlowSyncs(0); return nil }, nil
+	case FailingFlushes:
+		p.disk(n).FailSyncs(true)
+		return func() error { p.disk(n).FailSyncs(false); return restart(n) }, nil
+	case FailingWrites:
+		p.disk(n).FailWrites(true)
+		return func() error { p.disk(n).FailWrites(false); return restart(n) }, nil
 	case SwitchVersion:
 		return nothing, p.switchVersion(victim)
 	case BitFlip:
@@ -122,6 +183,9 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 	}
 	return nothing, fmt.Errorf("there is no fault %q: %w", f.Kind, errNotHere)
 }
+
+// restart starts a node again whose disk has failed: it has stopped by itself, or would.
+func restart(n *testcluster.Process) error { return errors.Join(n.Kill(), n.Start()) }
 
 // switchVersion upgrades a node, or downgrades it: it stops in good order and goes on
 // with the other version of the program, which shares the cluster with this one until it
@@ -133,7 +197,7 @@ func (p *processes) switchVersion(victim int) error {
 	}
 	var next func(string) *exec.Cmd
 	if !p.others[victim] {
-		next = func(dir string) *exec.Cmd { return p.w.options.Command(p.w.options.Other, dir) }
+		next = func(dir string) *exec.Cmd { return p.command(p.w.options.Other, dir) }
 	}
 	p.others[victim] = next != nil
 	n.SetCommand(next)
