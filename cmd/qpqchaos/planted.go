@@ -54,7 +54,7 @@ var scenarios = map[planted.Bug][]string{
 	planted.FsyncOff:              {"--workload", "queue", "--level", "proc", "--disks", "--nemesis", "power-cut-all", "--for", "40s"},
 	planted.ChecksumOff:           {"--workload", "queue", "--nemesis", "bit-flip", "--for", "30s"},
 	planted.HeartbeatFastPath:     {"--workload", "queue", "--nemesis", "very-slow-clock", "--for", "4m"},
-	planted.VerifyLeaderRead:      {"--workload", "queue", "--nemesis", "late-answers"},
+	planted.VerifyLeaderRead:      {"--workload", "queue", "--nemesis", "late-answers", "--for", "4m"},
 	planted.RandomApply:           {"--for", "30s"},
 }
 
