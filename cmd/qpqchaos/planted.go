@@ -65,8 +65,9 @@ func plantedCommand() *cobra.Command {
 	var runs int
 	cmd := &cobra.Command{
 		Use: "planted", Short: "Catch the faults that this program was built with", Args: cobra.NoArgs,
-		Long: `Runs simulations with one planted fault each, and one without, and tells which of
-the faults were caught. It needs a program with faults: go run -tags planted
+		Long: `Runs clusters with one planted fault each, and one without, and tells which of the
+faults were caught: simulations, and for fsync-off processes whose power is cut (root;
+skipped elsewhere). It needs a program with faults: go run -tags planted
 ./cmd/qpqchaos planted. The exit code is 1 if one was missed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !planted.Compiled {
@@ -85,7 +86,7 @@ the faults were caught. It needs a program with faults: go run -tags planted
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().StringSliceVar(&only, "only", nil, "faults, comma-separated (default: all)")
-	cmd.Flags().DurationVar(&each, "for", 2*time.Minute, "how long each run is, in the cluster's time")
+	cmd.Flags().DurationVar(&each, "for", 2*time.Minute, "how long a run is, in the cluster's time, where the fault takes no other")
 	cmd.Flags().IntVar(&runs, "runs", 3, "how many seeds a fault may take")
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/cluster/raftlog"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
 )
@@ -164,7 +165,7 @@ func (p *inProcess) flip(ctx context.Context, victim int, rng *rand.Rand) (func(
 	}
 	refusal := n.Start()
 	p.w.tell("bit flipped in %s; the node said: %.120v", flips, refusal)
-	p.w.flipped(refusal != nil)
+	p.w.flipped(errors.Is(refusal, raftlog.ErrDamaged))
 	return replace, n.Kill()
 }
 

@@ -72,8 +72,9 @@ func (p *pools) name() string { return "keys" }
 
 func (p *pools) run(ctx, finish context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
-		if err := p.race(ctx, finish, fmt.Sprintf("pool%d", i)); err != nil {
-			p.w.tell("no race for %s's key packages: %v", fmt.Sprintf("pool%d", i), err)
+		owner := fmt.Sprintf("pool%d", i)
+		if err := p.race(ctx, finish, owner); err != nil {
+			p.w.tell("no race for %s's key packages: %v", owner, err)
 		}
 		sleep(ctx, 50*p.w.options.Pace)
 	}
@@ -90,8 +91,9 @@ func (p *pools) race(ctx, finish context.Context, owner string) error {
 	for i, taker := range p.takers {
 		for again := range poolTakes {
 			t := &take{by: taker, id: requestID()}
+			process := len(r.takes)
 			r.takes = append(r.takes, t)
-			wg.Go(func() { p.take(ctx, r, t, len(r.takes), i+again) })
+			wg.Go(func() { p.take(ctx, r, t, process, i+again) })
 		}
 	}
 	wg.Wait()

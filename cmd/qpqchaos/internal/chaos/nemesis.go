@@ -28,7 +28,6 @@ func (w *world) harm(ctx context.Context, plan []Fault) {
 		w.faults.Add(1)
 		w.tell("%s for %s", f.Kind, f.For.Round(time.Millisecond))
 		sleep(ctx, f.For)
-
 		if err := undo(); err != nil {
 			w.violation("nemesis", "undo %s: %v", f.Kind, err)
 		}
@@ -208,7 +207,7 @@ func (w *world) flipped(detected bool) {
 		w.detected.Add(1)
 		return
 	}
-	w.violation("nemesis", "a node runs with a damaged entry in its log")
+	w.violation("nemesis", "a node has not said that an entry of its log is damaged")
 }
 
 // others are the nodes but one.

@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/testcluster"
 )
@@ -217,7 +219,7 @@ func (p *processes) flip(ctx context.Context, f Fault, n *testcluster.Process) (
 	}
 	said, err := lastWords(ctx, n, noticeTime)
 	p.w.tell("bit flipped in %s; the node said: %.160s", flips, said)
-	p.w.flipped(said != "")
+	p.w.flipped(strings.Contains(said, raftlog.ErrDamaged.Error()))
 	return p.mend(n, flips.Undo), err
 }
 
@@ -244,7 +246,8 @@ func (p *processes) rot(ctx context.Context, f Fault, n *testcluster.Process) (f
 	return p.mend(n, flip.Undo), err
 }
 
-// lastWords starts a node and returns what it said if it has ended within a time.
+// lastWords starts a node and returns what it said if it has ended within a time, for
+// whatever reason.
 func lastWords(ctx context.Context, n *testcluster.Process, patience time.Duration) (words string, err error) {
 	if err := n.Start(); err != nil {
 		return "", err

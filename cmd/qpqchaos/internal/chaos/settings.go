@@ -27,7 +27,7 @@ type registers struct {
 
 // settingsDesk is where a cluster's settings are changed and read.
 type settingsDesk interface {
-	// changeSetting proposes an entry on a node.
+	// proposeOn proposes an entry on a node.
 	proposeOn(ctx context.Context, node int, entry []byte) error
 	// settingOn reads linearizably on a node.
 	settingOn(ctx context.Context, node int, name string) (uint64, error)

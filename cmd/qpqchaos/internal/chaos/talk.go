@@ -36,8 +36,13 @@ type person struct {
 
 const talkGroup = "all"
 
-func newTalks(ctx context.Context, w *world) (*talks, error) {
-	t := &talks{w: w}
+func newTalks(ctx context.Context, w *world) (t *talks, err error) {
+	t = &talks{w: w}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close())
+		}
+	}()
 	for i, name := range []string{"alice", "bob", "carol"} {
 		p := &person{name: name, profile: client.Profile{Dir: filepath.Join(w.options.Dir, "people", name)}}
 		if err := t.open(p, i, client.Create); err != nil {
@@ -162,11 +167,19 @@ func (t *talks) check(ctx context.Context, s *Summary) {
 		s.Lost++
 		t.w.violation(t.name(), "%v", last)
 	}
+	if err := t.close(); err != nil {
+		t.w.violation(t.name(), "%v", err)
+	}
+}
+
+func (t *talks) close() error {
+	var errs []error
 	for _, p := range t.people {
 		if err := p.client.Close(); err != nil {
-			t.w.violation(t.name(), "close %s's client: %v", p.name, err)
+			errs = append(errs, fmt.Errorf("close %s's client: %w", p.name, err))
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // complete compares what everybody has with what was said, and their epochs.
