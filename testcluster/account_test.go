@@ -80,24 +80,7 @@ func register(tb testing.TB, conn *client.Conn, p person) {
 // set changes a cluster setting.
 func set(t *testing.T, c *testcluster.Cluster, name string, value uint64) {
 	t.Helper()
-	id := make([]byte, schemas.RequestIDSize)
-	rand.Read(id)
-	entry, err := schemas.BuildEntry(id, schemas.Caller{Kind: schemas.Actor_Kind_node}, func(to schemas.Entry_command) error {
-		p, err := to.NewChangeSettings()
-		if err != nil {
-			return err
-		}
-		list, err := p.NewSettings(1)
-		if err != nil {
-			return err
-		}
-		list.At(0).SetValue(value)
-		return list.At(0).SetName(name)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, result, err := c.LeaderT(t).Engine().Propose(within(t, time.Minute), entry)
+	_, result, err := c.LeaderT(t).Engine().Propose(within(t, time.Minute), testcluster.SettingEntry(name, value))
 	if err != nil || result.Code != schemas.Code_ok {
 		t.Fatalf("set %s: %s, %v", name, result.Code, err)
 	}

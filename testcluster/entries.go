@@ -18,14 +18,26 @@ func Account(n int) [schemas.AccountKeySize]byte {
 	return key
 }
 
+// SettingEntry is a framed entry, with a fresh request id, that changes a cluster setting.
+func SettingEntry(name string, value uint64) []byte {
+	return nodeEntry(nil, func(c schemas.Entry_command) error {
+		params, err := c.NewChangeSettings()
+		if err != nil {
+			return err
+		}
+		list, err := params.NewSettings(1)
+		if err != nil {
+			return err
+		}
+		list.At(0).SetValue(value)
+		return list.At(0).SetName(name)
+	})
+}
+
 // EnqueueEntry is a framed entry that puts body into a recipient's inbox.
 // requestID nil means a fresh one.
 func EnqueueEntry(recipient [schemas.AccountKeySize]byte, requestID, body []byte) []byte {
-	if requestID == nil {
-		requestID = make([]byte, schemas.RequestIDSize)
-		_, _ = rand.Read(requestID) // never fails (crypto/rand)
-	}
-	entry, err := schemas.BuildEntry(requestID, schemas.Caller{Kind: schemas.Actor_Kind_node}, func(c schemas.Entry_command) error {
+	return nodeEntry(requestID, func(c schemas.Entry_command) error {
 		params, err := c.NewEnqueue()
 		if err != nil {
 			return err
@@ -36,6 +48,15 @@ func EnqueueEntry(recipient [schemas.AccountKeySize]byte, requestID, body []byte
 		}
 		return params.SetPayload(body)
 	})
+}
+
+// nodeEntry is a framed entry of a node's own. requestID nil means a fresh one.
+func nodeEntry(requestID []byte, fill func(schemas.Entry_command) error) []byte {
+	if requestID == nil {
+		requestID = make([]byte, schemas.RequestIDSize)
+		_, _ = rand.Read(requestID) // never fails (crypto/rand)
+	}
+	entry, err := schemas.BuildEntry(requestID, schemas.Caller{Kind: schemas.Actor_Kind_node}, fill)
 	if err != nil {
 		panic(fmt.Sprintf("build a test entry: %v", err))
 	}

@@ -14,71 +14,10 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"quicproquo/client"
-	"quicproquo/crypto/mls"
-	"quicproquo/crypto/mls/tree"
-	"quicproquo/crypto/suite"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
+	"quicproquo/testcluster/keypool"
 )
-
-// What a taker hears in place of the place of its package in the pool.
-const (
-	poolEmpty   = -1
-	poolUnknown = -2 // the answer was lost
-)
-
-// poolModel is a pool of size packages: a claim gets the oldest that is left, or
-// hears that there is none.
-func poolModel(size int) porcupine.Model {
-	m := porcupine.NondeterministicModel{
-		Init: func() []any { return []any{0} }, // how many were taken
-		Step: func(state, _, output any) []any {
-			taken, got := state.(int), output.(int)
-			switch {
-			case got == poolUnknown && taken < size:
-				return []any{taken, taken + 1}
-			case got == poolUnknown, got == poolEmpty && taken == size:
-				return []any{taken}
-			case got == taken && taken < size:
-				return []any{taken + 1}
-			}
-			return nil
-		},
-		DescribeOperation: func(_, output any) string { return fmt.Sprint("claim -> ", output) },
-	}
-	return m.ToModel()
-}
-
-// The model accepts what must be and refuses what must not.
-func TestPoolModel(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		answers []int // of a pool of two, one after the other
-		want    bool
-	}{
-		{"each once, then none", []int{0, 1, poolEmpty, poolEmpty}, true},
-		{"a lost answer took one", []int{0, poolUnknown, poolEmpty}, true},
-		{"a lost answer took none", []int{poolUnknown, 0, 1}, true},
-		{"one twice", []int{0, 0}, false},
-		{"one twice, at the end", []int{0, 1, 1}, false},
-		{"the younger first", []int{1, 0}, false},
-		{"none too early", []int{0, poolEmpty}, false},
-		{"none too early, though an answer was lost", []int{poolUnknown, poolEmpty}, false},
-		{"one that was never there", []int{0, 1, 2}, false},
-	} {
-		var history []porcupine.Operation
-		for i, answer := range c.answers {
-			op := porcupine.Operation{ClientId: i, Output: answer, Call: int64(2 * i), Return: int64(2*i + 1)}
-			if answer == poolUnknown {
-				op.Return = 1000
-			}
-			history = append(history, op)
-		}
-		if got := porcupine.CheckOperations(poolModel(2), history); got != c.want {
-			t.Errorf("%s: accepted %v, want %v", c.name, got, c.want)
-		}
-	}
-}
 
 const (
 	takers   = 100
@@ -102,7 +41,9 @@ func TestTakersRaceForPackages(t *testing.T) {
 	who := newTakers(ctx, t, c, takers)
 	lost := 0
 	for round := range pools {
-		r := poolRace{owner: owner.account(), packages: packagesOf(t, owner, poolSize), places: map[[32]byte]int{}}
+		packages, err := keypool.Packages(owner.name, owner.key, poolSize)
+		fatal(t, err)
+		r := poolRace{owner: owner.account(), packages: packages, places: map[[32]byte]int{}}
 		for i, data := range r.packages {
 			r.places[sha256.Sum256(data)] = i
 		}
@@ -114,7 +55,7 @@ func TestTakersRaceForPackages(t *testing.T) {
 			conn.Observe(up.Seen())
 		}
 		r.run(ctx, t, c, who)
-		if !porcupine.CheckOperations(poolModel(poolSize), r.history) {
+		if !porcupine.CheckOperations(keypool.Model(poolSize), r.history) {
 			t.Errorf("round %d: the history is not that of a pool", round)
 		}
 		lost += r.settle(ctx, t, who)
@@ -158,7 +99,7 @@ func (r *poolRace) run(ctx context.Context, tb testing.TB, c *testcluster.Cluste
 				tb.Errorf("taker %d: %v", i, err)
 				return
 			}
-			if got == poolUnknown {
+			if got == keypool.Unknown {
 				op.Return = time.Hour.Nanoseconds()
 			}
 			r.mu.Lock()
@@ -187,13 +128,13 @@ func (r *poolRace) claim(ctx context.Context, conn *client.Conn, id []byte) (int
 	list, err := conn.FetchKeyPackages(ctx, r.owner, client.DeviceID{}, id)
 	switch {
 	case client.Is(err, schemas.Code_unknownOutcome):
-		return poolUnknown, nil
+		return keypool.Unknown, nil
 	case err != nil:
 		return 0, err
 	case len(list) != 1 || list[0].LastResort:
 		return 0, fmt.Errorf("got %d packages", len(list))
 	case client.Is(list[0].Err, schemas.Code_keyPackageNone):
-		return poolEmpty, nil
+		return keypool.Empty, nil
 	}
 	place, ok := r.places[sha256.Sum256(list[0].Package)]
 	if !ok {
@@ -219,12 +160,12 @@ func (r *poolRace) settle(ctx context.Context, t *testing.T, who []*client.Conn)
 			t.Errorf("taker %d again: %v", i, err)
 			continue
 		}
-		if r.answers[i] == poolUnknown {
+		if r.answers[i] == keypool.Unknown {
 			lost++
 		} else if got != r.answers[i] {
 			t.Errorf("taker %d got %d and then, for the same request, %d", i, r.answers[i], got)
 		}
-		if got == poolEmpty {
+		if got == keypool.Empty {
 			without++
 			continue
 		}
@@ -237,22 +178,6 @@ func (r *poolRace) settle(ctx context.Context, t *testing.T, who []*client.Conn)
 		t.Errorf("%d packages were taken and %d takers went without, want %d and %d", len(takenBy), without, poolSize, takers-poolSize)
 	}
 	return lost
-}
-
-// packagesOf makes key packages of an account without devices.
-func packagesOf(tb testing.TB, p person, n int) (list [][]byte) {
-	tb.Helper()
-	s, err := suite.Lookup(1)
-	fatal(tb, err)
-	signer, err := s.NewSigner(suite.Secret(p.key.Seed()))
-	fatal(tb, err)
-	identity := &mls.Identity{Signer: signer, Credential: tree.BasicCredential([]byte(p.name))}
-	for range n {
-		kp, err := identity.NewKeyPackage(time.Now(), mls.KeyPackageOptions{})
-		fatal(tb, err)
-		list = append(list, kp.Message())
-	}
-	return list
 }
 
 // newTakers makes accounts with a client each, one after the other at each node.

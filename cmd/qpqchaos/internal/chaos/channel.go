@@ -16,9 +16,7 @@ import (
 type channels struct {
 	w        *world
 	accounts []*account
-
-	mu      sync.Mutex
-	history []porcupine.Operation
+	history  history
 }
 
 // channelOutput is what a call said; of a call that failed, nothing is known.
@@ -72,18 +70,10 @@ func (c *channels) race(ctx context.Context, process int, a, peer *account, pair
 	id, wasNew, err := a.conn(node).CreateChannel(short, peer.id())
 	c.w.ops.Add(1)
 	done(err)
-	op := porcupine.Operation{
-		ClientId: process, Input: pair, Output: channelOutput{err == nil, id, wasNew},
-		Call: from.Nanoseconds(), Return: time.Since(c.w.began).Nanoseconds(),
-	}
 	if err == nil {
 		c.w.wrote()
-	} else { // it may take effect at any later time
-		op.Return = from.Nanoseconds() + (1000 * time.Hour).Nanoseconds()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.history = append(c.history, op)
+	c.history.add(c.w, process, from, err == nil, pair, channelOutput{err == nil, id, wasNew})
 }
 
 // channelState is one pair's channel.
@@ -125,5 +115,5 @@ func channelModel() porcupine.Model {
 }
 
 func (c *channels) check(_ context.Context, s *Summary) {
-	c.w.judgeHistory(s, c.name(), "channels", channelModel(), c.history)
+	c.history.judge(c.w, s, c.name(), "channels", channelModel())
 }

@@ -93,34 +93,6 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// The model of a pool of key packages takes each package once, the oldest first.
-func TestPoolModel(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		answers []int // one after the other
-		want    bool
-	}{
-		{"each once, then none", []int{0, 1, 2, 3, poolEmpty}, true},
-		{"a lost answer took one", []int{0, poolUnknown, 2, 3, poolEmpty}, true},
-		{"a lost answer took none", []int{poolUnknown, 0, 1}, true},
-		{"one twice", []int{0, 0}, false},
-		{"the younger first", []int{1, 0}, false},
-		{"none too early", []int{0, poolEmpty}, false},
-	} {
-		var history []porcupine.Operation
-		for i, answer := range c.answers {
-			op := porcupine.Operation{ClientId: i, Output: answer, Call: int64(2 * i), Return: int64(2*i + 1)}
-			if answer == poolUnknown {
-				op.Return = int64(time.Hour)
-			}
-			history = append(history, op)
-		}
-		if got := porcupine.CheckOperations(poolModel(), history); got != c.want {
-			t.Errorf("%s: the model says %t, want %t", c.name, got, c.want)
-		}
-	}
-}
-
 // The model of a setting lets a read give what was written last.
 func TestRegisterModel(t *testing.T) {
 	const never = int64(time.Hour)

@@ -22,9 +22,7 @@ type commits struct {
 	w       *world
 	members []*account
 	group   []byte
-
-	mu      sync.Mutex
-	history []porcupine.Operation
+	history history
 }
 
 // commitOutput is what a committer heard: the epoch that it began, or the one that
@@ -89,28 +87,24 @@ func (c *commits) race(ctx context.Context, i int, m *account, epoch uint64, rng
 	})
 	c.w.ops.Add(1)
 	done(err)
-	op := porcupine.Operation{ClientId: i, Input: epoch, Call: from.Nanoseconds(), Return: time.Since(c.w.began).Nanoseconds()}
+	process, out := i, commitOutput{}
 	var e *client.Error
 	switch {
 	case err == nil:
 		c.w.wrote()
-		op.Output = commitOutput{true, true, next}
+		out = commitOutput{true, true, next}
 	case errors.As(err, &e) && e.Code == schemas.Code_epochConflict:
 		next = e.Value
-		op.Output = commitOutput{known: true, epoch: next}
+		out = commitOutput{known: true, epoch: next}
 	case errors.As(err, &e) && e.Code == schemas.Code_groupProofInvalid:
 		c.w.violation(c.name(), "%s, a member of epoch %d, is taken for none", m.name, epoch)
 		return epoch
 	case errors.As(err, &e) && e.Code != schemas.Code_unknownOutcome && e.Code != schemas.Code_deadlineExceeded:
 		return epoch // certainly not applied
-	default: // it may take effect at any later time, under an identity of its own
-		op.Output, op.ClientId = commitOutput{}, 1000+int(from.Microseconds())
-		op.Return = from.Nanoseconds() + (1000 * time.Hour).Nanoseconds()
-		next = epoch
+	default: // it may take effect later, under an identity of its own
+		process, next = 1000+int(from.Microseconds()), epoch
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.history = append(c.history, op)
+	c.history.add(c.w, process, from, out.known, epoch, out)
 	return next
 }
 
@@ -140,7 +134,7 @@ func commitModel() porcupine.Model {
 
 func (c *commits) check(_ context.Context, s *Summary) {
 	winners := map[uint64]int{}
-	for _, op := range c.history {
+	for _, op := range c.history.ops {
 		if out := op.Output.(commitOutput); out.won {
 			if winners[op.Input.(uint64)]++; winners[op.Input.(uint64)] == 2 {
 				s.Linearizable = false
@@ -148,5 +142,5 @@ func (c *commits) check(_ context.Context, s *Summary) {
 			}
 		}
 	}
-	c.w.judgeHistory(s, c.name(), "commits", commitModel(), c.history)
+	c.history.judge(c.w, s, c.name(), "commits", commitModel())
 }

@@ -8,13 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/anishathalye/porcupine"
-
 	"quicproquo/client"
-	"quicproquo/crypto/mls"
-	"quicproquo/crypto/mls/tree"
-	"quicproquo/crypto/suite"
 	"quicproquo/schemas"
+	"quicproquo/testcluster/keypool"
 )
 
 // pools are races for key packages: somebody new uploads a few, and more takers than
@@ -33,20 +29,12 @@ const (
 	poolTakes = 2 // of each taker
 )
 
-// What a taker hears in place of the place of its package in the pool.
-const (
-	poolEmpty   = -1
-	poolUnknown = -2 // the answer was lost
-)
-
-// poolRace is one pool. mu guards history.
+// poolRace is one pool.
 type poolRace struct {
-	owner  *account
-	places map[[32]byte]int // by the package's hash
-	takes  []*take
-
-	mu      sync.Mutex
-	history []porcupine.Operation
+	owner   *account
+	places  map[[32]byte]int // by the package's hash
+	takes   []*take
+	history history
 }
 
 // take is a taker's one request.
@@ -114,7 +102,7 @@ func (p *pools) fill(ctx context.Context, name string) (*poolRace, error) {
 		return nil, err
 	}
 	conn := owner.conns[0]
-	packages, err := packagesOf(owner)
+	packages, err := keypool.Packages(owner.name, owner.key, poolSize)
 	if err == nil {
 		_, _, err = conn.UploadKeyPackages(short, packages, nil)
 	}
@@ -133,43 +121,14 @@ func (p *pools) fill(ctx context.Context, name string) (*poolRace, error) {
 	return r, nil
 }
 
-// packagesOf makes key packages of an account without devices.
-func packagesOf(owner *account) (list [][]byte, err error) {
-	s, err := suite.Lookup(1)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := s.NewSigner(suite.Secret(owner.key.Seed()))
-	if err != nil {
-		return nil, err
-	}
-	identity := &mls.Identity{Signer: signer, Credential: tree.BasicCredential([]byte(owner.name))}
-	for range poolSize {
-		kp, err := identity.NewKeyPackage(time.Now(), mls.KeyPackageOptions{})
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, kp.Message())
-	}
-	return list, nil
-}
-
 func (p *pools) take(ctx context.Context, r *poolRace, t *take, process, node int) {
 	from := time.Since(p.w.began)
 	var err error
 	t.place, err = p.ask(ctx, r, t, node)
-	op := porcupine.Operation{
-		ClientId: process, Output: t.place, Call: from.Nanoseconds(), Return: time.Since(p.w.began).Nanoseconds(),
-	}
-	if err != nil { // it may take effect at any later time
-		op.Return = from.Nanoseconds() + (1000 * time.Hour).Nanoseconds()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.history = append(r.history, op)
+	r.history.add(p.w, process, from, err == nil, nil, t.place)
 }
 
-// ask returns which package a taker got, poolUnknown with an error.
+// ask returns which package a taker got, keypool.Unknown with an error.
 func (p *pools) ask(ctx context.Context, r *poolRace, t *take, node int) (int, error) {
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -179,19 +138,19 @@ func (p *pools) ask(ctx context.Context, r *poolRace, t *take, node int) (int, e
 	done(err)
 	switch {
 	case err != nil:
-		return poolUnknown, err
+		return keypool.Unknown, err
 	case len(list) != 1 || list[0].LastResort:
 		p.w.violation(p.name(), "%s asked for a key package of %s and got %d", t.by.name, r.owner.name, len(list))
-		return poolUnknown, errors.New("not one package")
+		return keypool.Unknown, errors.New("not one package")
 	}
 	p.w.wrote()
 	if client.Is(list[0].Err, schemas.Code_keyPackageNone) {
-		return poolEmpty, nil
+		return keypool.Empty, nil
 	}
 	place, ok := r.places[sha256.Sum256(list[0].Package)]
 	if !ok {
 		p.w.violation(p.name(), "%s got a key package that %s has not uploaded", t.by.name, r.owner.name)
-		return poolUnknown, errors.New("an unknown package")
+		return keypool.Unknown, errors.New("an unknown package")
 	}
 	return place, nil
 }
@@ -207,56 +166,19 @@ func (p *pools) settle(ctx context.Context, r *poolRace) {
 		if err != nil {
 			continue
 		}
-		if t.place != poolUnknown && place != t.place {
+		if t.place != keypool.Unknown && place != t.place {
 			p.w.violation(p.name(), "%s got package %d of %s and, for the same request, %d", t.by.name, t.place, r.owner.name, place)
 		}
-		if other, twice := by[place]; twice && place != poolEmpty {
+		if other, twice := by[place]; twice && place != keypool.Empty {
 			p.w.violation(p.name(), "%s and %s have package %d of %s", other, t.by.name, place, r.owner.name)
 		}
 		by[place] = t.by.name
 	}
 }
 
-// poolModel is a pool: a claim gets the oldest that is left, or hears that there is
-// none.
-func poolModel() porcupine.Model {
-	model := porcupine.NondeterministicModel{
-		Init: func() []any { return []any{0} }, // how many were taken
-		Step: func(state, _, output any) []any {
-			taken, got := state.(int), output.(int)
-			switch {
-			case got == poolUnknown && taken < poolSize:
-				return []any{taken, taken + 1}
-			case got == poolUnknown, got == poolEmpty && taken == poolSize:
-				return []any{taken}
-			case got == taken && taken < poolSize:
-				return []any{taken + 1}
-			}
-			return nil
-		},
-		Equal: func(a, b any) bool { return a == b },
-	}
-	return model.ToModel()
-}
-
 func (p *pools) check(_ context.Context, s *Summary) {
-	model := poolModel()
+	model := keypool.Model(poolSize)
 	for _, r := range p.races {
-		p.w.judgeHistory(s, p.name(), "claims of "+r.owner.name+"'s key packages", model, r.history)
-	}
-}
-
-// judgeHistory lets porcupine look for an order that explains a history.
-func (w *world) judgeHistory(s *Summary, workload, what string, model porcupine.Model, history []porcupine.Operation) {
-	result, info := porcupine.CheckOperationsVerbose(model, history, time.Minute)
-	switch result {
-	case porcupine.Ok:
-	case porcupine.Unknown:
-		s.Linearizable = false
-		w.tell("the history of %s, %d calls, could not be judged in a minute", what, len(history))
-	default:
-		s.Linearizable = false
-		w.timeline.reject(model, info)
-		w.violation(workload, "the history of %s, %d calls, has no order that explains it", what, len(history))
+		r.history.judge(p.w, s, p.name(), "claims of "+r.owner.name+"'s key packages", model)
 	}
 }

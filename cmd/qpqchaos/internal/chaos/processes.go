@@ -172,10 +172,10 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 		return func() error { disk.SlowSyncs(0); return nil }, nil
 	case FailingFlushes:
 		p.disk(n).FailSyncs(true)
-		return func() error { p.disk(n).FailSyncs(false); return restart(n) }, nil
+		return mend(n, func() error { p.disk(n).FailSyncs(false); return nil }), nil
 	case FailingWrites:
 		p.disk(n).FailWrites(true)
-		return func() error { p.disk(n).FailWrites(false); return restart(n) }, nil
+		return mend(n, func() error { p.disk(n).FailWrites(false); return nil }), nil
 	case SwitchVersion:
 		return nothing, p.switchVersion(victim)
 	case BitFlip:
@@ -185,9 +185,6 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 	}
 	return nothing, fmt.Errorf("there is no fault %q: %w", f.Kind, errNotHere)
 }
-
-// restart starts a node again whose disk has failed: it has stopped by itself, or would.
-func restart(n *testcluster.Process) error { return errors.Join(n.Kill(), n.Start()) }
 
 // switchVersion upgrades a node, or downgrades it: it stops in good order and goes on
 // with the other version of the program, which shares the cluster with this one until it
@@ -220,7 +217,7 @@ func (p *processes) flip(ctx context.Context, f Fault, n *testcluster.Process) (
 	said, err := lastWords(ctx, n, noticeTime)
 	p.w.tell("bit flipped in %s; the node said: %.160s", flips, said)
 	p.w.flipped(strings.Contains(said, raftlog.ErrDamaged.Error()))
-	return p.mend(n, flips.Undo), err
+	return mend(n, flips.Undo), err
 }
 
 // noticeTime is how long a node may take to notice that its newest entries are damaged.
@@ -243,7 +240,7 @@ func (p *processes) rot(ctx context.Context, f Fault, n *testcluster.Process) (f
 		said = "nothing: it did not come to that bit"
 	}
 	p.w.tell("bit flipped in %s; the node said: %.160s", flip, said)
-	return p.mend(n, flip.Undo), err
+	return mend(n, flip.Undo), err
 }
 
 // lastWords starts a node and returns what it said if it has ended within a time, for
@@ -260,8 +257,9 @@ func lastWords(ctx context.Context, n *testcluster.Process, patience time.Durati
 	return words, nil
 }
 
-// mend puts a node's bits back and starts it.
-func (p *processes) mend(n *testcluster.Process, undo func() error) func() error {
+// mend ends a node whose disk was harmed, if it has not stopped by itself, undoes the harm
+// and starts it.
+func mend(n *testcluster.Process, undo func() error) func() error {
 	return func() error {
 		if err := n.Kill(); err != nil {
 			return err

@@ -10,19 +10,16 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"quicproquo/client"
-	"quicproquo/schemas"
+	"quicproquo/testcluster"
 )
 
 // registers are cluster settings as a register: written through any node, read
 // linearizably on any. It takes a target whose nodes' engines are at hand: clients
 // neither change nor see settings.
 type registers struct {
-	w    *world
-	desk settingsDesk
-
-	mu      sync.Mutex
-	history []porcupine.Operation
+	w       *world
+	desk    settingsDesk
+	history history
 }
 
 // settingsDesk is where a cluster's settings are changed and read.
@@ -84,24 +81,10 @@ func (r *registers) run(ctx, finish context.Context) {
 
 // write proposes a value until it is known to be applied.
 func (r *registers) write(ctx context.Context, process, node int, value uint64) {
-	entry, err := schemas.BuildEntry(requestID(), schemas.Caller{Kind: schemas.Actor_Kind_node}, func(to schemas.Entry_command) error {
-		p, err := to.NewChangeSettings()
-		if err != nil {
-			return err
-		}
-		list, err := p.NewSettings(1)
-		if err != nil {
-			return err
-		}
-		list.At(0).SetValue(value)
-		return list.At(0).SetName(registerName)
-	})
-	if err != nil {
-		r.w.violation(r.name(), "build an entry: %v", err)
-		return
-	}
+	entry := testcluster.SettingEntry(registerName, value)
 	from := time.Since(r.w.began)
 	done := r.w.call("settings", fmt.Sprintf("write %d", value))
+	var err error
 	for {
 		short, cancel := context.WithTimeout(ctx, callTime)
 		err = r.desk.proposeOn(short, node, entry)
@@ -116,7 +99,7 @@ func (r *registers) write(ctx context.Context, process, node int, value uint64) 
 	if err == nil {
 		r.w.wrote()
 	}
-	r.note(process, from, registerInput{true, value}, registerOutput{known: err == nil})
+	r.history.add(r.w, process, from, err == nil, registerInput{true, value}, registerOutput{known: err == nil})
 }
 
 func (r *registers) read(ctx context.Context, process, node int) {
@@ -128,20 +111,8 @@ func (r *registers) read(ctx context.Context, process, node int) {
 	r.w.ops.Add(1)
 	done(err)
 	if err == nil {
-		r.note(process, from, registerInput{}, registerOutput{true, value})
+		r.history.add(r.w, process, from, true, registerInput{}, registerOutput{true, value})
 	}
-}
-
-func (r *registers) note(process int, from time.Duration, in registerInput, out registerOutput) {
-	op := porcupine.Operation{
-		ClientId: process, Input: in, Output: out, Call: from.Nanoseconds(), Return: time.Since(r.w.began).Nanoseconds(),
-	}
-	if !out.known { // it may take effect at any later time
-		op.Return = from.Nanoseconds() + (1000 * time.Hour).Nanoseconds()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.history = append(r.history, op)
 }
 
 // registerModel: a read gives what was written last.
@@ -166,11 +137,5 @@ func registerModel() porcupine.Model {
 }
 
 func (r *registers) check(_ context.Context, s *Summary) {
-	r.w.judgeHistory(s, r.name(), "a setting", registerModel(), r.history)
-}
-
-// isTransient tells whether a call of a whole client is only not done yet.
-func isTransient(err error) bool {
-	var e *client.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &e)
+	r.history.judge(r.w, s, r.name(), "a setting", registerModel())
 }

@@ -138,6 +138,12 @@ func (t *talks) act(ctx context.Context, p *person, rng *rand.Rand) error {
 	return nil
 }
 
+// isTransient tells whether a call of a whole client is only not done yet.
+func isTransient(err error) bool {
+	var e *client.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &e)
+}
+
 func (t *talks) restart(p *person, first int) error {
 	if err := p.client.Close(); err != nil {
 		return fmt.Errorf("close the client: %w", err)
