@@ -41,6 +41,7 @@ type Client struct {
 	// stockLow asks for a look at the key packages, nameless for names, manyNameless
 	// for so many that nobody waits for them.
 	stockLow, nameless, manyNameless atomic.Bool
+	naming                           chan struct{} // has room for whoever asks for names
 
 	bellMu  sync.Mutex
 	bell    chan struct{} // closed and replaced when something has changed

@@ -153,8 +153,15 @@ const (
 )
 
 // learnNames asks for the names of accounts that came up without one, or leaves many
-// of them to upkeep.
+// of them to upkeep. If others ask already it waits for them: the names may be those
+// that its caller is about to show.
 func (c *Client) learnNames(ctx context.Context) {
+	select {
+	case c.naming <- struct{}{}:
+		defer func() { <-c.naming }()
+	case <-ctx.Done():
+		return
+	}
 	if !c.nameless.Swap(false) {
 		return
 	}

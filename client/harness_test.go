@@ -264,18 +264,7 @@ func responseFrame(r reply) []byte {
 // named.
 func (c *cluster) open(t *testing.T, endpoints ...string) *Conn {
 	t.Helper()
-	if len(endpoints) == 0 {
-		endpoints = c.endpoints
-	}
-	addr := &net.UDPAddr{IP: net.IPv4(10, 0, 1, 1), Port: 5000}
-	socket := simnet.NewSimConn(addr, c.network)
-	c.network.AddNode(addr, socket)
-	conn, err := Dial(Options{
-		Endpoints: endpoints, TLS: c.tls, PacketConn: socket,
-		Resolve: func(_ context.Context, endpoint string) (net.Addr, error) {
-			return net.ResolveUDPAddr("udp", endpoint)
-		},
-	})
+	conn, err := Dial(c.options(endpoints...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,6 +274,21 @@ func (c *cluster) open(t *testing.T, endpoints ...string) *Conn {
 		}
 	})
 	return conn
+}
+
+func (c *cluster) options(endpoints ...string) Options {
+	if len(endpoints) == 0 {
+		endpoints = c.endpoints
+	}
+	addr := &net.UDPAddr{IP: net.IPv4(10, 0, 1, 1), Port: 5000}
+	socket := simnet.NewSimConn(addr, c.network)
+	c.network.AddNode(addr, socket)
+	return Options{
+		Endpoints: endpoints, TLS: c.tls, PacketConn: socket,
+		Resolve: func(_ context.Context, endpoint string) (net.Addr, error) {
+			return net.ResolveUDPAddr("udp", endpoint)
+		},
+	}
 }
 
 // seenBy returns the requests that have arrived so far.

@@ -114,7 +114,7 @@ func open(p Profile, v *vault.Vault) (*Client, error) {
 		settings: p.Settings.withDefaults(), vault: v, now: p.Now, log: p.Options.Logger,
 		talks: map[vault.ConversationID]*talk{}, waiters: map[int64]*waiter{}, screens: map[*screen]struct{}{},
 		bell: make(chan struct{}), acked: map[ChannelID]uint64{}, sending: map[vault.ConversationID]bool{},
-		pursuing: map[vault.ConversationID]bool{},
+		pursuing: map[vault.ConversationID]bool{}, naming: make(chan struct{}, 1),
 	}
 	if c.now == nil {
 		c.now = time.Now

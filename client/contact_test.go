@@ -1,0 +1,51 @@
+package client
+
+import (
+	"bytes"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"quicproquo/client/vault"
+	"quicproquo/schemas"
+)
+
+// Upkeep asks for the names that a batch of messages needs: whoever is about to show
+// the batch waits for the same answers, and does not show keys in place of names.
+func TestNamesAskedForByAnother(t *testing.T) {
+	script := func(r received) reply {
+		if r.method == methodBindSession {
+			return reply{}
+		}
+		return reply{code: schemas.Code_accountNotFound, delay: time.Second}
+	}
+	run(t, 1, script, func(nodes *cluster) {
+		t := nodes.t
+		c, err := Create(Profile{
+			Dir: filepath.Join(t.TempDir(), "vault"), Key: vault.Raw(bytes.Repeat([]byte{1}, 32)), Options: nodes.options(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		c.conn.SetSession(newSession(1))
+		stranger := AccountKey{7}
+		if err := c.turn(func(turn *turn) error { return turn.wantName(stranger) }); err != nil {
+			t.Fatal(err)
+		}
+		go c.learnNames(t.Context()) // as upkeep does
+		time.Sleep(time.Second / 2)
+		if got := nodes.methods(); count(got, methodResolveIdentity) != 1 {
+			t.Fatalf("calls before the answer: %v, want one for a name", got)
+		}
+		c.learnNames(t.Context()) // as the inbox does
+		asked, err := c.listNameless()
+		if err != nil || len(asked) != 0 {
+			t.Errorf("still asked for: %x (%v); want none", asked, err)
+		}
+	})
+}
