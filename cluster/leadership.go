@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -77,15 +78,8 @@ func (n *Node) startTerm() context.CancelFunc {
 // whatever earlier terms committed, then the duties.
 func (n *Node) leadTerm(ctx context.Context) {
 	term := n.raft.CurrentTerm()
-	for ctx.Err() == nil {
-		err := n.raft.Barrier(0).Error()
-		if err == nil {
-			break
-		}
-		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrRaftShutdown) {
-			return
-		}
-		n.log.Warn("barrier", "error", err)
+	if !awaitBarrier(ctx, func() error { return n.raft.Barrier(0).Error() }, n.log) {
+		return
 	}
 	if n.raft.CurrentTerm() != term {
 		return
@@ -103,6 +97,26 @@ func (n *Node) leadTerm(ctx context.Context) {
 			n.expire(ctx)
 			n.promote(ctx, caughtUp)
 			n.yieldWhenFull(ctx)
+		}
+	}
+}
+
+// awaitBarrier repeats a barrier until it holds; false means that the term is over
+// first. Raft refuses barriers at once for as long as it hands leadership over.
+func awaitBarrier(ctx context.Context, barrier func() error, log *slog.Logger) bool {
+	for {
+		err := barrier()
+		switch {
+		case err == nil:
+			return true
+		case errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrRaftShutdown):
+			return false
+		}
+		log.Debug("barrier", "error", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(retryPause):
 		}
 	}
 }
