@@ -19,6 +19,7 @@ var floors = map[string]float64{
 	"cmd/qpq/internal":               5.5,
 	"cmd/qpq/internal/plain":         5.3,
 	"cmd/qpqchaos/internal":          5.5,
+	"cmd/qpqchaos/internal/netns":    5.3,
 	"cmd/qpqchaos/internal/weakdisk": 5.3,
 	"testcluster":                    5,
 	"rpc":                            4,

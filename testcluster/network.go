@@ -20,25 +20,28 @@ type Network interface {
 }
 
 // Faults says what happens to packets between two addresses, for each direction
-// by itself. mu guards all fields.
+// by itself. mu guards all fields but the last two.
 type Faults struct {
 	mu    sync.Mutex
 	links map[link]LinkFault
 	names map[string]string // address → name of the node that has it
 	rng   *rand.Rand
+
+	telling sync.Mutex
+	told    func([]Link) // nil: nobody
 }
 
 type link struct{ from, to string }
 
 // LinkFault is what one direction of one link suffers.
 type LinkFault struct {
-	Cut       bool
-	Loss      float64 // share of packets, 0 to 1
-	Duplicate float64 // share of packets
-	Corrupt   float64 // share of packets that arrive with a bit changed
-	Largest   int     // larger packets are lost, in bytes; 0: none is
-	Delay     time.Duration
-	Jitter    time.Duration // up to this much more, per packet: reorders
+	Cut       bool          `json:"cut,omitempty"`
+	Loss      float64       `json:"loss,omitempty"`      // share of packets, 0 to 1
+	Duplicate float64       `json:"duplicate,omitempty"` // share of packets
+	Corrupt   float64       `json:"corrupt,omitempty"`   // share of packets that arrive with a bit changed
+	Largest   int           `json:"largest,omitempty"`   // larger packets are lost, in bytes; 0: none is
+	Delay     time.Duration `json:"delay,omitempty"`
+	Jitter    time.Duration `json:"jitter,omitempty"` // up to this much more, per packet: reorders
 }
 
 // NewFaults is a network without faults. Losses and jitter follow seed.
@@ -63,6 +66,7 @@ func (f *Faults) Name(address, node string) {
 
 // Set gives one direction its fault; the zero LinkFault heals it.
 func (f *Faults) Set(from, to string, fault LinkFault) {
+	defer f.tell()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fault == (LinkFault{}) {
@@ -75,6 +79,7 @@ func (f *Faults) Set(from, to string, fault LinkFault) {
 // Partition cuts every link between nodes of different groups. Who is in no group,
 // Clients too, keeps his links.
 func (f *Faults) Partition(groups ...[]string) {
+	defer f.tell()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, a := range groups {
@@ -92,11 +97,7 @@ func (f *Faults) Partition(groups ...[]string) {
 }
 
 // Heal removes every fault.
-func (f *Faults) Heal() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.links)
-}
+func (f *Faults) Heal() { f.SetLinks(nil) }
 
 // fate is what happens to one packet.
 type fate struct {
@@ -224,6 +225,7 @@ type faultyConn struct {
 	net.PacketConn
 	udp    *net.UDPConn
 	faults *Faults
+	node   string // its name where it is given, not looked up by its address
 }
 
 // SetReadBuffer lets quic-go choose its buffer.
@@ -236,12 +238,19 @@ func (c *faultyConn) SetWriteBuffer(bytes int) error { return c.udp.SetWriteBuff
 func (c *faultyConn) SyscallConn() (syscall.RawConn, error) { return c.udp.SyscallConn() }
 
 func (c *faultyConn) WriteTo(packet []byte, to net.Addr) (int, error) {
-	f := c.faults.fate(c.LocalAddr().String(), to.String(), len(packet))
+	f := c.fate(to.String(), len(packet))
 	if f == whole {
 		return c.PacketConn.WriteTo(packet, to)
 	}
 	f.deliver(packet, func(held []byte) { _, _ = c.PacketConn.WriteTo(held, to) })
 	return len(packet), nil
+}
+
+func (c *faultyConn) fate(to string, size int) fate {
+	if c.node != "" {
+		return c.faults.between(c.node, c.faults.nameOr(to, Clients), size)
+	}
+	return c.faults.fate(c.LocalAddr().String(), to, size)
 }
 
 // Memory is a network in this process: it works on the fake time of a

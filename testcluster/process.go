@@ -35,9 +35,23 @@ type ProcessOptions struct {
 	// Faults happen to every packet between nodes, and between them and clients (its
 	// names are the nodes' ids, and Clients). Nil: there is nothing in between.
 	Faults *Faults
+	// Hosts are machines for the nodes, and see to the faults; nil: all are on this one's
+	// loopback, with a relay in between.
+	Hosts Hosts
 	// LoopDisks gives each node a disk of its own whose power can be cut: see the
 	// function of that name.
 	LoopDisks bool
+}
+
+// Hosts are machines, or what looks like them, joined by a network of their own.
+type Hosts interface {
+	// Address is the HOST:PORT of a node.
+	Address(node string) (string, error)
+	// Start starts a process on a node's host, and steers what its standard input is
+	// attached to.
+	Start(node string, process *exec.Cmd, input io.Writer) error
+	// Socket opens one for a client, on a host that is no node's.
+	Socket() (net.PacketConn, error)
 }
 
 // Processes is a cluster whose nodes are processes: what is done to them is done
@@ -74,7 +88,7 @@ func StartProcesses(options ProcessOptions) (*Processes, error) {
 	}
 	c := &Processes{options: options}
 	for i := range options.Nodes {
-		n, err := c.newProcess(tlsid.NodeID(fmt.Sprintf("n%d", i+1)))
+		n, err := c.newProcess(ProcessID(i))
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
@@ -102,9 +116,12 @@ func StartProcesses(options ProcessOptions) (*Processes, error) {
 	return c, nil
 }
 
+// ProcessID is the id of the node with a number, from 0.
+func ProcessID(number int) tlsid.NodeID { return tlsid.NodeID(fmt.Sprintf("n%d", number+1)) }
+
 // newProcess reserves an address, and opens the relay before it.
 func (c *Processes) newProcess(id tlsid.NodeID) (*Process, error) {
-	local, err := freePort()
+	local, err := c.address(id)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +129,7 @@ func (c *Processes) newProcess(id tlsid.NodeID) (*Process, error) {
 		cluster: c, peer: cluster.Peer{ID: id, Address: local}, listen: local,
 		dir: filepath.Join(c.options.Dir, string(id)),
 	}
-	if c.options.Faults == nil {
+	if c.options.Faults == nil || c.options.Hosts != nil {
 		return n, nil
 	}
 	at, err := netip.ParseAddrPort(local)
@@ -125,6 +142,13 @@ func (c *Processes) newProcess(id tlsid.NodeID) (*Process, error) {
 	}
 	n.peer.Address = n.relay.address()
 	return n, nil
+}
+
+func (c *Processes) address(id tlsid.NodeID) (string, error) {
+	if c.options.Hosts != nil {
+		return c.options.Hosts.Address(string(id))
+	}
+	return freePort()
 }
 
 // listen is the local address for a node's public one.
@@ -191,7 +215,11 @@ func (n *Process) Start() error {
 	cmd := command(n.dir)
 	cmd.Stderr = log
 	life, err := cmd.StdinPipe()
-	if err == nil {
+	switch {
+	case err != nil:
+	case n.cluster.options.Hosts != nil:
+		err = n.cluster.options.Hosts.Start(string(n.peer.ID), cmd, life)
+	default:
 		err = cmd.Start()
 	}
 	if err != nil {
@@ -311,11 +339,19 @@ func (n *Process) FillDisk(full bool) error { return n.disk.fill(full) }
 
 // Observe asks every member for its status.
 func (c *Processes) Observe(ctx context.Context) ([]cluster.Observation, error) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	conn, err := c.socket()
 	if err != nil {
 		return nil, fmt.Errorf("observe the nodes: %w", err)
 	}
 	return cluster.Observe(ctx, conn, c.secrets.Identity, c.peers, slog.New(slog.DiscardHandler))
+}
+
+// socket opens one for somebody who is no node.
+func (c *Processes) socket() (net.PacketConn, error) {
+	if c.options.Hosts != nil {
+		return c.options.Hosts.Socket()
+	}
+	return net.ListenPacket("udp", "127.0.0.1:0")
 }
 
 // WaitLeader waits until a majority of the nodes follows one and returns that.
@@ -389,7 +425,7 @@ func (c *Processes) ClientOptions(nodes ...*Process) (client.Options, error) {
 		nodes = c.nodes
 	}
 	trust := tlsid.PinnedDialConfig(c.secrets.Identity.Pin(), nil)
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	conn, err := c.socket()
 	if err != nil {
 		return client.Options{}, fmt.Errorf("open a UDP socket: %w", err)
 	}

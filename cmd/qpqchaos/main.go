@@ -3,7 +3,7 @@
 //
 // Files: main.go (the commands), sim.go (the bubble of fake time), scenario.go (what
 // a run was, for replay), shrink.go (fewer faults), planted.go (can it see faults at
-// all?), child_*.go (nodes as processes).
+// all?), node.go and child_*.go (nodes as processes).
 package main
 
 import (
@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,14 +24,11 @@ import (
 
 	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/raftlog"
-	"quicproquo/cmd/internal/node"
 	"quicproquo/cmd/qpqchaos/internal/chaos"
+	"quicproquo/cmd/qpqchaos/internal/netns"
 	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/testcluster"
 )
-
-// childNode is the hidden command that node processes run.
-const childNode = "node"
 
 // errViolated ends the program with exit code 1 after everything is printed.
 var errViolated = errors.New("the run found violations")
@@ -82,7 +78,9 @@ func runCommand() *cobra.Command {
 		Long: `Runs a cluster under faults and judges it. Levels: sim is on fake time and a
 network in memory, where an hour takes a few minutes; proc is real processes on this
 machine, which are killed, stopped, paused and, by a relay between them, cut off;
-with --disks their power is cut too. Everything random follows the seed.
+with --disks their power is cut too; netns is proc with a network namespace for each
+node, links of its own and the kernel's packet filter (root). Everything random
+follows the seed.
 The exit code is 1 if anything was violated.`,
 		Example: "  qpqchaos run --level sim --for 1h --seed 7\n  qpqchaos run --level proc --for 10m --nemesis kill-leader,pause --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -97,14 +95,14 @@ The exit code is 1 if anything was violated.`,
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().StringVar(&level, "level", string(chaos.LevelSim), "where the cluster runs: sim or proc")
+	cmd.Flags().StringVar(&level, "level", string(chaos.LevelSim), "where the cluster runs: sim, proc or netns")
 	cmd.Flags().DurationVar(&o.For, "for", 10*time.Minute, "how long, in the cluster's time")
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "what everything random follows (default: a new one)")
 	cmd.Flags().IntVar(&o.Nodes, "nodes", 3, "how many nodes")
 	cmd.Flags().DurationVar(&o.Pace, "pace", 200*time.Millisecond, "how long callers pause between calls")
-	cmd.Flags().BoolVar(&o.Disks, "disks", false, "level proc: give each node a disk in a file, whose power is cut and which fills up (needs root)")
-	cmd.Flags().BoolVar(&o.WeakDisks, "weak-disks", false, "level proc: the nodes' disks can be slow to flush, and fail (needs root and FUSE)")
-	cmd.Flags().StringVar(&o.Other, "other", "", "level proc: another version of this program, a file; nodes change between the two")
+	cmd.Flags().BoolVar(&o.Disks, "disks", false, "levels proc and netns: give each node a disk in a file, whose power is cut and which fills up (needs root)")
+	cmd.Flags().BoolVar(&o.WeakDisks, "weak-disks", false, "levels proc and netns: the nodes' disks can be slow to flush, and fail (needs root and FUSE)")
+	cmd.Flags().StringVar(&o.Other, "other", "", "levels proc and netns: another version of this program, a file; nodes change between the two")
 	cmd.Flags().StringVar(&logStore, "log-store", "", "where all nodes keep their logs: boltdb or wal (default boltdb)")
 	cmd.Flags().DurationVar(&o.Calm, "calm", 3*time.Second, "how long nothing happens between two faults, at least; up to twice as long")
 	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level)")
@@ -221,27 +219,37 @@ func runAt(ctx context.Context, o chaos.Options) (chaos.Summary, error) {
 	switch o.Level {
 	case chaos.LevelSim:
 		return runSim(ctx, o)
-	case chaos.LevelProc:
-		self, err := os.Executable()
-		if err != nil {
-			return chaos.Summary{}, fmt.Errorf("find this program: %w", err)
-		}
-		if o.Disks {
-			if err := testcluster.LoopDisks(); err != nil {
-				return chaos.Summary{}, fmt.Errorf("--disks: %w; run without it, and no power is cut", err)
-			}
-		}
-		if o.WeakDisks {
-			if err := weakdisk.Possible(); err != nil {
-				return chaos.Summary{}, fmt.Errorf("--weak-disks: %w; run without it, and no flush fails", err)
-			}
-		}
-		o.Command = func(program, dir string) *exec.Cmd {
-			return childCommand(cmp.Or(program, self), childNode, "--dir", dir, "--log-store", string(o.LogStore))
-		}
-		return chaos.RunProc(ctx, o)
+	case chaos.LevelProc, chaos.LevelNetns:
+		return runProc(ctx, o)
 	}
-	return chaos.Summary{}, fmt.Errorf("there is no level %q: sim and proc are", o.Level)
+	return chaos.Summary{}, fmt.Errorf("there is no level %q: sim, proc and netns are", o.Level)
+}
+
+// runProc runs what is not a simulation, where this machine has what it needs.
+func runProc(ctx context.Context, o chaos.Options) (chaos.Summary, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return chaos.Summary{}, fmt.Errorf("find this program: %w", err)
+	}
+	if o.Level == chaos.LevelNetns {
+		if err := netns.Possible(); err != nil {
+			return chaos.Summary{}, fmt.Errorf("level netns: %w; level proc needs none of them", err)
+		}
+	}
+	if o.Disks {
+		if err := testcluster.LoopDisks(); err != nil {
+			return chaos.Summary{}, fmt.Errorf("--disks: %w; run without it, and no power is cut", err)
+		}
+	}
+	if o.WeakDisks {
+		if err := weakdisk.Possible(); err != nil {
+			return chaos.Summary{}, fmt.Errorf("--weak-disks: %w; run without it, and no flush fails", err)
+		}
+	}
+	o.Command = func(program, dir string) *exec.Cmd {
+		return nodeProcess(cmp.Or(program, self), dir, &o)
+	}
+	return chaos.RunProc(ctx, o)
 }
 
 func (f *flags) print(w io.Writer, s *chaos.Summary) error {
@@ -261,18 +269,4 @@ longest gap between writes %d ms, outcomes unknown at first %d
 		_, err = fmt.Fprintf(w, "violation at %s in %s: %s\n", v.At.Round(time.Millisecond), v.Workload, v.What)
 	}
 	return err
-}
-
-func nodeCommand() *cobra.Command {
-	var dir, logStore string
-	cmd := &cobra.Command{
-		Use: childNode, Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			return node.RunChild(cmd.Context(), dir, node.ChildOptions{Version: "chaos", LogStore: raftlog.Kind(logStore)}, os.Stdin, logger)
-		},
-	}
-	cmd.Flags().StringVar(&logStore, "log-store", "", "the node's log store")
-	cmd.Flags().StringVar(&dir, "dir", "", "the node's directory")
-	return cmd
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,10 @@ func (n *Node) Close() error {
 type ChildOptions struct {
 	Version  string
 	LogStore raftlog.Kind
+	// Socket returns what a node sends and receives by, given its socket; nil: that.
+	Socket func(socket *net.UDPConn, self tlsid.NodeID, peers []cluster.Peer) net.PacketConn
+	// Told gets each line that the parent writes into life; nil: nobody reads them.
+	Told func(line []byte)
 }
 
 // RunChild runs the node of a directory as Provision made it, with the defaults but
@@ -77,9 +82,9 @@ func RunChild(ctx context.Context, dir string, o ChildOptions, life io.Reader, l
 	if err != nil {
 		return err
 	}
-	conn, err := net.ListenPacket("udp", config.Listen)
+	conn, err := o.listen(config, peers)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	n, err := Open(cluster.Config{
 		ID: tlsid.NodeID(config.ID), Address: config.Address, Dir: dir, Conn: conn,
@@ -91,7 +96,7 @@ func RunChild(ctx context.Context, dir string, o ChildOptions, life io.Reader, l
 	orphaned := make(chan struct{})
 	go func() {
 		defer close(orphaned)
-		_, _ = io.Copy(io.Discard, life)
+		o.hear(life)
 	}()
 	var failure error
 	select {
@@ -101,4 +106,25 @@ func RunChild(ctx context.Context, dir string, o ChildOptions, life io.Reader, l
 		failure = fmt.Errorf("the node stopped: %w", n.Engine.Err())
 	}
 	return errors.Join(failure, n.Close())
+}
+
+func (o *ChildOptions) listen(config Config, peers []cluster.Peer) (net.PacketConn, error) {
+	conn, err := net.ListenPacket("udp", config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if socket, ok := conn.(*net.UDPConn); ok && o.Socket != nil {
+		return o.Socket(socket, tlsid.NodeID(config.ID), peers), nil
+	}
+	return conn, nil
+}
+
+// hear reads what the parent says until it has gone.
+func (o *ChildOptions) hear(life io.Reader) {
+	if o.Told != nil {
+		for lines := bufio.NewScanner(life); lines.Scan(); {
+			o.Told(lines.Bytes())
+		}
+	}
+	_, _ = io.Copy(io.Discard, life)
 }

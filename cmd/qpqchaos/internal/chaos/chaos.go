@@ -15,6 +15,7 @@ import (
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/internal/node"
+	"quicproquo/cmd/qpqchaos/internal/netns"
 	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/rpc"
 	"quicproquo/testcluster"
@@ -29,6 +30,8 @@ const (
 	LevelSim Level = "sim"
 	// LevelProc is a cluster of processes on this machine's loopback.
 	LevelProc Level = "proc"
+	// LevelNetns is LevelProc with a network namespace for each node: package netns.
+	LevelNetns Level = "netns"
 )
 
 // Options say what to run. Everything random follows Seed.
@@ -51,7 +54,7 @@ type Options struct {
 	WeakDisks bool
 	// LogStore of all nodes; empty: the default.
 	LogStore raftlog.Kind
-	// Command starts a node's process (LevelProc) with a program, empty for this one.
+	// Command starts a node's process (but for LevelSim) with a program, empty for this one.
 	Command func(program, dir string) *exec.Cmd
 	// Other is another version of the program, a file; empty: there is none.
 	Other string
@@ -132,7 +135,7 @@ const (
 	finishTime = 2 * time.Minute
 )
 
-// RunProc runs at LevelProc.
+// RunProc runs at LevelProc or LevelNetns.
 func RunProc(ctx context.Context, o Options) (s Summary, err error) {
 	faults, err := o.Plan()
 	if err != nil {
@@ -140,17 +143,33 @@ func RunProc(ctx context.Context, o Options) (s Summary, err error) {
 	}
 	t := &processes{others: map[int]bool{}, weak: map[string]*weakdisk.Disk{}}
 	t.w = newWorld(o, t)
-	defer func() { err = errors.Join(err, t.unmount()) }()
-	c, err := testcluster.StartProcesses(testcluster.ProcessOptions{
+	options := testcluster.ProcessOptions{
 		Nodes: o.Nodes, Dir: filepath.Join(o.Dir, "nodes"), Command: func(dir string) *exec.Cmd { return t.command("", dir) },
 		Prepare: node.Provision, Faults: testcluster.NewFaults(o.Seed), LoopDisks: o.Disks,
-	})
+	}
+	if o.Level == LevelNetns {
+		if t.hosts, err = netns.New(nodeNames(o.Nodes), options.Faults, func(err error) { t.w.violation("nemesis", "%v", err) }); err != nil {
+			return s, err
+		}
+		options.Hosts = t.hosts
+		defer func() { err = errors.Join(err, t.hosts.Close()) }()
+	}
+	defer func() { err = errors.Join(err, t.unmount()) }()
+	c, err := testcluster.StartProcesses(options)
 	if err != nil {
 		return s, err
 	}
 	t.c = c
 	s, err = run(ctx, t.w, faults)
 	return s, errors.Join(err, c.Close())
+}
+
+// nodeNames are those of so many nodes.
+func nodeNames(nodes int) (list []string) {
+	for i := range nodes {
+		list = append(list, string(testcluster.ProcessID(i)))
+	}
+	return list
 }
 
 // RunHere runs with a cluster in this process; in a bubble of synctest this is

@@ -40,6 +40,8 @@ const (
 	Corrupting      Kind = "corrupting"        // a bit changes in one of twenty packets
 	SmallPackets    Kind = "small-packets"     // links lose what is longer than QUIC's least
 	MinorityForLong Kind = "minority-for-long" // a node is away for long, then catches up
+	Unplugged       Kind = "unplugged"         // a node's link is down, and it hears so
+	NarrowLink      Kind = "narrow-link"       // a node's link takes 1,280 bytes, and says so
 
 	PowerCut          Kind = "power-cut"          // a node loses what it had not synced
 	PowerCutAll       Kind = "power-cut-all"      // all nodes, at once
@@ -76,7 +78,10 @@ func kinds(o *Options) []Kind {
 		IsolateNode, IsolateLeader, Halves, Ring, AllApart, OneWay, Swizzle, ClientsCut, Slow, Lossy, Reordering, Duplicating,
 		Corrupting, SmallPackets, MinorityForLong, BitFlip,
 	}
-	if o.Level == LevelProc {
+	if o.Level == LevelNetns {
+		list = append(list, Unplugged, NarrowLink)
+	}
+	if o.Level != LevelSim {
 		list = append(list, Pause, PauseLeader, PauseMajority, BitRot)
 		if o.Other != "" {
 			list = append(list, SwitchVersion)

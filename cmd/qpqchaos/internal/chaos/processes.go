@@ -15,14 +15,16 @@ import (
 	"quicproquo/client"
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
+	"quicproquo/cmd/qpqchaos/internal/netns"
 	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/testcluster"
 )
 
 // processes is a target of real processes.
 type processes struct {
-	c *testcluster.Processes
-	w *world // to tell what was seen
+	c     *testcluster.Processes
+	w     *world       // to tell what was seen
+	hosts *netns.Hosts // nil: all are on this machine's loopback
 	// others run the other version; only the nemesis uses it.
 	others map[int]bool
 
@@ -176,6 +178,12 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 	case FailingWrites:
 		p.disk(n).FailWrites(true)
 		return mend(n, func() error { p.disk(n).FailWrites(false); return nil }), nil
+	case Unplugged:
+		id := string(n.ID())
+		return func() error { return p.hosts.Unplug(id, false) }, p.hosts.Unplug(id, true)
+	case NarrowLink:
+		id := string(n.ID())
+		return func() error { return p.hosts.Narrow(id, false) }, p.hosts.Narrow(id, true)
 	case SwitchVersion:
 		return nothing, p.switchVersion(victim)
 	case BitFlip:
