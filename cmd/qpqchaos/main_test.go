@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"quicproquo/cmd/qpqchaos/internal/chaos"
+	"quicproquo/cmd/qpqchaos/internal/netns"
 	"quicproquo/cmd/qpqchaos/internal/weakdisk"
 	"quicproquo/testcluster"
 )
@@ -45,7 +46,7 @@ func program(t *testing.T, args ...string) (s chaos.Summary, notes string, code 
 	return s, errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// A cluster loses nothing at either level, and a scenario that was saved runs again.
+// A cluster loses nothing at any level, and a scenario that was saved runs again.
 func TestRunAndReplay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs clusters in processes of their own for a minute: not what the race detector sees")
@@ -59,6 +60,14 @@ func TestRunAndReplay(t *testing.T) {
 		t.Logf("no power is cut here, and no flush fails: %v", err)
 		powerCuts = nil
 	}
+	hosts := []string{
+		"run", "--level", "netns", "--for", "30s", "--seed", "7", "--calm", "1s", "--json",
+		"--nemesis", "isolate-leader,unplugged,narrow-link,small-packets,corrupting,lossy",
+	}
+	if err := netns.Possible(); err != nil {
+		t.Logf("no node has a host of its own here: %v", err)
+		hosts = nil
+	}
 	for _, c := range []struct {
 		args []string
 	}{
@@ -69,6 +78,7 @@ func TestRunAndReplay(t *testing.T) {
 			"--nemesis", "kill-leader,pause-leader,kill-all,isolate-leader,bit-flip,switch-version",
 		}},
 		{args: powerCuts},
+		{args: hosts},
 	} {
 		if c.args == nil {
 			continue
