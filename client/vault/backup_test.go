@@ -92,6 +92,9 @@ func TestBackup(t *testing.T) {
 // A backup that was altered or cut off anywhere, or that is none, is refused, and
 // nothing is left of the attempt: the directory takes a good one afterwards.
 func TestDamagedBackup(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine at a time: go test without -short runs it, the race detector has nothing to see")
+	}
 	v := create(t)
 	update(t, v, add(strings.Repeat("c", 200_000)))
 	good := export(t, v, testKey(7))

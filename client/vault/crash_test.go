@@ -110,6 +110,9 @@ func crashWork(s settings, dir string) error {
 // a vault that opens and has all that was acknowledged; what was not is there wholly
 // or not at all.
 func TestKilledAnywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("other processes are killed: go test without -short runs it, the race detector has nothing to see")
+	}
 	seen := 0
 	for n := 1; ; n++ {
 		dir := filepath.Join(t.TempDir(), "vault")
@@ -132,10 +135,10 @@ func TestKilledAnywhere(t *testing.T) {
 // The same holds in the midst of a commit: after any of the disk's operations. Each
 // run of the test takes others of them.
 func TestKilledBetweenWrites(t *testing.T) {
-	stride := 149
 	if testing.Short() {
-		stride *= 5
+		t.Skip("other processes are killed: go test without -short runs it, the race detector has nothing to see")
 	}
+	const stride = 149
 	seen := 0
 	for n := 1 + rand.IntN(stride); ; n += stride {
 		dir := filepath.Join(t.TempDir(), "vault")

@@ -69,6 +69,9 @@ func readAll(dir string) (texts []string, err error) {
 // One flipped bit in any page is ErrCorrupt or, where the page is not in use, makes
 // no difference.
 func TestFlippedBit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine at a time: go test without -short runs it, the race detector has nothing to see")
+	}
 	dir, want := filled(t)
 	raw, err := os.ReadFile(filepath.Join(dir, databaseFile))
 	if err != nil {
@@ -191,6 +194,9 @@ func TestForeignDatabase(t *testing.T) {
 // last transaction, or the last two where both have a part in the block: nobody can
 // tell them from one that was not finished.
 func TestDamagedLog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine at a time: go test without -short runs it, the race detector has nothing to see")
+	}
 	v := create(t)
 	const stored = 30
 	for i := range stored {

@@ -52,49 +52,58 @@ func TestRunAndReplay(t *testing.T) {
 		t.Skip("runs clusters in processes of their own for a minute: not what the race detector sees")
 	}
 	file := filepath.Join(t.TempDir(), "scenario.json")
-	powerCuts := []string{
+	powerCuts := [][]string{{
 		"run", "--level", "proc", "--disks", "--weak-disks", "--for", "40s", "--seed", "6", "--json",
 		"--nemesis", "power-cut,power-cut-all,full-disk,slow-flushes,failing-flushes,failing-writes",
-	}
+	}}
 	if err := cmp.Or(testcluster.LoopDisks(), weakdisk.Possible()); err != nil {
 		t.Logf("no power is cut here, and no flush fails: %v", err)
 		powerCuts = nil
 	}
-	hosts := []string{
+	hosts := [][]string{{
 		"run", "--level", "netns", "--for", "30s", "--seed", "7", "--calm", "1s", "--json",
 		"--nemesis", "isolate-leader,unplugged,narrow-link,small-packets,corrupting,lossy",
-	}
+	}}
 	if err := netns.Possible(); err != nil {
 		t.Logf("no node has a host of its own here: %v", err)
 		hosts = nil
 	}
 	for _, c := range []struct {
-		args []string
+		name string
+		runs [][]string // one after the other
 	}{
-		{args: []string{"run", "--level", "sim", "--for", "5m", "--pace", "1s", "--seed", "5", "--json", "--save", file}},
-		{args: []string{"replay", file, "--json"}},
-		{args: []string{
+		{"sim", [][]string{
+			{"run", "--level", "sim", "--for", "5m", "--pace", "1s", "--seed", "5", "--json", "--save", file},
+			{"replay", file, "--json"},
+		}},
+		{"proc", [][]string{{
 			"run", "--level", "proc", "--for", "40s", "--seed", "5", "--json", "--other", os.Args[0],
 			"--nemesis", "kill-leader,pause-leader,kill-all,isolate-leader,bit-flip,switch-version",
-		}},
-		{args: powerCuts},
-		{args: hosts},
+		}}},
+		{"disks", powerCuts},
+		{"netns", hosts},
 	} {
-		if c.args == nil {
-			continue
-		}
-		s, notes, code := program(t, c.args...)
-		if code != 0 && strings.Contains(notes, errStandStill.Error()) {
-			// Rare, and of the simulation, not of the cluster: see docs/chaos.md.
-			t.Logf("once more, since the simulation stood still:\n%s", notes)
-			s, notes, code = program(t, c.args...)
-		}
-		if code != 0 || !s.OK || !s.Linearizable || s.Lost+s.Duplicated+s.Reordered != 0 || s.UnauthorizedReads != 0 {
-			t.Fatalf("qpqchaos %s: exit code %d, %+v\n%s", strings.Join(c.args, " "), code, s, notes)
-		}
-		if s.Faults == 0 || s.Acked < 20 || s.Ops <= s.Acked {
-			t.Errorf("qpqchaos %s proves little: %+v", strings.Join(c.args, " "), s)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // processes wait for elections more than they compute
+			if c.runs == nil {
+				t.Skip("not on this machine: see above")
+			}
+			for _, args := range c.runs {
+				mustHold(t, args)
+			}
+		})
+	}
+}
+
+// mustHold runs the program, which must find nothing and have done something.
+func mustHold(t *testing.T, args []string) {
+	t.Helper()
+	s, notes, code := program(t, args...)
+	if code != 0 || !s.OK || !s.Linearizable || s.Lost+s.Duplicated+s.Reordered != 0 || s.UnauthorizedReads != 0 {
+		t.Fatalf("qpqchaos %s: exit code %d, %+v\n%s", strings.Join(args, " "), code, s, notes)
+	}
+	if s.Faults == 0 || s.Acked < 20 || s.Ops <= s.Acked {
+		t.Errorf("qpqchaos %s proves little: %+v", strings.Join(args, " "), s)
 	}
 }
 

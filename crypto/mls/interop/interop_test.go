@@ -18,13 +18,12 @@ func wires() []string { return []string{"public", "private"} }
 // all combinations; the others run each role with one wire format, and random operations
 // with one.
 func TestInterop(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the peers are other processes: go test without -short runs it, the race detector has nothing to see")
+	}
 	h := newHarness(t)
 	for _, s := range foreign() {
-		suites := s.suites
-		if testing.Short() {
-			suites = suites[:1] // the peers are other processes: nothing for a race detector
-		}
-		for i, suite := range suites {
+		for i, suite := range s.suites {
 			t.Run(fmt.Sprintf("%s/%v", s.name, suite), func(t *testing.T) {
 				t.Parallel()
 				play(t, h, s, suite, i == 0)

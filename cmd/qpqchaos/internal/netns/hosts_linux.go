@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type Hosts struct {
 
 	mu     sync.Mutex
 	inputs map[string]io.Writer // of the nodes' processes
-	links  []byte               // what they were told last
+	told   []byte               // the line that they were told last
 }
 
 // host is one of them.
@@ -53,7 +54,7 @@ func Possible() error {
 func New(nodes []string, faults *testcluster.Faults, report func(error)) (h *Hosts, err error) {
 	h = &Hosts{
 		hosts: map[string]*host{}, socket: testcluster.NewFaults(1), report: report, inputs: map[string]io.Writer{},
-		links: []byte("[]\n"),
+		told: []byte("[]\n"),
 	}
 	defer func() {
 		if err != nil {
@@ -201,7 +202,7 @@ func (h *Hosts) Start(node string, process *exec.Cmd, input io.Writer) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.inputs[node] = input
-	_, err = input.Write(h.links)
+	_, err = input.Write(h.told)
 	return err
 }
 
@@ -244,16 +245,16 @@ func (h *Hosts) apply(links []testcluster.Link) {
 		}
 	}
 	h.socket.SetLinks(socket)
-	line, err := json.Marshal(socket)
-	if err != nil {
+	var told bytes.Buffer
+	if err := json.NewEncoder(&told).Encode(socket); err != nil {
 		h.report(fmt.Errorf("tell the nodes of faults: %w", err))
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.links = append(line, '\n')
+	h.told = told.Bytes()
 	for _, input := range h.inputs {
-		_, _ = input.Write(h.links) // who has ended hears nothing; the next one is told at its start
+		_, _ = input.Write(h.told) // who has ended hears nothing; the next one is told at its start
 	}
 }
 
