@@ -11,6 +11,9 @@ import (
 // everybody; its rows and its share of bodies go later, a bounded number at a time,
 // and what comes meanwhile for a device of the same id stays.
 func TestLongQueuesArePurgedInSteps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine at a time: go test without -short runs it, the race detector has nothing to see")
+	}
 	const (
 		queues = 5
 		each   = maxRemovedRows + purgeRows + 256

@@ -100,6 +100,9 @@ const officialCases = 785
 // The official test vectors of the MLS working group (mls-implementations) all pass, in
 // both directions where the format allows.
 func TestVectors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine at a time: go test without -short runs it, the race detector has nothing to see")
+	}
 	total := &tally{}
 	treeMathVectors(t, total)
 	cryptoBasicsVectors(t, total)

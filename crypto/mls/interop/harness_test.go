@@ -26,6 +26,9 @@ type harness struct {
 // Node.js, unless CI is set: there the suite must run.
 func newHarness(t *testing.T) *harness {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("the peers are other processes: go test without -short runs it, the race detector has nothing to see")
+	}
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			if os.Getenv("CI") != "" {

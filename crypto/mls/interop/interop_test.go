@@ -18,9 +18,6 @@ func wires() []string { return []string{"public", "private"} }
 // all combinations; the others run each role with one wire format, and random operations
 // with one.
 func TestInterop(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the peers are other processes: go test without -short runs it, the race detector has nothing to see")
-	}
 	h := newHarness(t)
 	for _, s := range foreign() {
 		for i, suite := range s.suites {
