@@ -105,6 +105,15 @@ func (n *Node) changeOnce(ctx context.Context, c memberChange) error {
 	case n.cfg.ID:
 		return n.changeHere(c)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := n.cancelWhenDeposed(leader, cancel) // a dead leader does not answer, its successor does
+	defer stop()
+	return n.askChange(ctx, leader, c)
+}
+
+// askChange has another node, the leader, change a member.
+func (n *Node) askChange(ctx context.Context, leader tlsid.NodeID, c memberChange) error {
 	frame, err := peerRequest(memberChangeTimeout, func(r schemas.PeerRequest) error {
 		change, err := r.NewChange()
 		if err != nil {
@@ -116,10 +125,6 @@ func (n *Node) changeOnce(ctx context.Context, c memberChange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := n.cancelWhenDeposed(leader, cancel) // a dead leader does not answer, its successor does
-	defer stop()
 	reply, err := n.peers.call(ctx, leader, frame)
 	if err != nil {
 		return fmt.Errorf("%w: ask leader %s: %w", ErrUnavailable, leader, err)
@@ -137,6 +142,8 @@ func (n *Node) changeHere(c memberChange) error {
 		err = n.removeHere(c.id)
 	case schemas.MemberChange_Kind_transfer:
 		err = n.transferHere(c.id)
+	case schemas.MemberChange_Kind_demote:
+		err = n.demoteHere(c.id)
 	default:
 		return fmt.Errorf("%w: member change %d is unknown to this version", ErrBadEntry, c.kind)
 	}

@@ -51,6 +51,55 @@ func TestWipedNodeComesBackBySnapshot(t *testing.T) {
 	}
 }
 
+// A voter that has lost its disk has no vote until it has caught up: with a node that
+// lags it would elect a leader without what was acknowledged. Where no other node has
+// that, there is no leader until one comes back.
+func TestWipedVoterElectsNobody(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	leader, followers := c.LeaderT(t), c.FollowersT(t)
+	wiped, behind := followers[0], followers[1]
+	write(t, leader, 1, nil, "everybody has this")
+	c.SameT(t)
+	c.Partition([]*testcluster.Node{leader, wiped}, []*testcluster.Node{behind})
+	const acked = 20
+	for range acked {
+		write(t, leader, 1, nil, "the node that lags does not have this")
+	}
+	for _, n := range []*testcluster.Node{leader, wiped} {
+		if err := n.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := wiped.Wipe(); err != nil {
+		t.Fatal(err)
+	}
+	c.Heal()
+	if err := wiped.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Long enough for several elections.
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if wiped.Engine().Leader() == wiped.ID() || behind.Engine().Leader() == behind.ID() {
+			t.Fatal("a wiped voter and one that lags have elected a leader: what was acknowledged is lost")
+		}
+	}
+	if err := leader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, c.LeaderT(t), 1, nil, "after")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := c.WaitVoter(ctx, wiped); err != nil {
+		t.Fatal(err)
+	}
+	c.SameT(t)
+	for _, n := range c.Nodes() {
+		if got := bodies(t, n, 1); len(got) != acked+2 {
+			t.Errorf("%s has %d envelopes, want %d", n.ID(), len(got), acked+2)
+		}
+	}
+}
+
 // A new node is added, catches up and becomes a voter; a removed one stops and
 // says so, and its connections are refused.
 func TestMembersComeAndGo(t *testing.T) {

@@ -111,14 +111,18 @@ func (n *Node) openMesh() error {
 }
 
 func (n *Node) openRaft() error {
+	cfg := n.raftConfig()
+	cache := newLogCache(n.logs.Log)
+	layer, err := n.newAdmission(n.mesh.RaftLayer(), cache)
+	if err != nil {
+		return err
+	}
 	network := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: n.mesh.RaftLayer(), MaxPool: raftStreams, Timeout: raftIOTimeout,
+		Stream: layer, MaxPool: raftStreams, Timeout: raftIOTimeout,
 		Logger: newRaftLogger(n.log), ServerAddressProvider: byID{},
 		MsgpackUseNewTimeFormat: true,
 	})
 	n.transport = newTransport(network)
-	cfg := n.raftConfig()
-	cache := newLogCache(n.logs.Log)
 	if err := n.bootstrap(cfg, cache); err != nil {
 		return err
 	}

@@ -117,6 +117,9 @@ struct MemberChange {
     remove @1;
     transfer @2;
     # Leadership to id, or to the best follower when id is empty.
+    demote @3;
+    # A node that has lost what it had acknowledged and voted for gives its vote up
+    # before it takes part again.
   }
 }
 

@@ -1643,6 +1643,7 @@ const (
 	MemberChange_Kind_add      MemberChange_Kind = 0
 	MemberChange_Kind_remove   MemberChange_Kind = 1
 	MemberChange_Kind_transfer MemberChange_Kind = 2
+	MemberChange_Kind_demote   MemberChange_Kind = 3
 )
 
 // String returns the enum's constant name.
@@ -1654,6 +1655,8 @@ func (c MemberChange_Kind) String() string {
 		return "remove"
 	case MemberChange_Kind_transfer:
 		return "transfer"
+	case MemberChange_Kind_demote:
+		return "demote"
 
 	default:
 		return ""
@@ -1670,6 +1673,8 @@ func MemberChange_KindFromString(c string) MemberChange_Kind {
 		return MemberChange_Kind_remove
 	case "transfer":
 		return MemberChange_Kind_transfer
+	case "demote":
+		return MemberChange_Kind_demote
 
 	default:
 		return 0

@@ -68,9 +68,14 @@ func (c *Cluster) WaitSame(ctx context.Context) error {
 	})
 }
 
-// WaitVoter waits until the leader's configuration has a node as voter.
+// WaitVoter waits until a node follows a leader whose configuration has it as voter.
 func (c *Cluster) WaitVoter(ctx context.Context, n *Node) error {
 	return Await(ctx, "node "+string(n.id)+" votes", func() error {
+		// First, since a node that has lost its disk is still a voter to a leader that
+		// it has not heard.
+		if e := n.Engine(); e == nil || e.Leader() == "" {
+			return errors.New("it follows nobody")
+		}
 		leader := c.Leader()
 		if leader == nil {
 			return errors.New("nobody leads")

@@ -169,7 +169,8 @@ func (n *Node) Restart() error {
 }
 
 // Wipe deletes what a stopped node stored: its log, store and snapshots. Its
-// identity stays. It must not bootstrap again: the others have the cluster.
+// identity stays. It must not bootstrap again: the others have the cluster, and its
+// configuration names those that are there now.
 func (n *Node) Wipe() error {
 	if n.Engine() != nil {
 		return fmt.Errorf("node %s runs: stop it before wiping", n.id)
@@ -179,9 +180,13 @@ func (n *Node) Wipe() error {
 			return fmt.Errorf("wipe node %s: %w", n.id, err)
 		}
 	}
+	var peers []cluster.Peer
+	for _, other := range n.cluster.Nodes() {
+		peers = append(peers, cluster.Peer{ID: other.id, Address: other.address})
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.join = true
+	n.join, n.peers = true, peers
 	if n.storeFS == nil {
 		return nil
 	}

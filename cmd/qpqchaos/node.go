@@ -36,11 +36,12 @@ func nodeProcess(program, dir string, o *chaos.Options) *exec.Cmd {
 
 func nodeCommand() *cobra.Command {
 	var dir, logStore string
+	var join bool
 	cmd := &cobra.Command{
 		Use: childNode, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			o := node.ChildOptions{Version: "chaos", LogStore: raftlog.Kind(logStore)}
+			o := node.ChildOptions{Version: "chaos", LogStore: raftlog.Kind(logStore), Join: join}
 			if os.Getenv(linksEnv) != "" {
 				harmPackets(&o, logger)
 			}
@@ -48,6 +49,7 @@ func nodeCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&logStore, "log-store", "", "the node's log store")
+	cmd.Flags().BoolVar(&join, "join", false, "the node's disk is empty, and the cluster knows it")
 	cmd.Flags().StringVar(&dir, "dir", "", "the node's directory")
 	return cmd
 }

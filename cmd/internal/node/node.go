@@ -59,6 +59,7 @@ func (n *Node) Close() error {
 type ChildOptions struct {
 	Version  string
 	LogStore raftlog.Kind
+	Join     bool // the node must not start a cluster of its own
 	// Socket returns what a node sends and receives by, given its socket; nil: that.
 	Socket func(socket *net.UDPConn, self tlsid.NodeID, peers []cluster.Peer) net.PacketConn
 	// Told gets each line that the parent writes into life; nil: nobody reads them.
@@ -88,7 +89,8 @@ func RunChild(ctx context.Context, dir string, o ChildOptions, life io.Reader, l
 	}
 	n, err := Open(cluster.Config{
 		ID: tlsid.NodeID(config.ID), Address: config.Address, Dir: dir, Conn: conn,
-		Identity: secrets.Identity, Authority: secrets.Authority, Peers: peers, Version: o.Version, LogStore: o.LogStore, Logger: logger,
+		Identity: secrets.Identity, Authority: secrets.Authority, Peers: peers, Version: o.Version, LogStore: o.LogStore,
+		Join: o.Join, Logger: logger,
 	}, secrets.ClusterKey, rpc.Limits{Rates: rpc.Off})
 	if err != nil {
 		return err

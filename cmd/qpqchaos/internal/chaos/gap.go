@@ -29,7 +29,7 @@ type Gaps struct {
 func oneNode(k Kind) bool {
 	return slices.Contains([]Kind{
 		Kill, KillLeader, Stop, StopLeader, Pause, PauseLeader, IsolateNode, IsolateLeader, MinorityForLong, OneWay, ClientsCut,
-		Slow, Lossy, Unplugged, NarrowLink, PowerCut, FullDisk, SlowFlushes, FailingFlushes, FailingWrites, BitFlip, LostDisk, ClockJump, SlowClock, VerySlowClock, LateAnswers, SwitchLog,
+		Slow, Lossy, Unplugged, NarrowLink, PowerCut, FullDisk, SlowFlushes, FailingFlushes, FailingWrites, BitFlip, LostDisk, WipedDisk, ClockJump, SlowClock, VerySlowClock, LateAnswers, SwitchLog,
 	}, k)
 }
 

@@ -114,6 +114,11 @@ func (p *inProcess) harm(ctx context.Context, f Fault, victim int) (undo func() 
 		return p.flip(ctx, victim, rng)
 	case LostDisk:
 		return func() error { return p.replace(ctx, victim) }, n.Kill()
+	case WipedDisk:
+		if err := n.Kill(); err != nil {
+			return restart, err
+		}
+		return func() error { return errors.Join(n.Start(), p.voter(ctx, n)) }, n.Wipe()
 	case Churn:
 		return p.churn(ctx)
 	case SnapshotStorm:
@@ -175,6 +180,14 @@ func (p *inProcess) replace(ctx context.Context, victim int) error {
 	defer cancel()
 	_, err := p.c.Replace(ctx, p.c.Node(victim))
 	return err
+}
+
+// voter waits until a leader counts on a node again: what happens next could otherwise
+// leave no majority.
+func (p *inProcess) voter(ctx context.Context, n *testcluster.Node) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), repairTime)
+	defer cancel()
+	return p.c.WaitVoter(ctx, n)
 }
 
 // churn adds a node, and takes it away again.

@@ -50,6 +50,7 @@ const (
 	BitFlip           Kind = "bit-flip"           // a bit changes in an entry of a log, which the node must notice
 	BitRot            Kind = "bit-rot"            // a bit changes anywhere in a node's files
 	LostDisk          Kind = "lost-disk"          // a node is gone for ever and replaced
+	WipedDisk         Kind = "wiped-disk"         // a node comes back under its name with nothing on its disk
 	Churn             Kind = "churn"              // one more node comes and goes
 	SnapshotStorm     Kind = "snapshot-storm"     // snapshots again and again
 	ClockJump         Kind = "clock-jump"         // a node's clock is ten minutes off
@@ -76,7 +77,7 @@ func kinds(o *Options) []Kind {
 	list := []Kind{
 		Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart,
 		IsolateNode, IsolateLeader, Halves, Ring, AllApart, OneWay, Swizzle, ClientsCut, Slow, Lossy, Reordering, Duplicating,
-		Corrupting, SmallPackets, MinorityForLong, BitFlip,
+		Corrupting, SmallPackets, MinorityForLong, BitFlip, WipedDisk,
 	}
 	if o.Level == LevelNetns {
 		list = append(list, Unplugged, NarrowLink)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/qpqchaos/internal/netns"
 	"quicproquo/cmd/qpqchaos/internal/weakdisk"
+	"quicproquo/crypto/tlsid"
 	"quicproquo/testcluster"
 )
 
@@ -35,10 +37,10 @@ type processes struct {
 // command is how a node's process is started: in its directory, or, where it has a weak
 // disk, in that one's, which is mounted beside it when the node first starts.
 func (p *processes) command(program, dir string) *exec.Cmd {
-	if !p.w.options.WeakDisks {
+	at := p.directory(dir)
+	if at == dir {
 		return p.w.options.Command(program, dir)
 	}
-	at := dir + ".weak"
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.weak[dir] == nil {
@@ -50,6 +52,14 @@ func (p *processes) command(program, dir string) *exec.Cmd {
 		p.weak[dir] = disk
 	}
 	return p.w.options.Command(program, at)
+}
+
+// directory is where a node sees its directory.
+func (p *processes) directory(dir string) string {
+	if p.w.options.WeakDisks {
+		return dir + ".weak"
+	}
+	return dir
 }
 
 func mountWeak(dir, at string) (*weakdisk.Disk, error) {
@@ -186,6 +196,8 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 		return func() error { return p.hosts.Narrow(id, false) }, p.hosts.Narrow(id, true)
 	case SwitchVersion:
 		return nothing, p.switchVersion(victim)
+	case WipedDisk:
+		return p.wipe(ctx, victim)
 	case BitFlip:
 		return p.flip(ctx, f, n)
 	case BitRot:
@@ -209,6 +221,61 @@ func (p *processes) switchVersion(victim int) error {
 	p.others[victim] = next != nil
 	n.SetCommand(next)
 	return n.Start()
+}
+
+// wipe ends a node and takes all that it stored. It comes back as an operator would
+// start it then.
+func (p *processes) wipe(ctx context.Context, victim int) (undo func() error, err error) {
+	n := p.c.Nodes()[victim]
+	if err := n.Kill(); err != nil {
+		return n.Start, err
+	}
+	for _, part := range []string{"raft", "store", "snapshots"} {
+		if err := os.RemoveAll(filepath.Join(p.directory(n.Dir()), part)); err != nil {
+			return n.Start, fmt.Errorf("wipe node %s: %w", n.ID(), err)
+		}
+	}
+	p.others[victim] = false
+	return func() error {
+		n.SetCommand(func(dir string) *exec.Cmd {
+			command := p.command("", dir)
+			command.Args = append(command.Args, "--join")
+			return command
+		})
+		if err := n.Start(); err != nil {
+			return err
+		}
+		n.SetCommand(nil)
+		return p.voter(ctx, n)
+	}, nil
+}
+
+// voter waits until a leader counts on a node again, as in a simulation.
+func (p *processes) voter(ctx context.Context, n *testcluster.Process) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), repairTime)
+	defer cancel()
+	follows := false
+	return testcluster.Await(ctx, "node "+string(n.ID())+" votes", func() error {
+		seen, err := p.c.Observe(ctx)
+		if err != nil {
+			return err
+		}
+		before := follows
+		for _, o := range seen {
+			switch {
+			case o.Status == nil:
+			case o.ID == n.ID():
+				follows = o.Status.Leader != ""
+			case before && o.Status.Leader == o.ID && votes(o.Status.Members, n.ID()):
+				return nil
+			}
+		}
+		return errors.New("it follows nobody, or no leader counts on it")
+	})
+}
+
+func votes(members []cluster.Member, id tlsid.NodeID) bool {
+	return slices.ContainsFunc(members, func(m cluster.Member) bool { return m.ID == id && m.Voter })
 }
 
 // flip changes a bit of an entry in a node's log. The node must refuse to run.
