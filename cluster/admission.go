@@ -64,14 +64,14 @@ func (n *Node) newAdmission(layer raft.StreamLayer, logs raft.LogStore) (admissi
 // has done so; false when the node closes first.
 func (n *Node) awaitDemotion() bool {
 	n.log.Info("this node has nothing on its disk: it waits for a leader that adds it")
-	for {
+	for pause := retryPause; ; pause = min(2*pause, maxAdmissionPause) {
 		err := n.demote()
 		if err == nil || errors.Is(err, ErrMemberUnknown) {
 			n.log.Info("this node takes part from now on")
 			return true
 		}
 		n.log.Debug("not admitted yet", "error", err)
-		if !n.pause(n.ctx, maxRetryPause) {
+		if !n.pause(n.ctx, pause) {
 			return false
 		}
 	}

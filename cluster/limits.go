@@ -63,6 +63,8 @@ const (
 	// voter, and promoteRounds for how many duty rounds in a row.
 	promoteLag    = 256
 	promoteRounds = 2
+	// maxAdmissionPause is how seldom a node asks that nobody has added yet.
+	maxAdmissionPause = time.Second
 	// memberChangeTimeout bounds one change of the raft configuration.
 	memberChangeTimeout = 10 * time.Second
 	// transferTimeout bounds a leadership transfer.

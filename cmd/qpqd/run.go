@@ -42,7 +42,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.listen, "listen", "", "local UDP address, such as :4430")
 	flags.StringVar(&f.address, "address", "", "HOST:PORT where peers and clients reach the node")
 	flags.StringArrayVar(&f.peers, "peers", nil, "a node of the first set as ID=HOST:PORT; repeat for each")
-	flags.BoolVar(&f.join, "join", false, "wait to be added to a running cluster instead of starting one")
+	flags.BoolVar(&f.join, "join", false, "wait to be added to a running cluster instead of starting one; also for a member that has lost its disk")
 	flags.StringVar(&f.logStore, "log-store", string(raftlog.BoltDB), "where the raft log lies: boltdb or wal")
 	flags.Int64Var(&f.cacheMiB, "cache-mib", 64, "the store's block cache, in MiB")
 	flags.Float64Var(&f.minFree, "min-free-disk", 0.10, "share of free disk below which writes are refused")
