@@ -16,11 +16,13 @@ import (
 )
 
 // queues are pairs of a producer and a consumer with a channel. The producer numbers
-// what it sends; the consumer reads on every node in turn and acknowledges what it
-// has, sometimes.
+// what it sends: to the channel, and now and then to the inboxes of all consumers at
+// once. The consumer reads both on every node in turn and acknowledges what it has,
+// sometimes.
 type queues struct {
-	w     *world
-	pairs []*pair
+	w       *world
+	pairs   []*pair
+	batches atomic.Uint64 // that were acknowledged
 }
 
 // pair is written by its two goroutines, each its own part, and read when both have
@@ -29,12 +31,12 @@ type pair struct {
 	from, to *account
 	channel  client.ChannelID
 	acked    []string      // by the producer's view, in its order
-	recent   []sent        // the newest of those
-	done     atomic.Uint64 // how many those are
-	sent     int           // begun; the last may not be acknowledged
-	received []string      // by the consumer's, in the queue's order
-	cursor   uint64
-	last     uint64 // the newest sequence number seen
+	batches  []string      // the same, to all consumers
+	recent   []sent        // the newest of acked
+	done     atomic.Uint64 // how many acked are
+	begun    int           // the last may not be acknowledged
+	own      reader        // of the channel
+	inbox    reader
 }
 
 // sent is a message that was acknowledged.
@@ -62,7 +64,10 @@ func newQueues(ctx context.Context, w *world, n int) (*queues, error) {
 		if err != nil {
 			return nil, fmt.Errorf("create a channel: %w", err)
 		}
-		q.pairs = append(q.pairs, &pair{from: from, to: to, channel: channel})
+		p := &pair{from: from, to: to, channel: channel}
+		p.own = reader{q: q, owner: to, queue: client.Queue{Channel: channel}, acked: &p.done}
+		p.inbox = reader{q: q, owner: to, acked: &q.batches}
+		q.pairs = append(q.pairs, p)
 	}
 	return q, nil
 }
@@ -83,31 +88,70 @@ func (q *queues) run(ctx, finish context.Context) {
 
 func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 	for ctx.Err() == nil {
-		body := fmt.Sprintf("%s-%d", p.from.name, p.sent)
-		p.sent++
+		body := fmt.Sprintf("%s-%d", p.from.name, p.begun)
+		p.begun++
 		conn := p.from.conn(rng.IntN(len(p.from.conns)))
-		done := q.w.call(p.from.name, "enqueue "+body)
-		now := sent{body: body}
-		err := q.w.write(finish, func(ctx context.Context, id []byte) (err error) {
-			if now.id = id; id == nil {
-				now.id = requestID()
-			}
-			now.seq, err = conn.Enqueue(ctx, p.message(now))
-			return err
-		})
-		done(err)
-		if err != nil {
+		send := q.send
+		if rng.IntN(6) == 0 {
+			send = q.sendToAll
+		}
+		if err := send(finish, p, conn, body); err != nil {
 			q.w.violation(q.name(), "%s could not be sent: %v", body, err)
 			return
 		}
-		p.acked = append(p.acked, body)
-		p.done.Add(1)
-		p.recent = append(p.recent[max(0, len(p.recent)-remembered+1):], now)
-		if rng.IntN(8) == 0 {
+		if len(p.recent) > 0 && rng.IntN(8) == 0 {
 			q.repeat(ctx, p, rng)
 		}
 		sleep(ctx, time.Duration(rng.IntN(2*int(q.w.options.Pace))))
 	}
+}
+
+// send sends a message to the pair's channel.
+func (q *queues) send(ctx context.Context, p *pair, conn *client.Conn, body string) error {
+	done := q.w.call(p.from.name, "enqueue "+body)
+	now := sent{body: body}
+	err := q.w.write(ctx, func(ctx context.Context, id []byte) (err error) {
+		if now.id = id; id == nil {
+			now.id = requestID()
+		}
+		now.seq, err = conn.Enqueue(ctx, p.message(now))
+		return err
+	})
+	done(err)
+	if err != nil {
+		return err
+	}
+	p.acked = append(p.acked, body)
+	p.done.Add(1)
+	p.recent = append(p.recent[max(0, len(p.recent)-remembered+1):], now)
+	return nil
+}
+
+// sendToAll sends one to the inboxes of all consumers: all get it, or none.
+func (q *queues) sendToAll(ctx context.Context, p *pair, conn *client.Conn, body string) error {
+	batch := client.Batch{Payload: []byte(body)}
+	for _, other := range q.pairs {
+		batch.Recipients = append(batch.Recipients, client.Recipient{Account: other.to.id()})
+	}
+	done := q.w.call(p.from.name, "batchEnqueue "+body)
+	var outcomes []client.Outcome
+	err := q.w.write(ctx, func(ctx context.Context, id []byte) (err error) {
+		batch.RequestID = id
+		outcomes, err = conn.BatchEnqueue(ctx, batch)
+		return err
+	})
+	done(err)
+	if err != nil {
+		return err
+	}
+	for i, o := range outcomes {
+		if o.Err != nil {
+			return fmt.Errorf("to the inbox of %s: %w", q.pairs[i].to.name, o.Err)
+		}
+	}
+	p.batches = append(p.batches, body)
+	q.batches.Add(1)
+	return nil
 }
 
 func (p *pair) message(m sent) client.Message {
@@ -138,74 +182,72 @@ func (q *queues) repeat(ctx context.Context, p *pair, rng *rand.Rand) {
 
 func (q *queues) consume(ctx context.Context, p *pair, rng *rand.Rand) {
 	for ctx.Err() == nil {
-		if q.take(ctx, p, p.to.conn(rng.IntN(len(p.to.conns))), rng.IntN(4) == 0) && rng.IntN(3) == 0 {
-			conn := p.to.conn(rng.IntN(len(p.to.conns)))
-			short, cancel := context.WithTimeout(ctx, callTime)
-			done := q.w.call(p.to.name, fmt.Sprintf("ack %d", p.cursor))
-			_, err := conn.Ack(short, client.Queue{Channel: p.channel}, p.cursor)
-			done(err) // one that failed comes again
-			cancel()
-			q.w.ops.Add(1)
+		r := &p.own
+		if rng.IntN(4) == 0 {
+			r = &p.inbox
+		}
+		read := r.peek
+		if rng.IntN(4) == 0 {
+			read = r.fetch
+		}
+		conn := func() *client.Conn { return p.to.conn(rng.IntN(len(p.to.conns))) }
+		if read(ctx, conn(), rng.IntN(4) == 0) && rng.IntN(3) == 0 {
+			r.ack(ctx, conn())
 		}
 		sleep(ctx, q.w.options.Pace)
 	}
 }
 
-// take reads what comes after the cursor. Sequence numbers have no gaps, a reader
-// never goes back in time, and a linearizable read has all that was acknowledged
-// before it began, whichever node answers.
-func (q *queues) take(ctx context.Context, p *pair, conn *client.Conn, linearizable bool) bool {
-	short, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	acked := p.done.Load()
-	done := q.w.call(p.to.name, fmt.Sprintf("peek after %d", p.cursor))
-	list, last, err := conn.Peek(short, client.Read{
-		Queue: client.Queue{Channel: p.channel}, After: p.cursor, Limit: 100, Linearizable: linearizable,
-	})
-	q.w.ops.Add(1)
-	done(err)
-	if err != nil {
-		return false
-	}
-	if last < p.last {
-		q.w.violation(q.name(), "%s read the queue at %d after it had been at %d", p.to.name, last, p.last)
-	}
-	if linearizable && last < acked {
-		q.w.violation(q.name(), "%s made a linearizable read that ends at %d when %d were acknowledged", p.to.name, last, acked)
-	}
-	p.last = max(p.last, last)
-	for _, e := range list {
-		if e.Seq != p.cursor+1 {
-			q.w.violation(q.name(), "%s read %d after %d", p.to.name, e.Seq, p.cursor)
-		}
-		p.cursor = e.Seq
-		p.received = append(p.received, string(e.Data))
-	}
-	return len(list) > 0
-}
-
 // check empties the queues and compares what came with what was acknowledged.
 func (q *queues) check(ctx context.Context, s *Summary) {
+	var batches []string
 	for _, p := range q.pairs {
-		for q.take(ctx, p, p.to.conn(0), true) {
+		batches = append(batches, p.batches...)
+	}
+	for _, p := range q.pairs {
+		for _, r := range []*reader{&p.own, &p.inbox} {
+			for r.peek(ctx, p.to.conn(0), true) {
+			}
 		}
-		lost, doubled, phantom := difference(p.acked, p.received)
-		for _, body := range lost {
-			q.w.violation(q.name(), "%s was acknowledged and did not arrive", body)
+		q.compare(s, p.to.name, p.acked, p.own.received)
+		q.compare(s, p.to.name, batches, p.inbox.received)
+		for _, from := range q.pairs {
+			if got := by(from.from.name, p.inbox.received); len(got) == len(from.batches) && !slices.Equal(from.batches, got) {
+				s.Reordered++
+				q.w.violation(q.name(), "what %s sent to all arrived at %s in another order", from.from.name, p.to.name)
+			}
 		}
-		for _, body := range doubled {
-			q.w.violation(q.name(), "%s arrived twice", body)
-		}
-		for _, body := range phantom {
-			q.w.violation(q.name(), "%s arrived at %s and was not sent", body, p.to.name)
-		}
-		s.Lost += len(lost)
-		s.Duplicated += len(doubled)
-		if len(lost)+len(doubled)+len(phantom) == 0 && !slices.Equal(p.acked, p.received) {
+		if len(p.acked) == len(p.own.received) && !slices.Equal(p.acked, p.own.received) {
 			s.Reordered++
 			q.w.violation(q.name(), "what %s sent arrived in another order", p.from.name)
 		}
 	}
+}
+
+// by are the messages of one sender.
+func by(sender string, bodies []string) (list []string) {
+	for _, body := range bodies {
+		if strings.HasPrefix(body, sender+"-") {
+			list = append(list, body)
+		}
+	}
+	return list
+}
+
+// compare tells what was acknowledged and did not arrive once, and what nobody sent.
+func (q *queues) compare(s *Summary, at string, acked, received []string) {
+	lost, doubled, phantom := difference(acked, received)
+	for _, body := range lost {
+		q.w.violation(q.name(), "%s was acknowledged and did not arrive at %s", body, at)
+	}
+	for _, body := range doubled {
+		q.w.violation(q.name(), "%s arrived twice at %s", body, at)
+	}
+	for _, body := range phantom {
+		q.w.violation(q.name(), "%s arrived at %s and was not sent", body, at)
+	}
+	s.Lost += len(lost)
+	s.Duplicated += len(doubled)
 }
 
 // difference compares what was acknowledged with what arrived, in linear time.
