@@ -48,11 +48,19 @@ func newThree(t *testing.T) *three {
 			t.Error(err)
 		}
 	})
+	for from := range h.sockets {
+		for to := range h.sockets {
+			if from != to {
+				h.settle(from, to)
+			}
+		}
+	}
 	return h
 }
 
-// arrive sends packets of so many bytes and counts those that come.
-func (h *three) arrive(from, to string, packets, size int) (came int) {
+// arrive sends packets of so many bytes and counts those that come. It gives those that
+// must come the time that a busy machine may take, and listens 200 ms for more.
+func (h *three) arrive(from, to string, packets, size, least int) (came int) {
 	h.t.Helper()
 	at := h.sockets[to].LocalAddr()
 	for range packets {
@@ -61,11 +69,26 @@ func (h *three) arrive(from, to string, packets, size int) (came int) {
 		}
 	}
 	for buf := make([]byte, 2000); ; came++ {
-		if err := h.sockets[to].SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		patience := 200 * time.Millisecond
+		if came < least {
+			patience = 10 * time.Second
+		}
+		if err := h.sockets[to].SetReadDeadline(time.Now().Add(patience)); err != nil {
 			h.t.Fatal(err)
 		}
 		if _, err := h.sockets[to].Read(buf); err != nil {
 			return came
+		}
+	}
+}
+
+// settle waits until the way is open: the kernel may bring a link up as late as a second
+// after it was told, and asks for a neighbour's address first.
+func (h *three) settle(from, to string) {
+	h.t.Helper()
+	for end := time.Now().Add(20 * time.Second); h.arrive(from, to, 1, 100, 0) == 0; {
+		if time.Now().After(end) {
+			h.t.Fatalf("nothing comes from %s to %s", from, to)
 		}
 	}
 }
@@ -90,7 +113,7 @@ func TestKernelFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h.faults.Set("n1", "n2", c.fault)
 			defer h.faults.Heal()
-			if got := h.arrive("n1", "n2", packets, c.size); got < c.min || got > c.max {
+			if got := h.arrive("n1", "n2", packets, c.size, c.min); got < c.min || got > c.max {
 				t.Errorf("%d of %d packets came, want %d to %d", got, packets, c.min, c.max)
 			}
 			dropped, err := h.hosts["n2"].rules.dropped()
@@ -98,13 +121,13 @@ func TestKernelFaults(t *testing.T) {
 				t.Errorf("the kernel says that it dropped %d (%v), want %d to %d", dropped, err, packets-c.max, packets-c.min)
 			}
 			for _, free := range [][2]string{{"n2", "n1"}, {testcluster.Clients, "n2"}, {"n1", testcluster.Clients}} {
-				if got := h.arrive(free[0], free[1], 5, c.size); got != 5 {
+				if got := h.arrive(free[0], free[1], 5, c.size, 5); got != 5 {
 					t.Errorf("%d of 5 packets came from %s to %s, which suffer nothing", got, free[0], free[1])
 				}
 			}
 		})
 	}
-	if got := h.arrive("n1", "n2", 5, 1200); got != 5 {
+	if got := h.arrive("n1", "n2", 5, 1200, 5); got != 5 {
 		t.Errorf("%d of 5 packets came after all was healed", got)
 	}
 }
@@ -144,7 +167,7 @@ func TestSocketFaults(t *testing.T) {
 	if _, err := client.WriteTo([]byte("twice"), h.sockets["n1"].LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.arrive("n2", "n1", 0, 0); got != 2 {
+	if got := h.arrive("n2", "n1", 0, 0, 2); got != 2 {
 		t.Errorf("%d packets came of one that is doubled", got)
 	}
 }
@@ -165,13 +188,14 @@ func TestLinks(t *testing.T) {
 		if err := c.do(); err != nil {
 			t.Fatal(err)
 		}
-		if got := h.arrive("n1", "n2", 3, c.size); got != c.want {
+		if got := h.arrive("n1", "n2", 3, c.size, c.want); got != c.want {
 			t.Errorf("%s: %d of 3 packets came, want %d", c.name, got, c.want)
 		}
 		if err := c.undo(); err != nil {
 			t.Fatal(err)
 		}
-		if got := h.arrive("n1", "n2", 3, 1400); got != 3 {
+		h.settle("n1", "n2")
+		if got := h.arrive("n1", "n2", 3, 1400, 3); got != 3 {
 			t.Errorf("%s, and undone: %d of 3 packets came", c.name, got)
 		}
 	}
