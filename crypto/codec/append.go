@@ -8,9 +8,6 @@ type Appender interface {
 	AppendTo(b []byte) []byte
 }
 
-// Marshal returns the wire form of v.
-func Marshal(v Appender) []byte { return v.AppendTo(nil) }
-
 // Uint16 appends v.
 func Uint16(b []byte, v uint16) []byte { return binary.BigEndian.AppendUint16(b, v) }
 

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/bits"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,33 +26,37 @@ var benchSuites = []suite.ID{suite.X25519AES128SHA256Ed25519, suite.Default}
 // floor is what the cryptography alone costs on this machine, now.
 type floor struct{ verify, sign, seal, open, derive time.Duration }
 
-// median runs f some times and returns the median duration.
-func median(f func()) time.Duration {
-	d := make([]time.Duration, 101)
-	for i := range d {
-		start := time.Now()
+// mean runs f for a while and returns the mean duration, which is what a benchmark
+// returns too: whatever interrupts one interrupts the other.
+func mean(f func()) time.Duration {
+	const least = 30 * time.Millisecond
+	start, n := time.Now(), 0
+	for ; time.Since(start) < least; n++ {
 		f()
-		d[i] = time.Since(start)
 	}
-	slices.Sort(d)
-	return d[len(d)/2]
+	return time.Since(start) / time.Duration(n)
 }
 
-func measureFloor(b *testing.B, s *suite.Suite) floor {
+// usualContent is the size in bytes of what a floor's signatures cover: leaves, commits
+// and key packages have about as much. Texts have more.
+const usualContent = 512
+
+func measureFloor(b *testing.B, s *suite.Suite, signed int) floor {
 	b.Helper()
 	signer := must(s.GenerateSigner())(b)
-	content := make([]byte, 512)
+	content := make([]byte, signed)
 	sig := must(signer.SignWithLabel("x", content))(b)
 	priv, pub, err := s.GenerateKeyPair()
 	must(priv, err)(b)
-	c := must(s.EncryptWithLabel(pub, "x", content, make([]byte, 32)))(b)
+	context := make([]byte, usualContent)
+	c := must(s.EncryptWithLabel(pub, "x", context, make([]byte, 32)))(b)
 	secret := suite.Random(s.HashSize())
 	return floor{
-		verify: median(func() { _ = s.VerifyWithLabel(signer.Public(), "x", content, sig) }),
-		sign:   median(func() { _, _ = signer.SignWithLabel("x", content) }),
-		seal:   median(func() { _, _ = s.EncryptWithLabel(pub, "x", content, make([]byte, 32)) }),
-		open:   median(func() { _, _ = s.DecryptWithLabel(priv, "x", content, c) }),
-		derive: median(func() { _, _, _ = s.DeriveKeyPair(secret) }),
+		verify: mean(func() { _ = s.VerifyWithLabel(signer.Public(), "x", content, sig) }),
+		sign:   mean(func() { _, _ = signer.SignWithLabel("x", content) }),
+		seal:   mean(func() { _, _ = s.EncryptWithLabel(pub, "x", context, make([]byte, 32)) }),
+		open:   mean(func() { _, _ = s.DecryptWithLabel(priv, "x", context, c) }),
+		derive: mean(func() { _, _, _ = s.DeriveKeyPair(secret) }),
 	}
 }
 
@@ -140,22 +143,22 @@ func buildBenchGroup(b *testing.B, id suite.ID, n int) *benchGroup {
 }
 
 // eachGroup runs a benchmark for every suite and size and prints the ratio to the floor
-// that f returns.
-func eachGroup(b *testing.B, sizes []int, delta int, f func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration) {
+// that f returns; its signatures cover so many bytes.
+func eachGroup(b *testing.B, sizes []int, delta, signed int, f func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration) {
 	b.Helper()
 	for _, id := range benchSuites {
 		for _, n := range sizes {
 			g := newBenchGroup(b, id, n+delta)
 			b.Run(fmt.Sprintf("suite=%04x/N=%d", uint16(id), n), func(b *testing.B) {
 				b.ReportAllocs()
-				fl := measureFloor(b, g.s)
+				fl := measureFloor(b, g.s, signed)
 				before := cpuTime(b)
 				least := float64(f(b, g, n, fl))
 				cpu := float64(cpuTime(b)-before) / float64(b.N)
 				per := float64(b.Elapsed()) / float64(b.N)
 				// The machine may have changed pace meanwhile: the floor is the mean of
 				// before and after.
-				after := measureFloor(b, g.s)
+				after := measureFloor(b, g.s, signed)
 				least *= (1 + float64(after.verify+after.seal)/float64(fl.verify+fl.seal)) / 2
 				b.ReportMetric(cpu/least, "x-floor-cpu")
 				b.ReportMetric(per/least, "x-floor")
@@ -185,7 +188,7 @@ func path(n int, step time.Duration) time.Duration {
 func BenchmarkFloor(b *testing.B) {
 	for _, id := range benchSuites {
 		b.Run(fmt.Sprintf("suite=%04x", uint16(id)), func(b *testing.B) {
-			fl := measureFloor(b, must(suite.Lookup(id))(b))
+			fl := measureFloor(b, must(suite.Lookup(id))(b), usualContent)
 			for range b.N {
 			}
 			for name, d := range map[string]time.Duration{"V-µs": fl.verify, "S-µs": fl.sign, "H-µs": fl.seal, "O-µs": fl.open, "D-µs": fl.derive} {
@@ -209,7 +212,7 @@ func BenchmarkKeyPackage(b *testing.B) {
 
 // Join enters a group of N: its floor is N signatures.
 func BenchmarkJoin(b *testing.B) {
-	eachGroup(b, benchSizes, -1, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+	eachGroup(b, benchSizes, -1, usualContent, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
 		b.Helper()
 		id := must(NewIdentity(g.s.ID(), []byte("joiner")))(b)
 		kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(b)
@@ -223,23 +226,23 @@ func BenchmarkJoin(b *testing.B) {
 	})
 }
 
-// An update commit seals to log2 N nodes, derives as many keys and signs.
+// An update commit seals to log2 N nodes, derives as many keys and the leaf's, and signs.
 func BenchmarkUpdateCommit(b *testing.B) {
-	eachGroup(b, benchSizes, 0, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+	eachGroup(b, benchSizes, 0, usualContent, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
 		b.Helper()
 		var p *Pending
 		for b.Loop() {
 			p = must(g.first.Commit(CommitOptions{}, worldTime))(b)
 		}
 		b.ReportMetric(float64(len(p.Commit)), "commit-bytes")
-		return path(n, fl.seal+fl.derive) + fl.sign
+		return path(n, fl.seal+fl.derive) + fl.derive + fl.sign
 	})
 }
 
 // Processing an update verifies two signatures, opens one secret and derives log2 N keys
 // at the member next to the committer, who has the most to do.
 func BenchmarkProcessUpdate(b *testing.B) {
-	eachGroup(b, benchSizes, 0, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+	eachGroup(b, benchSizes, 0, usualContent, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
 		b.Helper()
 		p := must(g.first.Commit(CommitOptions{}, worldTime))(b)
 		for b.Loop() {
@@ -251,37 +254,62 @@ func BenchmarkProcessUpdate(b *testing.B) {
 	})
 }
 
+// welcomeFloor is what a welcome costs whose group info holds the ratchet tree: all of it
+// is signed, encrypted, and hashed as the context of each joiner's secrets (RFC 9420
+// §12.4.3).
+func welcomeFloor(b *testing.B, s *suite.Suite, size int) time.Duration {
+	b.Helper()
+	signer := must(s.GenerateSigner())(b)
+	priv, pub, err := s.GenerateKeyPair()
+	must(priv, err)(b)
+	info, key, nonce := make([]byte, size), suite.Random(s.KeySize()), suite.Random(s.NonceSize())
+	return mean(func() { _, _ = signer.SignWithLabel("x", info) }) +
+		mean(func() { _, _ = s.Seal(key, nonce, nil, info) }) +
+		mean(func() { _, _ = s.EncryptWithLabel(pub, "x", info, make([]byte, 64)) })
+}
+
 // Adding a member is an update commit, two signatures of a key package and one welcome.
 func BenchmarkAddOne(b *testing.B) {
-	eachGroup(b, benchSizes, -1, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+	eachGroup(b, benchSizes, -1, usualContent, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
 		b.Helper()
 		id := must(NewIdentity(g.s.ID(), []byte("joiner")))(b)
 		kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(b)
+		var p *Pending
 		for b.Loop() {
-			must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}}, worldTime))(b)
+			p = must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}}, worldTime))(b)
 		}
-		return path(n, fl.seal+fl.derive) + fl.seal + 2*fl.verify + fl.sign
+		least := path(n, fl.seal+fl.derive) + fl.derive + 2*fl.verify + fl.sign
+		b.StopTimer()
+		b.ReportMetric(float64(len(p.Welcome)), "welcome-bytes")
+		return least + welcomeFloor(b, g.s, len(p.Welcome))
 	})
 }
 
 // Without the tree in the welcome, whose bytes grow with N, adding costs what the path
 // does.
 func BenchmarkAddOneNoTree(b *testing.B) {
-	eachGroup(b, benchSizes, -1, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
+	eachGroup(b, benchSizes, -1, usualContent, func(b *testing.B, g *benchGroup, n int, fl floor) time.Duration {
 		b.Helper()
 		id := must(NewIdentity(g.s.ID(), []byte("joiner")))(b)
 		kp := must(id.NewKeyPackage(worldTime, KeyPackageOptions{}))(b)
+		var p *Pending
 		for b.Loop() {
-			must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}, NoTree: true}, worldTime))(b)
+			p = must(g.first.Commit(CommitOptions{Add: []*message.KeyPackage{kp.Public}, NoTree: true}, worldTime))(b)
 		}
-		return path(n, fl.seal+fl.derive) + fl.seal + 2*fl.verify + fl.sign
+		least := path(n, fl.seal+fl.derive) + fl.derive + 2*fl.verify + fl.sign
+		b.StopTimer()
+		b.ReportMetric(float64(len(p.Welcome)), "welcome-bytes")
+		return least + welcomeFloor(b, g.s, len(p.Welcome))
 	})
 }
 
+// textSize is the size in bytes of an application message.
+const textSize = 1024
+
 func BenchmarkEncrypt(b *testing.B) {
-	eachGroup(b, []int{2, 256, 1024}, 0, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
+	eachGroup(b, []int{2, 256, 1024}, 0, textSize, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
 		b.Helper()
-		data := bytes.Repeat([]byte{1}, 1024)
+		data := bytes.Repeat([]byte{1}, textSize)
 		from := g.first
 		for b.Loop() {
 			var err error
@@ -294,13 +322,13 @@ func BenchmarkEncrypt(b *testing.B) {
 }
 
 func BenchmarkDecrypt(b *testing.B) {
-	eachGroup(b, []int{2, 256, 1024}, 0, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
+	eachGroup(b, []int{2, 256, 1024}, 0, textSize, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
 		b.Helper()
-		from, msg, err := g.first.Encrypt(bytes.Repeat([]byte{1}, 1024), nil)
+		from, msg, err := g.first.Encrypt(bytes.Repeat([]byte{1}, textSize), nil)
 		must(from, err)(b)
 		to, _, err := g.second.Process(msg, worldTime) // the first message sets the ratchet up
 		must(to, err)(b)
-		_, msg, err = from.Encrypt(bytes.Repeat([]byte{1}, 1024), nil)
+		_, msg, err = from.Encrypt(bytes.Repeat([]byte{1}, textSize), nil)
 		must(msg, err)(b)
 		for b.Loop() {
 			if _, _, err := to.Process(msg, worldTime); err != nil {
@@ -313,7 +341,7 @@ func BenchmarkDecrypt(b *testing.B) {
 
 // The state that a message changes is small next to the whole.
 func BenchmarkSave(b *testing.B) {
-	eachGroup(b, []int{64, 1024}, 0, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
+	eachGroup(b, []int{64, 1024}, 0, usualContent, func(b *testing.B, g *benchGroup, _ int, fl floor) time.Duration {
 		b.Helper()
 		from, _, err := g.first.Encrypt([]byte("x"), nil)
 		must(from, err)(b)

@@ -2,7 +2,6 @@ package mls
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,7 +40,7 @@ type Group struct {
 	updates    []ownUpdate  // our Update proposals of this epoch
 	past       []pastEpoch  // oldest first
 	resumption []resumption // oldest first, the present epoch's last
-	sent       [][echoSize]byte
+	sent       echoes
 	status     Status
 	reinit     *message.ReInit // of ReInited
 	inviter    *tree.LeafNode  // of the value that Join returned; not saved
@@ -74,25 +73,10 @@ type roster interface {
 	Leaf(l tree.LeafIndex) *tree.LeafNode
 }
 
-// echoSize is how many bytes of the hash of an own message are kept.
-const echoSize = 16
-
-func echoHash(msg []byte) (h [echoSize]byte) {
-	sum := sha256.Sum256(msg)
-	copy(h[:], sum[:])
-	return h
-}
-
 // remember returns a copy that recognises msg as its own.
 func (g *Group) remember(msg []byte) *Group {
 	next := *g
-	sent := g.sent
-	if len(sent) >= MaxSent {
-		sent = sent[len(sent)-MaxSent+1:]
-	}
-	next.sent = make([][echoSize]byte, len(sent), len(sent)+1) // no room to spare: values share nothing
-	copy(next.sent, sent)
-	next.sent = append(next.sent, echoHash(msg))
+	next.sent = g.sent.with(msg)
 	return &next
 }
 

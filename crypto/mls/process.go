@@ -18,7 +18,7 @@ import (
 // happened. An error leaves the group as it is: the same value is returned. Save the
 // next state before acting on the event, since a key was used up.
 func (g *Group) Process(msg []byte, now time.Time) (*Group, Event, error) {
-	if slices.Contains(g.sent, echoHash(msg)) {
+	if g.sent.contain(msg) {
 		return g, &Echo{g.Epoch()}, nil
 	}
 	m, err := message.Parse(bytes.Clone(msg))

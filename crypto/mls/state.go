@@ -209,12 +209,7 @@ func (g *Group) appendMoving(b []byte) []byte {
 		}
 		return b
 	})
-	return codec.Vector(b, func(b []byte) []byte {
-		for _, h := range g.sent {
-			b = append(b, h[:]...)
-		}
-		return b
-	})
+	return g.sent.appendTo(b)
 }
 
 func (g *Group) readMoving(r *codec.Reader) error {
@@ -235,10 +230,7 @@ func (g *Group) readMoving(r *codec.Reader) error {
 		return ownUpdate{r.Bytes(), s.NewPrivateKey(r.Bytes())}
 	})
 	g.past = codec.List(r, func(r *codec.Reader) pastEpoch { return readPastEpoch(s, lim, r) })
-	g.sent = codec.List(r, func(r *codec.Reader) (h [echoSize]byte) {
-		copy(h[:], r.Fixed(echoSize))
-		return h
-	})
+	g.sent = readEchoes(r)
 	return r.Finish()
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cloudflare/circl/sign/ed448"
 	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
+
+	"quicproquo/crypto/codec"
 )
 
 // SignaturePublicKey is an encoded signature public key (RFC 9420 §5.1.1).
@@ -43,7 +45,16 @@ func (k *Signer) Suite() *Suite { return k.s }
 
 // SignWithLabel signs content (RFC 9420 §5.1.2).
 func (k *Signer) SignWithLabel(label string, content []byte) ([]byte, error) {
-	sig, err := k.sign(labelled(label, content))
+	return k.SignFilled(label, len(content), func(b []byte) []byte { return append(b, content...) })
+}
+
+// SignFilled signs what fill appends, about size bytes, which then needs no other memory.
+func (k *Signer) SignFilled(label string, size int, fill func(b []byte) []byte) ([]byte, error) {
+	var sig []byte
+	var err error
+	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, size, fill) }, func(b []byte) {
+		sig, err = k.sign(b)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("sign %s: %w", label, err)
 	}
@@ -173,10 +184,18 @@ func (s *Suite) digest(m []byte) []byte {
 // VerifyWithLabel checks a signature (RFC 9420 §5.1.2). Its only error is
 // ErrSignature.
 func (s *Suite) VerifyWithLabel(pub SignaturePublicKey, label string, content, sig []byte) error {
-	if !s.verify(pub, labelled(label, content), sig) {
-		return ErrSignature
-	}
-	return nil
+	return s.VerifyFilled(pub, label, sig, len(content), func(b []byte) []byte { return append(b, content...) })
+}
+
+// VerifyFilled checks the signature of what fill appends, about size bytes.
+func (s *Suite) VerifyFilled(pub SignaturePublicKey, label string, sig []byte, size int, fill func(b []byte) []byte) error {
+	err := ErrSignature
+	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, size, fill) }, func(b []byte) {
+		if s.verify(pub, b, sig) {
+			err = nil
+		}
+	})
+	return err
 }
 
 func (s *Suite) verify(pub SignaturePublicKey, message, sig []byte) bool {

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 
 	"quicproquo/crypto/codec"
@@ -35,7 +36,7 @@ type Suite struct {
 	row     row
 	kem     kem
 	newHash func() hash.Hash
-	hashes  sync.Pool // of newHash, always reset
+	hashes  sync.Pool // *hmacState, always reset
 	newAEAD func(key []byte) (cipher.AEAD, error)
 	nh, nk  int
 }
@@ -82,12 +83,18 @@ func (s *Suite) MAC(key Secret, data []byte) []byte {
 // maxBlock is the largest block size of a hash in the table, in bytes (SHA-512).
 const maxBlock = 128
 
+// hmacState is what one HMAC needs. It is erased between uses.
+type hmacState struct {
+	h        hash.Hash
+	pad, sum [maxBlock]byte
+}
+
 // hmac appends the HMAC (RFC 2104) of the parts to out. It is written out over pooled
 // hash states because the standard one allocates two states per key, and nearly every
 // key here is used once.
 func (s *Suite) hmac(out []byte, key Secret, parts ...[]byte) []byte {
-	h := s.hashes.Get().(hash.Hash)
-	var pad, sum [maxBlock]byte
+	w := s.hashes.Get().(*hmacState)
+	h, pad := w.h, &w.pad
 	block := h.BlockSize()
 	h.Reset()
 	if len(key) > block {
@@ -104,7 +111,7 @@ func (s *Suite) hmac(out []byte, key Secret, parts ...[]byte) []byte {
 	for _, p := range parts {
 		h.Write(p)
 	}
-	inner := h.Sum(sum[:0])
+	inner := h.Sum(w.sum[:0])
 	h.Reset()
 	for i := range pad[:block] {
 		pad[i] ^= 0x36 ^ 0x5c
@@ -113,9 +120,9 @@ func (s *Suite) hmac(out []byte, key Secret, parts ...[]byte) []byte {
 	h.Write(inner)
 	out = h.Sum(out)
 	h.Reset()
-	s.hashes.Put(h)
 	clear(pad[:])
-	clear(sum[:])
+	clear(w.sum[:])
+	s.hashes.Put(w)
 	return out
 }
 
@@ -183,11 +190,24 @@ func (s *Suite) DeriveTreeSecret(secret Secret, label string, generation uint32,
 
 // Seal encrypts and authenticates plaintext under a single-use key.
 func (s *Suite) Seal(key, nonce Secret, aad, plaintext []byte) ([]byte, error) {
+	return s.SealInPlace(key, nonce, aad, append(make([]byte, 0, len(plaintext)+Overhead), plaintext...))
+}
+
+// Overhead is the size of the tag of every AEAD in the table, in bytes.
+const Overhead = 16
+
+// SealInPlace encrypts like Seal and overwrites the plaintext; with Overhead bytes to
+// spare in it, it allocates nothing for the ciphertext.
+func (s *Suite) SealInPlace(key, nonce Secret, aad, plaintext []byte) ([]byte, error) {
 	a, err := s.newAEAD(key)
 	if err != nil {
 		return nil, fmt.Errorf("set up aead: %w", err)
 	}
-	return a.Seal(make([]byte, 0, len(plaintext)+a.Overhead()), nonce, plaintext, aad), nil
+	out := a.Seal(plaintext[:0], nonce, plaintext, aad)
+	if cap(plaintext) < len(out) {
+		clear(plaintext)
+	}
+	return out, nil
 }
 
 // Open is the inverse of Seal. Its only error is ErrOpen.
@@ -206,11 +226,17 @@ func (s *Suite) Open(key, nonce Secret, aad, ciphertext []byte) ([]byte, error) 
 // labelled returns the encoding shared by SignContent and EncryptContext
 // (RFC 9420 §5.1.2, §5.1.3).
 func labelled(label string, content []byte) []byte {
-	b := make([]byte, 0, 1+len(labelPrefix)+len(label)+4+len(content))
+	return appendLabelled(nil, label, len(content), func(b []byte) []byte { return append(b, content...) })
+}
+
+// appendLabelled appends the encoding of a content of about size bytes that fill appends.
+func appendLabelled(b []byte, label string, size int, fill func(b []byte) []byte) []byte {
+	const heads = 8 // the lengths of both vectors
+	b = slices.Grow(b, heads+len(labelPrefix)+len(label)+size)
 	b = codec.Length(b, len(labelPrefix)+len(label))
 	b = append(b, labelPrefix...)
 	b = append(b, label...)
-	return codec.Bytes(b, content)
+	return codec.Vector(b, fill)
 }
 
 // NewHash returns the suite's hash function.

@@ -176,7 +176,7 @@ func build(r row) *Suite {
 	default:
 		s.newAEAD, s.nk, aead = chacha20poly1305.New, chacha20poly1305.KeySize, hpke.ChaCha20Poly1305()
 	}
-	s.hashes.New = func() any { return s.newHash() }
+	s.hashes.New = func() any { return &hmacState{h: s.newHash()} }
 	s.kem = buildKEM(r, kdf, aead)
 	return s
 }

@@ -80,10 +80,13 @@ func readAuthData(r *codec.Reader, t ContentType) AuthData {
 	return a
 }
 
-// tbs is FramedContentTBS (RFC 9420 §6.1); the group context is covered for members and
+// size estimates how many bytes appendTBS appends.
+func (c *Content) size() int { return 512 + len(c.Application) }
+
+// appendTBS appends the FramedContentTBS (RFC 9420 §6.1); the group context is covered for members and
 // joiners only.
-func (c *Content) tbs(wire WireFormat, context *schedule.GroupContext) []byte {
-	b := codec.Uint16(make([]byte, 0, 512+len(c.Application)), uint16(tree.MLS10))
+func (c *Content) appendTBS(b []byte, wire WireFormat, context *schedule.GroupContext) []byte {
+	b = codec.Uint16(b, uint16(tree.MLS10))
 	b = c.AppendTo(codec.Uint16(b, uint16(wire)))
 	if c.Sender.Type == SenderMember || c.Sender.Type == SenderNewMemberCommit {
 		b = context.AppendTo(b)

@@ -38,9 +38,12 @@ func ReadKeyPackage(r *codec.Reader) *KeyPackage {
 
 const keyPackageLabel = "KeyPackageTBS"
 
+// packageSize is about how many bytes tbs appends.
+const packageSize = 1024
+
 // Sign sets the signature.
 func (k *KeyPackage) Sign(key *suite.Signer) error {
-	sig, err := key.SignWithLabel(keyPackageLabel, k.tbs(nil))
+	sig, err := key.SignFilled(keyPackageLabel, packageSize, k.tbs)
 	if err != nil {
 		return fmt.Errorf("sign key package: %w", err)
 	}
@@ -80,6 +83,6 @@ func (k *KeyPackage) Verify(s *suite.Suite) error {
 	if err := k.Leaf.VerifySignature(s, nil, 0); err != nil {
 		return err
 	}
-	err := s.VerifyWithLabel(k.Leaf.SignatureKey, keyPackageLabel, k.tbs(nil), k.Signature)
+	err := s.VerifyFilled(k.Leaf.SignatureKey, keyPackageLabel, k.Signature, packageSize, k.tbs)
 	return rule.Because(rule.KeyPackageSignature, err)
 }

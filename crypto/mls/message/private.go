@@ -67,12 +67,12 @@ func (t ContentType) Kind() schedule.Kind {
 func (a *Authenticated) Private(s *suite.Suite, key schedule.MessageKey, senderData suite.Secret, padding int) (*PrivateMessage, error) {
 	c := a.m.content
 	m := &PrivateMessage{GroupID: c.GroupID, Epoch: c.Epoch, Type: c.Type, AuthenticatedData: c.AuthenticatedData}
-	plain := c.appendBody(make([]byte, 0, 256+len(c.Application)+padding))
+	plain := c.appendBody(make([]byte, 0, 256+len(c.Application)+padding+suite.Overhead))
 	plain = a.m.auth.appendTo(plain, c.Type)
 	plain = append(plain, make([]byte, padding)...)
 	guard := suite.Random(guardSize)
 	var err error
-	if m.Ciphertext, err = s.Seal(key.Key, guarded(key.Nonce, guard), m.aad(nil), plain); err != nil {
+	if m.Ciphertext, err = s.SealInPlace(key.Key, guarded(key.Nonce, guard), m.aad(nil), plain); err != nil {
 		return nil, err
 	}
 	head := make([]byte, 0, 8+guardSize)

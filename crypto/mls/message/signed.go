@@ -27,7 +27,10 @@ func (m *Signed) Wire() WireFormat { return m.wire }
 
 // Verify checks the signature (RFC 9420 §6.1).
 func (m *Signed) Verify(s *suite.Suite, key suite.SignaturePublicKey, context *schedule.GroupContext) (*Authenticated, error) {
-	if err := s.VerifyWithLabel(key, framedLabel, m.content.tbs(m.wire, context), m.auth.Signature); err != nil {
+	err := s.VerifyFilled(key, framedLabel, m.auth.Signature, m.content.size(), func(b []byte) []byte {
+		return m.content.appendTBS(b, m.wire, context)
+	})
+	if err != nil {
 		return nil, rule.Because(rule.FrameSignature, err)
 	}
 	return &Authenticated{*m}, nil
@@ -39,7 +42,9 @@ type Authenticated struct{ m Signed }
 // Sign signs content as a member, joiner or external sender. A commit gets its
 // confirmation tag later, by Confirm.
 func Sign(key *suite.Signer, wire WireFormat, content *Content, context *schedule.GroupContext) (*Authenticated, error) {
-	sig, err := key.SignWithLabel(framedLabel, content.tbs(wire, context))
+	sig, err := key.SignFilled(framedLabel, content.size(), func(b []byte) []byte {
+		return content.appendTBS(b, wire, context)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("sign message: %w", err)
 	}
@@ -117,7 +122,7 @@ func ReadPublicMessage(r *codec.Reader) *PublicMessage {
 }
 
 func (m *PublicMessage) tbm(context *schedule.GroupContext) []byte {
-	return m.Auth.appendTo(m.Content.tbs(WirePublic, context), m.Content.Type)
+	return m.Auth.appendTo(m.Content.appendTBS(nil, WirePublic, context), m.Content.Type)
 }
 
 // Public frames the content without encryption; key is the membership key, unused for

@@ -48,7 +48,7 @@ func (g *GroupInfo) size() int {
 
 // Sign sets the signature.
 func (g *GroupInfo) Sign(key *suite.Signer) error {
-	sig, err := key.SignWithLabel(groupInfoLabel, g.tbs(make([]byte, 0, g.size())))
+	sig, err := key.SignFilled(groupInfoLabel, g.size(), g.tbs)
 	if err != nil {
 		return fmt.Errorf("sign group info: %w", err)
 	}
@@ -58,7 +58,7 @@ func (g *GroupInfo) Sign(key *suite.Signer) error {
 
 // VerifySignature checks the signature under a member's key.
 func (g *GroupInfo) VerifySignature(s *suite.Suite, key suite.SignaturePublicKey) error {
-	return rule.Because(rule.GroupInfoSignature, s.VerifyWithLabel(key, groupInfoLabel, g.tbs(nil), g.Signature))
+	return rule.Because(rule.GroupInfoSignature, s.VerifyFilled(key, groupInfoLabel, g.Signature, g.size(), g.tbs))
 }
 
 // GroupSecrets is what a welcome encrypts to each joiner (RFC 9420 §12.4.3.1).
@@ -135,7 +135,7 @@ func SealWelcome(s *suite.Suite, info *GroupInfo, joiner, psk suite.Secret, psks
 	welcome := schedule.Welcome(s, joiner, psk)
 	key, nonce := schedule.WelcomeKeys(s, welcome)
 	welcome.Zero()
-	sealed, err := s.Seal(key, nonce, nil, info.AppendTo(make([]byte, 0, info.size())))
+	sealed, err := s.SealInPlace(key, nonce, nil, info.AppendTo(make([]byte, 0, info.size())))
 	if err != nil {
 		return nil, fmt.Errorf("encrypt group info: %w", err)
 	}

@@ -82,9 +82,13 @@ func ReadLeafNode(r *codec.Reader) *LeafNode {
 
 const leafLabel = "LeafNodeTBS"
 
-// tbs is LeafNodeTBS: the group and index are covered unless the leaf is in a key package.
-func (l *LeafNode) tbs(groupID []byte, at LeafIndex) []byte {
-	b := l.appendUnsigned(make([]byte, 0, 512))
+// tbsSize is about how many bytes appendTBS appends.
+const tbsSize = 512
+
+// appendTBS appends the LeafNodeTBS: the group and index are covered unless the leaf is
+// in a key package.
+func (l *LeafNode) appendTBS(b, groupID []byte, at LeafIndex) []byte {
+	b = l.appendUnsigned(b)
 	if l.Source != SourceKeyPackage {
 		b = codec.Bytes(b, groupID)
 		b = codec.Uint32(b, uint32(at))
@@ -94,7 +98,7 @@ func (l *LeafNode) tbs(groupID []byte, at LeafIndex) []byte {
 
 // Sign sets the signature. The group and index are ignored for SourceKeyPackage.
 func (l *LeafNode) Sign(key *suite.Signer, groupID []byte, at LeafIndex) error {
-	sig, err := key.SignWithLabel(leafLabel, l.tbs(groupID, at))
+	sig, err := key.SignFilled(leafLabel, tbsSize, func(b []byte) []byte { return l.appendTBS(b, groupID, at) })
 	if err != nil {
 		return fmt.Errorf("sign leaf node: %w", err)
 	}
@@ -104,7 +108,9 @@ func (l *LeafNode) Sign(key *suite.Signer, groupID []byte, at LeafIndex) error {
 
 // VerifySignature checks the signature for a leaf at the given place.
 func (l *LeafNode) VerifySignature(s *suite.Suite, groupID []byte, at LeafIndex) error {
-	err := s.VerifyWithLabel(l.SignatureKey, leafLabel, l.tbs(groupID, at), l.Signature)
+	err := s.VerifyFilled(l.SignatureKey, leafLabel, l.Signature, tbsSize, func(b []byte) []byte {
+		return l.appendTBS(b, groupID, at)
+	})
 	return rule.Because(rule.LeafSignature, err)
 }
 
