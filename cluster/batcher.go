@@ -43,12 +43,15 @@ func newProposal(entry []byte, maxResult int) *proposal {
 // batcher gathers proposals while earlier ones are on their way: natural
 // batching, without a timer. An idle batcher sends a lone entry at once. While
 // others are on their way a batch goes along once it is worth what it costs
-// whatever is in it (three syncs, a dozen messages): see worth.
+// whatever is in it (for a raft entry three syncs, a dozen messages): see worth.
 //
 // lanes goroutines, started by run, own the sending. mu guards the rest.
 type batcher struct {
 	maxEntries int
 	maxBytes   int
+	// share is which part of those on their way a batch must hold to go along with
+	// them: one third is 3. Zero asks for minAlong only.
+	share int
 
 	mu     sync.Mutex
 	queue  []*proposal
@@ -59,8 +62,8 @@ type batcher struct {
 	wake   chan struct{} // capacity: one token a lane
 }
 
-func newBatcher(maxEntries, maxBytes, lanes int) *batcher {
-	return &batcher{maxEntries: maxEntries, maxBytes: maxBytes, wake: make(chan struct{}, lanes)}
+func newBatcher(maxEntries, maxBytes, lanes, share int) *batcher {
+	return &batcher{maxEntries: maxEntries, maxBytes: maxBytes, share: share, wake: make(chan struct{}, lanes)}
 }
 
 // submit queues proposals as a whole or refuses them as a whole.
@@ -88,14 +91,27 @@ func (b *batcher) ready() bool {
 	return len(b.queue) > 0 && (b.sent == 0 || len(b.queue) >= b.worth() || b.bytes >= b.maxBytes)
 }
 
-// worth is how many entries make a batch that goes along with others: a third of
-// those on their way, so that writers who wait for their answers end up in four
-// batches of about the same size. One of them is then on the leader's disk, one
-// with the followers, one in the stores and one fills. Smaller ones cost more
-// than they gain, and so do more of them (docs/performance.md). Callers hold mu.
+// worth is how many entries make a batch that goes along with others. Callers hold
+// mu.
 func (b *batcher) worth() int {
-	return min(max(b.away/3, minAlong), b.maxEntries)
+	worth := minAlong
+	if b.share > 0 {
+		worth = max(b.away/b.share, worth)
+	}
+	return min(worth, b.maxEntries)
 }
+
+const (
+	// logShare is the share of a raft entry: a third of those on their way, so that
+	// writers who wait for their answers end up in four batches of about the same
+	// size. One of them is then on the leader's disk, one with the followers, one in
+	// the stores and one fills. Smaller ones cost more than they gain, and so do more
+	// of them (docs/performance.md).
+	logShare = 3
+	// forwardShare is that of a batch for the leader: it costs no sync, and the
+	// leader gathers again, so few entries are worth going.
+	forwardShare = 0
+)
 
 // minAlong is the fewest entries of a batch that goes along with others.
 const minAlong = 16

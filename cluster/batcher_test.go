@@ -24,7 +24,7 @@ func TestBatcherCutsByLimits(t *testing.T) {
 		{"small results", []int{10, 40, 10}, 20, []int{3}},
 		{"nothing", nil, 0, nil},
 	} {
-		b := newBatcher(3, 100, 1)
+		b := newBatcher(3, 100, 1, logShare)
 		for _, size := range c.sizes {
 			if err := b.submit(newProposal(make([]byte, size), c.maxResult)); err != nil {
 				t.Fatalf("%s: submit: %v", c.name, err)
@@ -50,7 +50,7 @@ func TestBatcherCutsByLimits(t *testing.T) {
 // at once. Every proposal gets exactly one outcome.
 func TestBatcherGathersWhileBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(100, 1<<20, 1)
+		b := newBatcher(100, 1<<20, 1, logShare)
 		var mu sync.Mutex
 		var sizes []int
 		ctx, cancel := context.WithCancel(t.Context())
@@ -96,7 +96,7 @@ func TestBatcherGathersWhileBusy(t *testing.T) {
 func TestBatcherSendsFullBatchesAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const full = 10
-		b := newBatcher(full, 1<<20, 4)
+		b := newBatcher(full, 1<<20, 4, logShare)
 		ctx, cancel := context.WithCancel(t.Context())
 		sent := make(chan []*proposal, 8)
 		release := make(chan struct{})
@@ -161,7 +161,7 @@ func TestBatcherSendsFullBatchesAlong(t *testing.T) {
 // A full or closed batcher refuses at once; what waited is told that it was not
 // applied.
 func TestBatcherRefuses(t *testing.T) {
-	b := newBatcher(10, 100, 1)
+	b := newBatcher(10, 100, 1, logShare)
 	waiting := newProposal([]byte("x"), 0)
 	if err := b.submit(waiting); err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestBatcherRefuses(t *testing.T) {
 // do, and is never smaller than minAlong: many writers end up in four batches, few
 // in one.
 func TestBatcherSendsAlongWhatIsWorthIt(t *testing.T) {
-	b := newBatcher(256, 1<<20, 4)
+	b := newBatcher(256, 1<<20, 4, logShare)
 	var away []int
 	for _, step := range []struct {
 		submit int
@@ -224,6 +224,27 @@ func TestBatcherSendsAlongWhatIsWorthIt(t *testing.T) {
 		}
 		if got > 0 {
 			away = append(away, got)
+		}
+	}
+}
+
+// What is forwarded goes along as soon as it has minAlong entries, however many are on
+// their way.
+func TestBatcherForwardsSoon(t *testing.T) {
+	b := newBatcher(256, 1<<20, 16, forwardShare)
+	submit := func(n int) {
+		for range n {
+			if err := b.submit(newProposal([]byte("x"), 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, step := range []struct{ submit, want int }{
+		{1, 1}, {200, 200}, {minAlong - 1, 0}, {1, minAlong}, {300, 256}, {0, 44},
+	} {
+		submit(step.submit)
+		if got := len(b.take()); got != step.want {
+			t.Errorf("%d more, with %d on their way: a batch of %d, want %d", step.submit, b.away-got, got, step.want)
 		}
 	}
 }

@@ -91,12 +91,12 @@ const (
 )
 
 // DefaultBatching follows what was measured (docs/performance.md): see
-// batcher.worth for why four lanes.
+// logShare for why four are in flight.
 func DefaultBatching() Batching {
 	return Batching{
 		Entries:      256,
 		Bytes:        schemas.MaxBatchBytes,
 		InFlight:     4,
-		ForwardLanes: 4,
+		ForwardLanes: 16,
 	}
 }

@@ -89,8 +89,8 @@ func Open(cfg Config) (*Node, error) {
 		leaderSignal: make(chan struct{}),
 		levels:       map[tlsid.NodeID]uint32{},
 		vouches:      map[tlsid.NodeID]time.Time{},
-		proposals:    newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.InFlight),
-		forwards:     newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.ForwardLanes),
+		proposals:    newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.InFlight, logShare),
+		forwards:     newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.ForwardLanes, forwardShare),
 	}
 	n.meter = newLogMeter(cfg.Snapshot)
 	n.confirms = &confirmer{round: n.confirmRound}
