@@ -79,6 +79,9 @@ func TestRestart(t *testing.T) {
 // By its link people come in until it is replaced; a member who leaves is let go
 // without being asked.
 func TestLinkAndLeave(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
+	}
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob, carol := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{}), meet(t, c, "carol", client.Settings{})
 	ctx := within(t, 2*time.Minute)

@@ -92,6 +92,9 @@ func TestKeyPackagesExhausted(t *testing.T) {
 // Whoever has no device that could be in a group can't be written to, is not invited,
 // and the reason says so; the conversation it was about goes on.
 func TestIncompatibleClient(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
+	}
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	strangers := map[string]foreign{
@@ -139,6 +142,9 @@ func (p *person) hears(v *client.Conversation, text string) {
 // A profile that comes from a backup goes on in all its conversations without using a
 // key of the backup again, though the original has gone on meanwhile.
 func TestRestoredProfile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
+	}
 	for _, meanwhile := range []string{"nothing", "messages", "new epochs by others"} {
 		t.Run(meanwhile, func(t *testing.T) { restoredProfile(t, meanwhile) })
 	}
