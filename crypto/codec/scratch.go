@@ -15,14 +15,11 @@ func Marshal(v Appender) []byte {
 	p := scratch.Get().(*[]byte)
 	b := v.AppendTo((*p)[:0])
 	if cap(b) > maxScratch {
-		*p = nil
-		scratch.Put(p)
+		giveBack(p, nil)
 		return b
 	}
 	out := bytes.Clone(b)
-	clear(b)
-	*p = b
-	scratch.Put(p)
+	giveBack(p, b)
 	return out
 }
 
@@ -33,6 +30,11 @@ func Scratch(fill func(b []byte) []byte, use func(b []byte)) {
 	p := scratch.Get().(*[]byte)
 	b := fill((*p)[:0])
 	use(b)
+	giveBack(p, b)
+}
+
+// giveBack erases b and keeps it for the next user, unless it is too large.
+func giveBack(p *[]byte, b []byte) {
 	clear(b)
 	if cap(b) > maxScratch {
 		b = nil

@@ -45,14 +45,14 @@ func (k *Signer) Suite() *Suite { return k.s }
 
 // SignWithLabel signs content (RFC 9420 §5.1.2).
 func (k *Signer) SignWithLabel(label string, content []byte) ([]byte, error) {
-	return k.SignFilled(label, len(content), func(b []byte) []byte { return append(b, content...) })
+	return k.SignFilled(label, func(b []byte) []byte { return append(b, content...) })
 }
 
-// SignFilled signs what fill appends, about size bytes, which then needs no other memory.
-func (k *Signer) SignFilled(label string, size int, fill func(b []byte) []byte) ([]byte, error) {
+// SignFilled signs what fill appends, which then needs no other memory.
+func (k *Signer) SignFilled(label string, fill func(b []byte) []byte) ([]byte, error) {
 	var sig []byte
 	var err error
-	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, size, fill) }, func(b []byte) {
+	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, fill) }, func(b []byte) {
 		sig, err = k.sign(b)
 	})
 	if err != nil {
@@ -184,13 +184,13 @@ func (s *Suite) digest(m []byte) []byte {
 // VerifyWithLabel checks a signature (RFC 9420 §5.1.2). Its only error is
 // ErrSignature.
 func (s *Suite) VerifyWithLabel(pub SignaturePublicKey, label string, content, sig []byte) error {
-	return s.VerifyFilled(pub, label, sig, len(content), func(b []byte) []byte { return append(b, content...) })
+	return s.VerifyFilled(pub, label, sig, func(b []byte) []byte { return append(b, content...) })
 }
 
-// VerifyFilled checks the signature of what fill appends, about size bytes.
-func (s *Suite) VerifyFilled(pub SignaturePublicKey, label string, sig []byte, size int, fill func(b []byte) []byte) error {
+// VerifyFilled checks the signature of what fill appends.
+func (s *Suite) VerifyFilled(pub SignaturePublicKey, label string, sig []byte, fill func(b []byte) []byte) error {
 	err := ErrSignature
-	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, size, fill) }, func(b []byte) {
+	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, fill) }, func(b []byte) {
 		if s.verify(pub, b, sig) {
 			err = nil
 		}

@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"slices"
 	"sync"
 
 	"quicproquo/crypto/codec"
@@ -226,13 +225,13 @@ func (s *Suite) Open(key, nonce Secret, aad, ciphertext []byte) ([]byte, error) 
 // labelled returns the encoding shared by SignContent and EncryptContext
 // (RFC 9420 §5.1.2, §5.1.3).
 func labelled(label string, content []byte) []byte {
-	return appendLabelled(nil, label, len(content), func(b []byte) []byte { return append(b, content...) })
+	const heads = 8 // the lengths of both vectors
+	b := make([]byte, 0, heads+len(labelPrefix)+len(label)+len(content))
+	return appendLabelled(b, label, func(b []byte) []byte { return append(b, content...) })
 }
 
-// appendLabelled appends the encoding of a content of about size bytes that fill appends.
-func appendLabelled(b []byte, label string, size int, fill func(b []byte) []byte) []byte {
-	const heads = 8 // the lengths of both vectors
-	b = slices.Grow(b, heads+len(labelPrefix)+len(label)+size)
+// appendLabelled appends the encoding of a content that fill appends.
+func appendLabelled(b []byte, label string, fill func(b []byte) []byte) []byte {
 	b = codec.Length(b, len(labelPrefix)+len(label))
 	b = append(b, labelPrefix...)
 	b = append(b, label...)

@@ -80,9 +80,6 @@ func readAuthData(r *codec.Reader, t ContentType) AuthData {
 	return a
 }
 
-// size estimates how many bytes appendTBS appends.
-func (c *Content) size() int { return 512 + len(c.Application) }
-
 // appendTBS appends the FramedContentTBS (RFC 9420 §6.1); the group context is covered for members and
 // joiners only.
 func (c *Content) appendTBS(b []byte, wire WireFormat, context *schedule.GroupContext) []byte {

@@ -38,12 +38,9 @@ func ReadKeyPackage(r *codec.Reader) *KeyPackage {
 
 const keyPackageLabel = "KeyPackageTBS"
 
-// packageSize is about how many bytes tbs appends.
-const packageSize = 1024
-
 // Sign sets the signature.
 func (k *KeyPackage) Sign(key *suite.Signer) error {
-	sig, err := key.SignFilled(keyPackageLabel, packageSize, k.tbs)
+	sig, err := key.SignFilled(keyPackageLabel, k.tbs)
 	if err != nil {
 		return fmt.Errorf("sign key package: %w", err)
 	}
@@ -83,6 +80,6 @@ func (k *KeyPackage) Verify(s *suite.Suite) error {
 	if err := k.Leaf.VerifySignature(s, nil, 0); err != nil {
 		return err
 	}
-	err := s.VerifyFilled(k.Leaf.SignatureKey, keyPackageLabel, k.Signature, packageSize, k.tbs)
+	err := s.VerifyFilled(k.Leaf.SignatureKey, keyPackageLabel, k.Signature, k.tbs)
 	return rule.Because(rule.KeyPackageSignature, err)
 }

@@ -27,7 +27,7 @@ func (m *Signed) Wire() WireFormat { return m.wire }
 
 // Verify checks the signature (RFC 9420 §6.1).
 func (m *Signed) Verify(s *suite.Suite, key suite.SignaturePublicKey, context *schedule.GroupContext) (*Authenticated, error) {
-	err := s.VerifyFilled(key, framedLabel, m.auth.Signature, m.content.size(), func(b []byte) []byte {
+	err := s.VerifyFilled(key, framedLabel, m.auth.Signature, func(b []byte) []byte {
 		return m.content.appendTBS(b, m.wire, context)
 	})
 	if err != nil {
@@ -42,7 +42,7 @@ type Authenticated struct{ m Signed }
 // Sign signs content as a member, joiner or external sender. A commit gets its
 // confirmation tag later, by Confirm.
 func Sign(key *suite.Signer, wire WireFormat, content *Content, context *schedule.GroupContext) (*Authenticated, error) {
-	sig, err := key.SignFilled(framedLabel, content.size(), func(b []byte) []byte {
+	sig, err := key.SignFilled(framedLabel, func(b []byte) []byte {
 		return content.appendTBS(b, wire, context)
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"fmt"
+	"slices"
 
 	"quicproquo/crypto/codec"
 	"quicproquo/crypto/mls/rule"
@@ -20,7 +21,7 @@ type GroupInfo struct {
 }
 
 func (g *GroupInfo) tbs(b []byte) []byte {
-	b = g.Extensions.AppendTo(g.Context.AppendTo(b))
+	b = g.Extensions.AppendTo(g.Context.AppendTo(slices.Grow(b, g.size())))
 	return codec.Uint32(codec.Bytes(b, g.ConfirmationTag), uint32(g.Signer))
 }
 
@@ -48,7 +49,7 @@ func (g *GroupInfo) size() int {
 
 // Sign sets the signature.
 func (g *GroupInfo) Sign(key *suite.Signer) error {
-	sig, err := key.SignFilled(groupInfoLabel, g.size(), g.tbs)
+	sig, err := key.SignFilled(groupInfoLabel, g.tbs)
 	if err != nil {
 		return fmt.Errorf("sign group info: %w", err)
 	}
@@ -58,7 +59,7 @@ func (g *GroupInfo) Sign(key *suite.Signer) error {
 
 // VerifySignature checks the signature under a member's key.
 func (g *GroupInfo) VerifySignature(s *suite.Suite, key suite.SignaturePublicKey) error {
-	return rule.Because(rule.GroupInfoSignature, s.VerifyFilled(key, groupInfoLabel, g.Signature, g.size(), g.tbs))
+	return rule.Because(rule.GroupInfoSignature, s.VerifyFilled(key, groupInfoLabel, g.Signature, g.tbs))
 }
 
 // GroupSecrets is what a welcome encrypts to each joiner (RFC 9420 §12.4.3.1).
@@ -135,7 +136,7 @@ func SealWelcome(s *suite.Suite, info *GroupInfo, joiner, psk suite.Secret, psks
 	welcome := schedule.Welcome(s, joiner, psk)
 	key, nonce := schedule.WelcomeKeys(s, welcome)
 	welcome.Zero()
-	sealed, err := s.SealInPlace(key, nonce, nil, info.AppendTo(make([]byte, 0, info.size())))
+	sealed, err := s.SealInPlace(key, nonce, nil, info.AppendTo(nil))
 	if err != nil {
 		return nil, fmt.Errorf("encrypt group info: %w", err)
 	}

@@ -82,9 +82,6 @@ func ReadLeafNode(r *codec.Reader) *LeafNode {
 
 const leafLabel = "LeafNodeTBS"
 
-// tbsSize is about how many bytes appendTBS appends.
-const tbsSize = 512
-
 // appendTBS appends the LeafNodeTBS: the group and index are covered unless the leaf is
 // in a key package.
 func (l *LeafNode) appendTBS(b, groupID []byte, at LeafIndex) []byte {
@@ -98,7 +95,7 @@ func (l *LeafNode) appendTBS(b, groupID []byte, at LeafIndex) []byte {
 
 // Sign sets the signature. The group and index are ignored for SourceKeyPackage.
 func (l *LeafNode) Sign(key *suite.Signer, groupID []byte, at LeafIndex) error {
-	sig, err := key.SignFilled(leafLabel, tbsSize, func(b []byte) []byte { return l.appendTBS(b, groupID, at) })
+	sig, err := key.SignFilled(leafLabel, func(b []byte) []byte { return l.appendTBS(b, groupID, at) })
 	if err != nil {
 		return fmt.Errorf("sign leaf node: %w", err)
 	}
@@ -108,7 +105,7 @@ func (l *LeafNode) Sign(key *suite.Signer, groupID []byte, at LeafIndex) error {
 
 // VerifySignature checks the signature for a leaf at the given place.
 func (l *LeafNode) VerifySignature(s *suite.Suite, groupID []byte, at LeafIndex) error {
-	err := s.VerifyFilled(l.SignatureKey, leafLabel, l.Signature, tbsSize, func(b []byte) []byte {
+	err := s.VerifyFilled(l.SignatureKey, leafLabel, l.Signature, func(b []byte) []byte {
 		return l.appendTBS(b, groupID, at)
 	})
 	return rule.Because(rule.LeafSignature, err)
