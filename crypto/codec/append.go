@@ -63,19 +63,26 @@ func Length(b []byte, n int) []byte {
 // Bytes appends opaque<V>.
 func Bytes(b, v []byte) []byte { return append(Length(b, len(v)), v...) }
 
-// Vector appends a vector whose body is written by body. The header's place is
-// guessed at one byte and widened when the body turns out longer.
-func Vector(b []byte, body func([]byte) []byte) []byte {
-	start := len(b)
-	b = body(append(b, 0))
-	n := len(b) - start - 1
+// Vector appends a vector whose body is written by body.
+func Vector(b []byte, body func([]byte) []byte) []byte { return VectorAbout(b, 0, body) }
+
+// VectorAbout is Vector for a body of about n bytes: with a good guess the body is
+// written where it stays.
+func VectorAbout(b []byte, n int, body func([]byte) []byte) []byte {
+	start, guess := len(b), headerSize(n)
+	b = body(append(b, make([]byte, guess)...))
+	n = len(b) - start - guess
 	if n > MaxVector {
 		panic("codec: vector longer than 2^30-1 bytes")
 	}
 	size := headerSize(n)
-	if size > 1 {
-		b = append(b, make([]byte, size-1)...)
-		copy(b[start+size:], b[start+1:start+1+n])
+	if size > guess {
+		b = append(b, make([]byte, size-guess)...)
+	}
+	if size != guess {
+		copy(b[start+size:], b[start+guess:start+guess+n])
+		clear(b[start+size+n:])
+		b = b[:start+size+n]
 	}
 	putHeader(b[start:start+size], n)
 	return b

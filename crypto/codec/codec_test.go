@@ -49,14 +49,20 @@ func TestLengthBorders(t *testing.T) {
 	}
 }
 
-// A vector written through a callback has the header of its real length, for bodies of
-// every header size.
-func TestVectorWidensItsHeader(t *testing.T) {
-	for _, n := range []int{0, 1, 0x3f, 0x40, 0x3fff, 0x4000, 70000} {
+// A vector written through a callback has the header of its real length, for bodies and
+// guesses of every header size, and leaves nothing behind its end.
+func TestVectorHasTheHeaderOfItsLength(t *testing.T) {
+	sizes := []int{0, 1, 0x3f, 0x40, 0x3fff, 0x4000, 70000}
+	for _, n := range sizes {
 		body := bytes.Repeat([]byte{7}, n)
-		got := codec.Vector([]byte{1}, func(b []byte) []byte { return append(b, body...) })
-		if want := codec.Bytes([]byte{1}, body); !bytes.Equal(got, want) {
-			t.Errorf("vector of %d bytes is wrong", n)
+		for _, guess := range sizes {
+			got := codec.VectorAbout([]byte{1}, guess, func(b []byte) []byte { return append(b, body...) })
+			if want := codec.Bytes([]byte{1}, body); !bytes.Equal(got, want) {
+				t.Errorf("vector of %d bytes, guessed at %d, is wrong", n, guess)
+			}
+			if rest := got[len(got):cap(got)]; bytes.Contains(rest, []byte{7}) {
+				t.Errorf("vector of %d bytes, guessed at %d, leaves some of its body behind its end", n, guess)
+			}
 		}
 	}
 }

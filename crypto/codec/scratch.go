@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// maxScratch is the largest buffer, in bytes, that is kept for the next user.
-const maxScratch = 64 << 10
+// maxScratch is the largest buffer, in bytes, that is kept for the next user: the ratchet
+// tree of a thousand members with post-quantum keys has 2.7 MB.
+const maxScratch = 4 << 20
 
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 

@@ -29,9 +29,9 @@ type floor struct{ verify, sign, seal, open, derive time.Duration }
 // mean runs f for a while and returns the mean duration, which is what a benchmark
 // returns too: whatever interrupts one interrupts the other.
 func mean(f func()) time.Duration {
-	const least = 30 * time.Millisecond
+	const least, leastRuns = 30 * time.Millisecond, 25
 	start, n := time.Now(), 0
-	for ; time.Since(start) < least; n++ {
+	for ; n < leastRuns || time.Since(start) < least; n++ {
 		f()
 	}
 	return time.Since(start) / time.Duration(n)

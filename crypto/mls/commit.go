@@ -301,7 +301,8 @@ func (b *builder) pending() (*Pending, error) {
 	return &Pending{next, current, msg, welcome}, nil
 }
 
-func (b *builder) welcome() ([]byte, error) {
+// welcome signs the group info and seals it to who was added, in memory that is used again.
+func (b *builder) welcome() (welcome []byte, err error) {
 	defer b.joiner.Zero()
 	if b.path != nil {
 		defer b.path.Zero()
@@ -309,10 +310,20 @@ func (b *builder) welcome() ([]byte, error) {
 	if len(b.change.added) == 0 {
 		return nil, nil
 	}
-	info, err := b.next.groupInfo(GroupInfoOptions{NoTree: b.opt.NoTree})
-	if err != nil {
-		return nil, err
-	}
+	var info suite.Signed
+	codec.Scratch(func(buffer []byte) []byte {
+		info, err = b.next.groupInfo(GroupInfoOptions{NoTree: b.opt.NoTree}, buffer)
+		return info.Buffer
+	}, func([]byte) {
+		if err == nil {
+			welcome, err = b.sealWelcome(info.Wire())
+		}
+	})
+	return welcome, err
+}
+
+// sealWelcome encrypts the group info, in place, and returns the MLSMessage.
+func (b *builder) sealWelcome(info []byte) ([]byte, error) {
 	to := make([]message.Joiner, len(b.change.added))
 	for i, m := range b.change.added {
 		to[i].KeyPackage = b.change.packages[i]
@@ -324,5 +335,5 @@ func (b *builder) welcome() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return codec.Marshal(&message.Message{Welcome: w}), nil
+	return w.AppendTo(message.AppendHeader(nil, message.WireWelcome)), nil
 }

@@ -245,22 +245,20 @@ func (g *Group) GroupInfo(opt GroupInfoOptions) ([]byte, error) {
 	if err := g.checkActive(); err != nil {
 		return nil, err
 	}
-	info, err := g.groupInfo(opt)
+	signed, err := g.groupInfo(opt, nil)
 	if err != nil {
 		return nil, err
 	}
-	return codec.Marshal(&message.Message{GroupInfo: info}), nil
+	return append(message.AppendHeader(nil, message.WireGroupInfo), signed.Wire()...), nil
 }
 
-func (g *Group) groupInfo(opt GroupInfoOptions) (*message.GroupInfo, error) {
+// groupInfo appends a signed group info to the empty b.
+func (g *Group) groupInfo(opt GroupInfoOptions, b []byte) (suite.Signed, error) {
 	ext := slices.Clip(opt.Extensions)
-	if !opt.NoTree {
-		ext = append(ext, tree.Extension{Type: tree.ExtRatchetTree, Data: g.pub.tree.AppendTo(nil)})
-	}
 	if !opt.NoExternalPub {
 		priv, pub, err := g.epoch.ExternalKey(g.pub.s)
 		if err != nil {
-			return nil, err
+			return suite.Signed{}, err
 		}
 		priv.Bytes().Zero()
 		ext = append(ext, tree.Extension{Type: tree.ExtExternalPub, Data: codec.Bytes(nil, pub)})
@@ -271,7 +269,10 @@ func (g *Group) groupInfo(opt GroupInfoOptions) (*message.GroupInfo, error) {
 	info := &message.GroupInfo{
 		Context: g.pub.context, Extensions: ext, ConfirmationTag: g.pub.tag, Signer: g.priv.Self,
 	}
-	return info, info.Sign(g.id.Signer)
+	if !opt.NoTree {
+		info.Tree = g.pub.tree
+	}
+	return info.Sign(g.id.Signer, b)
 }
 
 // RatchetTree returns the encoded ratchet tree, for joiners whose welcome has none.

@@ -211,7 +211,7 @@ func welcomeVectors(t *testing.T, total *tally) {
 		epoch, _ := schedule.FromJoiner(s, secrets.Joiner, s.Zero(), codec.Marshal(info.Context))
 		equal(t, "confirmation tag", epoch.ConfirmationTag(s, info.Context.ConfirmedTranscriptHash), info.ConfirmationTag)
 
-		again, err := message.SealWelcome(s, info, secrets.Joiner, s.Zero(), nil, []message.Joiner{{KeyPackage: kp.KeyPackage, PathSecret: secrets.PathSecret}})
+		again, err := message.SealWelcome(s, codec.Marshal(info), secrets.Joiner, s.Zero(), nil, []message.Joiner{{KeyPackage: kp.KeyPackage, PathSecret: secrets.PathSecret}})
 		noError(t, "seal welcome", err)
 		_, own := open(again)
 		equal(t, "own group info", codec.Marshal(own), codec.Marshal(info))

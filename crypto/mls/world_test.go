@@ -278,14 +278,14 @@ func (w *world) reseal(opt JoinOptions, mutate func(*message.GroupSecrets, *mess
 	if lookup := mutate(secrets, info); lookup != nil {
 		psk = must(pskSecret(s, secrets.PSKs, lookup, rule.WelcomePSK))(w.t)
 	}
+	var wire []byte
 	if info.Signature != nil {
-		if err := info.Sign(w.members[0].id.Signer); err != nil {
-			w.t.Fatal(err)
-		}
+		wire = must(info.Sign(w.members[0].id.Signer, nil))(w.t).Wire()
 	} else {
 		info.Signature = make([]byte, 64)
+		wire = codec.Marshal(info)
 	}
-	forged := must(message.SealWelcome(s, info, secrets.Joiner, psk, secrets.PSKs,
+	forged := must(message.SealWelcome(s, wire, secrets.Joiner, psk, secrets.PSKs,
 		[]message.Joiner{{KeyPackage: w.lastKP.Public, PathSecret: secrets.PathSecret}}))(w.t)
 	_, err := Join(w.cfg, []*KeyPackage{w.lastKP}, codec.Marshal(forged), opt, worldTime)
 	return err

@@ -105,7 +105,9 @@ func (s *Suite) CheckPublicKey(pub PublicKey) error { return s.kem.check(pub) }
 
 // EncryptWithLabel seals plaintext to pub (RFC 9420 §5.1.3).
 func (s *Suite) EncryptWithLabel(pub PublicKey, label string, context, plaintext []byte) (Ciphertext, error) {
-	c, err := s.kem.seal(pub, labelled(label, context), plaintext)
+	var c Ciphertext
+	var err error
+	labelled(label, context, func(info []byte) { c, err = s.kem.seal(pub, info, plaintext) })
 	if err != nil {
 		return Ciphertext{}, fmt.Errorf("seal to public key: %w", err)
 	}
@@ -117,7 +119,9 @@ func (s *Suite) DecryptWithLabel(priv *PrivateKey, label string, context []byte,
 	if priv.load(); priv.err != nil {
 		return nil, ErrOpen
 	}
-	out, err := s.kem.open(priv.parsed, c, labelled(label, context))
+	var out Secret
+	var err error
+	labelled(label, context, func(info []byte) { out, err = s.kem.open(priv.parsed, c, info) })
 	if err != nil {
 		return nil, ErrOpen
 	}

@@ -9,6 +9,7 @@ import (
 	"crypto/sha512"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cloudflare/circl/sign/ed448"
 	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
@@ -52,13 +53,41 @@ func (k *Signer) SignWithLabel(label string, content []byte) ([]byte, error) {
 func (k *Signer) SignFilled(label string, fill func(b []byte) []byte) ([]byte, error) {
 	var sig []byte
 	var err error
-	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, fill) }, func(b []byte) {
+	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, 0, fill) }, func(b []byte) {
 		sig, err = k.sign(b)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sign %s: %w", label, err)
 	}
 	return sig, nil
+}
+
+// Signed is what was signed and its signature, in one buffer.
+type Signed struct {
+	Buffer    []byte // begins with what the signature covers besides
+	Start     int    // of the content in Buffer; the signature follows as opaque<V>
+	Signature []byte
+}
+
+// Wire returns the content and the signature.
+func (s Signed) Wire() []byte { return s.Buffer[s.Start:] }
+
+// AppendSigned appends to the empty b what fill appends, about n bytes, and signs it there.
+// The result has room for an AEAD tag.
+func (k *Signer) AppendSigned(b []byte, label string, n int, fill func(b []byte) []byte) (Signed, error) {
+	const room = 256 + mldsa44.SignatureSize // label and headers before, the largest signature and a tag after
+	content := 0
+	b = appendLabelled(slices.Grow(b, n+room), label, n, func(b []byte) []byte {
+		start := len(b)
+		b = fill(b)
+		content = len(b) - start
+		return b
+	})
+	sig, err := k.sign(b)
+	if err != nil {
+		return Signed{b, len(b), nil}, fmt.Errorf("sign %s: %w", label, err)
+	}
+	return Signed{codec.Bytes(b, sig), len(b) - content, sig}, nil
 }
 
 // GenerateSigner makes a fresh signature key.
@@ -190,7 +219,7 @@ func (s *Suite) VerifyWithLabel(pub SignaturePublicKey, label string, content, s
 // VerifyFilled checks the signature of what fill appends.
 func (s *Suite) VerifyFilled(pub SignaturePublicKey, label string, sig []byte, fill func(b []byte) []byte) error {
 	err := ErrSignature
-	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, fill) }, func(b []byte) {
+	codec.Scratch(func(b []byte) []byte { return appendLabelled(b, label, 0, fill) }, func(b []byte) {
 		if s.verify(pub, b, sig) {
 			err = nil
 		}

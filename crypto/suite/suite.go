@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 
 	"quicproquo/crypto/codec"
@@ -222,20 +223,23 @@ func (s *Suite) Open(key, nonce Secret, aad, ciphertext []byte) ([]byte, error) 
 	return plaintext, nil
 }
 
-// labelled returns the encoding shared by SignContent and EncryptContext
-// (RFC 9420 §5.1.2, §5.1.3).
-func labelled(label string, content []byte) []byte {
-	const heads = 8 // the lengths of both vectors
-	b := make([]byte, 0, heads+len(labelPrefix)+len(label)+len(content))
-	return appendLabelled(b, label, func(b []byte) []byte { return append(b, content...) })
+// labelled passes the encoding of EncryptContext (RFC 9420 §5.1.3) to use, which must not
+// keep it.
+func labelled(label string, context []byte, use func(b []byte)) {
+	codec.Scratch(func(b []byte) []byte {
+		const heads = 8 // the lengths of both vectors
+		b = slices.Grow(b, heads+len(labelPrefix)+len(label)+len(context))
+		return appendLabelled(b, label, len(context), func(b []byte) []byte { return append(b, context...) })
+	}, use)
 }
 
-// appendLabelled appends the encoding of a content that fill appends.
-func appendLabelled(b []byte, label string, fill func(b []byte) []byte) []byte {
+// appendLabelled appends the encoding shared by SignContent and EncryptContext (RFC 9420
+// §5.1.2, §5.1.3) of about n bytes that fill appends.
+func appendLabelled(b []byte, label string, n int, fill func(b []byte) []byte) []byte {
 	b = codec.Length(b, len(labelPrefix)+len(label))
 	b = append(b, labelPrefix...)
 	b = append(b, label...)
-	return codec.Vector(b, fill)
+	return codec.VectorAbout(b, n, fill)
 }
 
 // NewHash returns the suite's hash function.

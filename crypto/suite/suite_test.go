@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"quicproquo/crypto/codec"
 	"quicproquo/crypto/suite"
 )
 
@@ -58,6 +59,11 @@ func TestRoundTrips(t *testing.T) {
 		sig, err := again.SignWithLabel("a", []byte("m"))
 		if err != nil || s.VerifyWithLabel(signer.Public(), "a", []byte("m"), sig) != nil {
 			t.Fatalf("sign and verify: %v", err)
+		}
+		signed, err := again.AppendSigned(nil, "a", 0, func(b []byte) []byte { return append(b, 'm') })
+		if err != nil || !bytes.Equal(signed.Wire(), codec.Bytes([]byte("m"), signed.Signature)) ||
+			s.VerifyWithLabel(signer.Public(), "a", []byte("m"), signed.Signature) != nil {
+			t.Fatalf("want what was signed and its signature: got %x, %v", signed.Wire(), err)
 		}
 		for _, bad := range [][]byte{nil, sig[:len(sig)-1], append(bytes.Clone(sig), 0)} {
 			if err := s.VerifyWithLabel(signer.Public(), "a", []byte("m"), bad); !errors.Is(err, suite.ErrSignature) {

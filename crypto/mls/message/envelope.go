@@ -37,8 +37,12 @@ func (m *Message) body() (WireFormat, codec.Appender) {
 // AppendTo appends the wire form.
 func (m *Message) AppendTo(b []byte) []byte {
 	wire, body := m.body()
-	b = codec.Uint16(codec.Uint16(b, uint16(tree.MLS10)), uint16(wire))
-	return body.AppendTo(b)
+	return body.AppendTo(AppendHeader(b, wire))
+}
+
+// AppendHeader appends the start of an MLSMessage whose body comes next.
+func AppendHeader(b []byte, wire WireFormat) []byte {
+	return codec.Uint16(codec.Uint16(b, uint16(tree.MLS10)), uint16(wire))
 }
 
 // Parse decodes exactly one MLSMessage. The result aliases b.

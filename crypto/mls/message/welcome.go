@@ -15,14 +15,27 @@ import (
 type GroupInfo struct {
 	Context         *schedule.GroupContext
 	Extensions      tree.Extensions
+	Tree            *tree.Tree // if set, written as one more extension; one that was read is in Extensions
 	ConfirmationTag []byte
 	Signer          tree.LeafIndex
 	Signature       []byte
 }
 
 func (g *GroupInfo) tbs(b []byte) []byte {
-	b = g.Extensions.AppendTo(g.Context.AppendTo(slices.Grow(b, g.size())))
+	b = g.appendExtensions(g.Context.AppendTo(slices.Grow(b, g.size())))
 	return codec.Uint32(codec.Bytes(b, g.ConfirmationTag), uint32(g.Signer))
+}
+
+func (g *GroupInfo) appendExtensions(b []byte) []byte {
+	return codec.VectorAbout(b, g.size(), func(b []byte) []byte {
+		for _, e := range g.Extensions {
+			b = e.AppendTo(b)
+		}
+		if g.Tree == nil {
+			return b
+		}
+		return codec.VectorAbout(codec.Uint16(b, uint16(tree.ExtRatchetTree)), g.Tree.EncodedSize(), g.Tree.AppendTo)
+	})
 }
 
 // AppendTo appends the wire form.
@@ -31,8 +44,8 @@ func (g *GroupInfo) AppendTo(b []byte) []byte { return codec.Bytes(g.tbs(b), g.S
 // ReadGroupInfo decodes a group info.
 func ReadGroupInfo(r *codec.Reader) *GroupInfo {
 	return &GroupInfo{
-		schedule.ReadGroupContext(r), tree.ReadExtensions(r), r.Bytes(),
-		tree.LeafIndex(r.Uint32()), r.Bytes(),
+		Context: schedule.ReadGroupContext(r), Extensions: tree.ReadExtensions(r), ConfirmationTag: r.Bytes(),
+		Signer: tree.LeafIndex(r.Uint32()), Signature: r.Bytes(),
 	}
 }
 
@@ -44,17 +57,20 @@ func (g *GroupInfo) size() int {
 	for _, e := range g.Extensions {
 		size += len(e.Data) + 8
 	}
+	if g.Tree != nil {
+		size += g.Tree.EncodedSize()
+	}
 	return size
 }
 
-// Sign sets the signature.
-func (g *GroupInfo) Sign(key *suite.Signer) error {
-	sig, err := key.SignFilled(groupInfoLabel, g.tbs)
+// Sign sets the signature and appends to the empty b the wire form, among what is signed.
+func (g *GroupInfo) Sign(key *suite.Signer, b []byte) (suite.Signed, error) {
+	signed, err := key.AppendSigned(b, groupInfoLabel, g.size(), g.tbs)
 	if err != nil {
-		return fmt.Errorf("sign group info: %w", err)
+		return signed, fmt.Errorf("sign group info: %w", err)
 	}
-	g.Signature = sig
-	return nil
+	g.Signature = signed.Signature
+	return signed, nil
 }
 
 // VerifySignature checks the signature under a member's key.
@@ -108,6 +124,8 @@ type Welcome struct {
 
 // AppendTo appends the wire form.
 func (w *Welcome) AppendTo(b []byte) []byte {
+	const entry = 2048 // bytes of one entry of Secrets, at most
+	b = slices.Grow(b, len(w.EncryptedGroupInfo)+entry*len(w.Secrets)+16)
 	b = codec.AppendList(codec.Uint16(b, uint16(w.Suite)), w.Secrets)
 	return codec.Bytes(b, w.EncryptedGroupInfo)
 }
@@ -131,12 +149,13 @@ type Joiner struct {
 	PathSecret suite.Secret // nil without a path
 }
 
-// SealWelcome encrypts a group info and the secrets that open it, on all processors.
-func SealWelcome(s *suite.Suite, info *GroupInfo, joiner, psk suite.Secret, psks []schedule.PSKID, to []Joiner) (*Welcome, error) {
+// SealWelcome encrypts the wire form of a group info, in place, and the secrets that open
+// it, on all processors.
+func SealWelcome(s *suite.Suite, info []byte, joiner, psk suite.Secret, psks []schedule.PSKID, to []Joiner) (*Welcome, error) {
 	welcome := schedule.Welcome(s, joiner, psk)
 	key, nonce := schedule.WelcomeKeys(s, welcome)
 	welcome.Zero()
-	sealed, err := s.SealInPlace(key, nonce, nil, info.AppendTo(nil))
+	sealed, err := s.SealInPlace(key, nonce, nil, info)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt group info: %w", err)
 	}

@@ -157,8 +157,8 @@ func (t *Tree) AppendTo(b []byte) []byte {
 	for last >= 0 && t.nodes[last].blank() {
 		last--
 	}
-	b = slices.Grow(b, t.encodedSize())
-	return codec.Vector(b, func(b []byte) []byte {
+	size := t.EncodedSize()
+	return codec.VectorAbout(slices.Grow(b, size), size, func(b []byte) []byte {
 		for _, n := range t.nodes[:last+1] {
 			switch {
 			case n.leaf != nil:
@@ -173,16 +173,19 @@ func (t *Tree) AppendTo(b []byte) []byte {
 	})
 }
 
-// encodedSize estimates the size of the encoded tree, in bytes, for one allocation
-// instead of many.
-func (t *Tree) encodedSize() int {
-	const leafRest, parentRest = 192, 24 // capabilities, headers and the like
-	size := 0
+// EncodedSize estimates the size of the encoded tree in bytes, rather too large than too
+// small, for one allocation instead of many.
+func (t *Tree) EncodedSize() int {
+	const parentRest = 8   // headers
+	size, leafRest := 0, 0 // capabilities, headers and the like: about the same in all leaves
+	for _, l := range t.Members {
+		leafRest = len(codec.Marshal(l)) - l.keySize() + 8
+		break
+	}
 	for _, n := range t.nodes {
 		switch {
 		case n.leaf != nil:
-			size += leafRest + len(n.leaf.EncryptionKey) + len(n.leaf.SignatureKey) +
-				len(n.leaf.Signature) + len(n.leaf.Credential.Identity)
+			size += leafRest + n.leaf.keySize()
 		case n.parent != nil:
 			size += parentRest + len(n.parent.EncryptionKey) + len(n.parent.ParentHash) + 4*len(n.parent.UnmergedLeaves)
 		default:
@@ -190,6 +193,11 @@ func (t *Tree) encodedSize() int {
 		}
 	}
 	return size
+}
+
+// keySize is the size in bytes of what differs most between leaves.
+func (l *LeafNode) keySize() int {
+	return len(l.EncryptionKey) + len(l.SignatureKey) + len(l.Signature) + len(l.Credential.Identity)
 }
 
 const (
