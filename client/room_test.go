@@ -16,6 +16,9 @@ import (
 // Both open the conversation at the same time: there is one, and both hear
 // everything.
 func TestBothOpenADM(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
+	}
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	var wg sync.WaitGroup
@@ -53,6 +56,9 @@ func TestBothOpenADM(t *testing.T) {
 
 // A client that was closed sends what it was told to, and gets what came meanwhile.
 func TestRestart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
+	}
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	to := alice.dm(bob)

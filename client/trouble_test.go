@@ -23,6 +23,9 @@ import (
 // Clocks that are off by a day, in both directions, hinder nobody: key packages are
 // good for a day before they were made, and nothing is ordered by clocks.
 func TestClocksOffByADay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
+	}
 	c := testcluster.StartT(t, testcluster.Options{})
 	const day = 24 * time.Hour
 	people := map[time.Duration]*person{}

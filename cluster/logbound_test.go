@@ -14,6 +14,9 @@ import (
 // A log of few large entries is cut by its bytes, on every node: raft alone
 // counts entries and would keep all of them.
 func TestLogIsBoundedByBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for the disk: go test without -short runs it; in the race run the tests of crashes have the same goroutines at work")
+	}
 	const (
 		body    = 8 << 10
 		writes  = 1024 // 8 MiB

@@ -82,10 +82,12 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// fill makes a closed log with entries, a term and a vote.
+// fill makes a closed log with entries, a term and a vote; a wal has small segments, and
+// so several.
 func fill(tb testing.TB, dir string, kind Kind, last uint64, size int) {
 	tb.Helper()
-	s := mustOpen(tb, dir, kind)
+	s, err := open(Options{Dir: dir, Kind: kind}, smallSegments())
+	must(tb, err)
 	for at := uint64(1); at <= last; at += 7 {
 		must(tb, s.Log.StoreLogs(entries(tb, at, min(last, at+6), size)))
 	}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,14 +22,39 @@ import (
 // waitTime bounds every wait of these tests; elections take about two seconds.
 const waitTime = 60 * time.Second
 
-// buildBinary builds qpqd as a user would.
+// buildBinary builds qpqd as a user would, once.
 func buildBinary(t *testing.T) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "qpqd")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build qpqd: %v\n%s", err, out)
+	if testing.Short() {
+		t.Skip("runs processes that are built as users build them: go test without -short runs it, the race detector sees nothing of them")
 	}
-	return binary
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "qpqd-test-"); built.err != nil {
+			return
+		}
+		if out, err := exec.Command("go", "build", "-o", built.dir, ".").CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("build qpqd: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, "qpqd")
+}
+
+// built is the binary of all tests.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
 }
 
 // process is a running qpqd.

@@ -30,6 +30,9 @@ func cluster(tb testing.TB, setup *Setup, nodes int) []*Server {
 // register runs a registration and returns the stored record and the export key.
 func register(tb testing.TB, s *Server, who, password string) ([]byte, Key) {
 	tb.Helper()
+	if testing.Short() {
+		tb.Skip("Argon2 on one goroutine: go test without -short runs it, the race detector has nothing to see")
+	}
 	r, request, err := StartRegistration(name(tb, who), []byte(password))
 	if err != nil {
 		tb.Fatal(err)
