@@ -32,6 +32,8 @@ var (
 	ErrMemberExists = errors.New("a member with this id has another address")
 	// ErrRemoved stops a node that is no longer in the raft configuration.
 	ErrRemoved = errors.New("this node was removed from the cluster")
+	// ErrForgotten keeps a member from starting a cluster of its own without its state.
+	ErrForgotten = errors.New("this node has been a member of a cluster and has lost what it knew")
 	// ErrDiverged stops a node whose store differs from the majority's.
 	ErrDiverged = errors.New("this node's store differs from the majority's at the same index")
 )

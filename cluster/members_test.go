@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,6 +52,39 @@ func TestWipedNodeComesBackBySnapshot(t *testing.T) {
 	if snaps := victim.Engine().SnapshotCount(); snaps == 0 {
 		t.Error("the wiped node caught up without a snapshot: the test proved nothing")
 	}
+}
+
+// A member whose log and store are gone does not start without --join, for it would vote
+// as at the very first start; with it it is whole again. Its first start needs nothing.
+func TestForgottenMemberNeedsJoin(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{})
+	write(t, c.LeaderT(t), 1, nil, "acknowledged")
+	c.SameT(t)
+	victim := c.FollowersT(t)[0]
+	if err := victim.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"raft", "store", "snapshots"} {
+		if err := os.RemoveAll(filepath.Join(victim.Dir(), part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := victim.Start()
+	if !errors.Is(err, cluster.ErrForgotten) || !strings.Contains(err.Error(), "--join") || !strings.Contains(err.Error(), victim.Dir()) {
+		t.Fatalf("start without --join: got %v, want ErrForgotten that names the directory and --join", err)
+	}
+	if err := victim.Wipe(); err != nil { // starts with Join from now on
+		t.Fatal(err)
+	}
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := c.WaitVoter(ctx, victim); err != nil {
+		t.Fatal(err)
+	}
+	c.SameT(t)
 }
 
 // A voter that has lost its disk has no vote until it has caught up: with a node that

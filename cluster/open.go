@@ -161,18 +161,36 @@ func (n *Node) raftConfig() *raft.Config {
 }
 
 // bootstrap starts a new cluster from the configured peers. Every node of the
-// set writes the same first configuration, so it doesn't matter who is first.
+// set writes the same first configuration, so it doesn't matter who is first. A node
+// does so once: one whose state was taken from it would vote, and acknowledge, as if
+// nothing had been before.
 func (n *Node) bootstrap(cfg *raft.Config, logs raft.LogStore) error {
-	if n.cfg.Join || len(n.cfg.Peers) == 0 {
-		return nil
-	}
 	has, err := raft.HasExistingState(logs, n.logs.Stable, n.snapshots)
 	if err != nil {
 		return fmt.Errorf("look for existing state: %w", err)
 	}
-	if has {
+	if has || n.cfg.Join {
+		return n.dir.NoteMember()
+	}
+	if len(n.cfg.Peers) == 0 {
 		return nil
 	}
+	was, err := n.dir.WasMember()
+	if err != nil {
+		return err
+	}
+	if was {
+		return fmt.Errorf("%w: %s holds no log and no store: start it with --join, and it fetches everything from the other nodes; "+
+			"or, where every node's data is gone and the cluster is to begin anew, remove the file %s of each",
+			ErrForgotten, n.cfg.Dir, n.dir.MemberFile())
+	}
+	if err := n.writeFirstConfiguration(cfg, logs); err != nil {
+		return err
+	}
+	return n.dir.NoteMember()
+}
+
+func (n *Node) writeFirstConfiguration(cfg *raft.Config, logs raft.LogStore) error {
 	var servers []raft.Server
 	for _, p := range n.cfg.Peers {
 		servers = append(servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)})

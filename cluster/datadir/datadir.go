@@ -23,7 +23,14 @@ const (
 	lockFile   = "lock"
 	formatFile = "format"
 	formatName = "qpqd-data"
+	memberFile = "member"
 )
+
+// memberText is what an operator reads who looks into the file.
+const memberText = `A node that lies here has been a member of its cluster. Without its raft, store and
+snapshots directories it has forgotten what it acknowledged and for whom it voted, and
+comes back by qpqd run --join only.
+`
 
 // Dir is a locked directory.
 type Dir struct {
@@ -110,19 +117,49 @@ func (d *Dir) checkFormat() error {
 }
 
 func writeFormat(file string) error {
-	temp := file + ".tmp"
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("write format: %w", err)
-	}
-	_, err = fmt.Fprintf(f, "%s %d\n", formatName, FormatVersion)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write format: %w", err)
-	}
-	if err := os.Rename(temp, file); err != nil {
+	if err := writeWhole(file, fmt.Sprintf("%s %d\n", formatName, FormatVersion)); err != nil {
 		return fmt.Errorf("write format: %w", err)
 	}
 	return nil
+}
+
+// writeWhole writes a file that a crash leaves whole or not there. Its name is durable
+// after SyncDir.
+func writeWhole(file, text string) error {
+	temp := file + ".tmp"
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp, file)
+}
+
+// WasMember tells whether a node that lies here has ever been a member of a cluster,
+// though everything else may have been taken from it.
+func (d *Dir) WasMember() (bool, error) {
+	_, err := os.Stat(d.MemberFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for membership: %w", err)
+	}
+	return true, nil
+}
+
+// NoteMember makes WasMember true for good.
+func (d *Dir) NoteMember() error {
+	if was, err := d.WasMember(); was || err != nil {
+		return err
+	}
+	if err := writeWhole(d.MemberFile(), memberText); err != nil {
+		return fmt.Errorf("note membership: %w", err)
+	}
+	return SyncDir(d.path)
 }
 
 // SyncDir makes the names in a directory durable.
@@ -136,6 +173,9 @@ func SyncDir(path string) error {
 	}
 	return nil
 }
+
+// MemberFile is what WasMember looks for.
+func (d *Dir) MemberFile() string { return filepath.Join(d.path, memberFile) }
 
 // Path is the directory itself.
 func (d *Dir) Path() string { return d.path }
