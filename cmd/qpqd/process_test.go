@@ -29,9 +29,6 @@ func buildBinary(t *testing.T) string {
 		t.Skip("runs processes that are built as users build them: go test without -short runs it, the race detector sees nothing of them")
 	}
 	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "qpqd-test-"); built.err != nil {
-			return
-		}
 		if out, err := exec.Command("go", "build", "-o", built.dir, ".").CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("build qpqd: %w\n%s", err, out)
 		}
@@ -50,10 +47,16 @@ var built struct {
 }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	dir, err := os.MkdirTemp("", "qpqd-test-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755) // another user runs it in one test
 	}
+	if err != nil {
+		panic(err)
+	}
+	built.dir = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 

@@ -131,7 +131,7 @@ type workload interface {
 
 // Times around a run.
 const (
-	setUpTime  = 2 * time.Minute
+	setUpTime  = 5 * time.Minute
 	finishTime = 2 * time.Minute
 )
 
