@@ -68,6 +68,9 @@ func TestClocksOffByADay(t *testing.T) {
 // Somebody whose key packages are all taken is still reached: the last resort stands
 // in until the next top-up.
 func TestKeyPackagesExhausted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
+	}
 	c := testcluster.StartT(t, testcluster.Options{})
 	bob := meet(t, c, "bob", client.Settings{KeyPackages: 2})
 	bob.stopped()

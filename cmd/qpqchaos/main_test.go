@@ -108,6 +108,9 @@ func mustHold(t *testing.T, args []string) {
 }
 
 func TestMistakes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a process for each, that starts slowly under the race detector and has nothing for it")
+	}
 	for _, c := range []struct {
 		args []string
 		want string
