@@ -20,11 +20,11 @@ import (
 // what was acknowledged is there in the end, once, in each writer's order, and
 // all nodes are equal.
 func TestSimulatedPartitionsLoseNothing(t *testing.T) {
-	minutes := 10
+	minutes, seeds := 10, uint64(2)
 	if testing.Short() {
-		minutes = 2
+		minutes, seeds = 2, 1
 	}
-	for seed := range uint64(2) {
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { simulate(t, seed, time.Duration(minutes)*time.Minute) })
 		})
