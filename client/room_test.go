@@ -16,9 +16,7 @@ import (
 // Both open the conversation at the same time: there is one, and both hear
 // everything.
 func TestBothOpenADM(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	var wg sync.WaitGroup
@@ -56,9 +54,7 @@ func TestBothOpenADM(t *testing.T) {
 
 // A client that was closed sends what it was told to, and gets what came meanwhile.
 func TestRestart(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	to := alice.dm(bob)
@@ -85,9 +81,7 @@ func TestRestart(t *testing.T) {
 // By its link people come in until it is replaced; a member who leaves is let go
 // without being asked.
 func TestLinkAndLeave(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob, carol := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{}), meet(t, c, "carol", client.Settings{})
 	ctx := within(t, 2*time.Minute)

@@ -123,9 +123,7 @@ func TestServerReordersAndRepeats(t *testing.T) {
 // What a server leaves out shows: bob is told, and goes on as soon as he has come
 // back into the group by its sealed way back.
 func TestServerDropsACommit(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	ctx := within(t, 2*time.Minute)
@@ -177,9 +175,7 @@ var epochsOffline = flag.Int("epochs.offline", 200, "how many epochs TestManyEpo
 // Whoever missed more epochs than are kept anywhere still catches up from the queue.
 // go test ./client -run ManyEpochs -epochs.offline 1000
 func TestManyEpochsOffline(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	epochs := *epochsOffline
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})

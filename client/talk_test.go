@@ -71,6 +71,14 @@ func (p *person) restart() {
 
 func testKey() vault.Key { return vault.Raw(bytes.Repeat([]byte{7}, 32)) }
 
+// leaveToFullRun skips what the race run, which is -short, would learn nothing from.
+func leaveToFullRun(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
+	}
+}
+
 func within(tb testing.TB, d time.Duration) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), d)

@@ -23,9 +23,7 @@ import (
 // Clocks that are off by a day, in both directions, hinder nobody: key packages are
 // good for a day before they were made, and nothing is ordered by clocks.
 func TestClocksOffByADay(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	const day = 24 * time.Hour
 	people := map[time.Duration]*person{}
@@ -68,9 +66,7 @@ func TestClocksOffByADay(t *testing.T) {
 // Somebody whose key packages are all taken is still reached: the last resort stands
 // in until the next top-up.
 func TestKeyPackagesExhausted(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	bob := meet(t, c, "bob", client.Settings{KeyPackages: 2})
 	bob.stopped()
@@ -98,9 +94,7 @@ func TestKeyPackagesExhausted(t *testing.T) {
 // Whoever has no device that could be in a group can't be written to, is not invited,
 // and the reason says so; the conversation it was about goes on.
 func TestIncompatibleClient(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	strangers := map[string]foreign{
@@ -148,9 +142,7 @@ func (p *person) hears(v *client.Conversation, text string) {
 // A profile that comes from a backup goes on in all its conversations without using a
 // key of the backup again, though the original has gone on meanwhile.
 func TestRestoredProfile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("go test without -short runs it; in the race run TestTalkThroughFaults has the same goroutines at work, and more at a time")
-	}
+	leaveToFullRun(t)
 	for _, meanwhile := range []string{"nothing", "messages", "new epochs by others"} {
 		t.Run(meanwhile, func(t *testing.T) { restoredProfile(t, meanwhile) })
 	}

@@ -21,20 +21,23 @@ type GroupInfo struct {
 	Signature       []byte
 }
 
-func (g *GroupInfo) tbs(b []byte) []byte {
-	b = g.appendExtensions(g.Context.AppendTo(slices.Grow(b, g.size())))
+func (g *GroupInfo) tbs(b []byte) []byte { return g.appendTBS(b, g.size()) }
+
+// appendTBS appends what the signature covers, about size bytes.
+func (g *GroupInfo) appendTBS(b []byte, size int) []byte {
+	b = g.appendExtensions(g.Context.AppendTo(slices.Grow(b, size)), size)
 	return codec.Uint32(codec.Bytes(b, g.ConfirmationTag), uint32(g.Signer))
 }
 
-func (g *GroupInfo) appendExtensions(b []byte) []byte {
-	return codec.VectorAbout(b, g.size(), func(b []byte) []byte {
+func (g *GroupInfo) appendExtensions(b []byte, size int) []byte {
+	return codec.VectorAbout(b, size, func(b []byte) []byte {
 		for _, e := range g.Extensions {
 			b = e.AppendTo(b)
 		}
 		if g.Tree == nil {
 			return b
 		}
-		return codec.VectorAbout(codec.Uint16(b, uint16(tree.ExtRatchetTree)), g.Tree.EncodedSize(), g.Tree.AppendTo)
+		return codec.VectorAbout(codec.Uint16(b, uint16(tree.ExtRatchetTree)), size, g.Tree.AppendTo)
 	})
 }
 
@@ -65,7 +68,8 @@ func (g *GroupInfo) size() int {
 
 // Sign sets the signature and appends to the empty b the wire form, among what is signed.
 func (g *GroupInfo) Sign(key *suite.Signer, b []byte) (suite.Signed, error) {
-	signed, err := key.AppendSigned(b, groupInfoLabel, g.size(), g.tbs)
+	size := g.size()
+	signed, err := key.AppendSigned(b, groupInfoLabel, size, func(b []byte) []byte { return g.appendTBS(b, size) })
 	if err != nil {
 		return signed, fmt.Errorf("sign group info: %w", err)
 	}
@@ -124,8 +128,12 @@ type Welcome struct {
 
 // AppendTo appends the wire form.
 func (w *Welcome) AppendTo(b []byte) []byte {
-	const entry = 2048 // bytes of one entry of Secrets, at most
-	b = slices.Grow(b, len(w.EncryptedGroupInfo)+entry*len(w.Secrets)+16)
+	const heads = 16 // of the lists, and of an entry
+	size := heads + len(w.EncryptedGroupInfo)
+	for _, e := range w.Secrets {
+		size += heads + len(e.NewMember) + len(e.Secrets.KEMOutput) + len(e.Secrets.Ciphertext)
+	}
+	b = slices.Grow(b, size)
 	b = codec.AppendList(codec.Uint16(b, uint16(w.Suite)), w.Secrets)
 	return codec.Bytes(b, w.EncryptedGroupInfo)
 }
