@@ -265,7 +265,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		must(b, err)
 		copied := 0.0
 		for _, f := range info.Files {
-			if !strings.HasSuffix(f.Name, ".sst") {
+			if !strings.HasSuffix(f.Name, tableSuffix) && !strings.HasSuffix(f.Name, blobSuffix) {
 				copied += float64(f.Size)
 			}
 		}
@@ -358,13 +358,14 @@ func reportDisk(b *testing.B, s *Store) {
 	b.Helper()
 	must(b, s.live.db.Flush())
 	b.ReportMetric(flushedBytes(s)/float64(b.N), "flushed-B/op")
-	b.ReportMetric(float64(s.live.db.Metrics().Total().TableBytesCompacted)/float64(b.N), "compacted-B/op")
+	total := s.live.db.Metrics().Total()
+	b.ReportMetric(float64(total.TableBytesCompacted+total.BlobBytesCompacted)/float64(b.N), "compacted-B/op")
 }
 
 func flushedBytes(s *Store) float64 {
 	sum := uint64(0)
 	for _, level := range s.live.db.Metrics().Levels {
-		sum += level.TableBytesFlushed
+		sum += level.TableBytesFlushed + level.BlobBytesFlushed
 	}
 	return float64(sum)
 }

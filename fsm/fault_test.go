@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -18,12 +19,14 @@ import (
 var errInjected = errors.New("injected fault")
 
 // faultFS fails one change of the disk: the one with the number at, counted from
-// 1. Each fault comes in two kinds: failed and not done, failed but done.
+// 1, or that and every later one. Each fault comes in two kinds: failed and not
+// done, failed but done.
 type faultFS struct {
 	vfs.FS
 	mu    sync.Mutex
 	count int // guarded by mu
 	at    int
+	stays bool // every later change fails too
 	done  bool // the change is made and then reported as failed
 	crash func(error)
 }
@@ -32,7 +35,7 @@ type faultFS struct {
 func (f *faultFS) change(do func() error) error {
 	f.mu.Lock()
 	f.count++
-	hit := f.count == f.at
+	hit := f.count == f.at || f.stays && f.count > f.at && f.at > 0
 	f.mu.Unlock()
 	if !hit {
 		return do()
@@ -254,6 +257,36 @@ func surviveFault(t *testing.T, logs []Log, at int, done bool, want Mark, wantRo
 		}
 	}
 	return nil
+}
+
+// A disk that fails from some moment on, as a full one does, stops the store: no
+// call waits for ever, Close least of all.
+func TestDiskFailsForGood(t *testing.T) {
+	logs := faultLogs(t)
+	count := &faultFS{FS: vfs.NewCrashableMem()}
+	must(t, faultyLife(testOptions(count), logs))
+	step := 3
+	if testing.Short() {
+		step = 17
+	}
+	for at := 1; at <= count.changes(); at += step {
+		ended := make(chan error, 2)
+		crash := func(err error) {
+			ended <- err
+			select {}
+		}
+		opts := testOptions(&faultFS{FS: vfs.NewCrashableMem(), at: at, stays: true, crash: crash})
+		opts.fatal = crash
+		go func() { ended <- faultyLife(opts, logs) }()
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Errorf("changes from %d on fail and nobody noticed", at)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("changes from %d on fail and somebody still waits after a minute", at)
+		}
+	}
 }
 
 // A failed write stops the store for good, and everyone who waits hears why.

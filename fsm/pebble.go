@@ -64,6 +64,10 @@ type generation struct {
 	// closed; nil: they stay. Guarded by mu.
 	discarded vfs.FS
 	idle      chan struct{}
+
+	failed   chan struct{} // closed at the first failure in the background
+	failOnce sync.Once
+	failure  error // why; to be read once failed is closed
 }
 
 func (s *Store) generationDir(number uint64) string {
@@ -71,11 +75,14 @@ func (s *Store) generationDir(number uint64) string {
 }
 
 func (s *Store) openGeneration(number uint64, mayCreate bool) (*generation, error) {
-	gen := &generation{number: number, dir: s.generationDir(number), idle: make(chan struct{})}
+	gen := &generation{number: number, dir: s.generationDir(number), idle: make(chan struct{}), failed: make(chan struct{})}
 	opts := s.pebbleOptions(gen)
 	opts.ErrorIfNotExists = !mayCreate
-	var err error
-	if gen.db, err = openPebble(gen.dir, opts); err != nil {
+	err := s.checkBlobFiles(gen.dir)
+	if err == nil {
+		gen.db, err = openPebble(gen.dir, opts)
+	}
+	if err != nil {
 		if mayCreate {
 			return nil, fmt.Errorf("%s: %w", gen.dir, err)
 		}
@@ -110,6 +117,9 @@ func rescue(err *error) {
 // generation that is not in use (a restore that verifies a snapshot, an old
 // state that is still being read) do not concern the store.
 func (s *Store) backgroundFailure(gen *generation, err error) {
+	if gen != nil {
+		gen.failOnce.Do(func() { gen.failure = err; close(gen.failed) })
+	}
 	s.mu.Lock()
 	live := gen != nil && gen == s.live
 	s.mu.Unlock()
@@ -130,6 +140,21 @@ func damaged(dir string, err error) error {
 	}
 	return fmt.Errorf("%w: %s: %w; remove the store's directory, and the node gets its state from its peers",
 		ErrDamaged, dir, err)
+}
+
+// flush writes out the memtable. Pebble repeats a flush that fails until it
+// succeeds; here its first failure is the last word.
+func (g *generation) flush() error {
+	flushed, err := g.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-flushed:
+		return nil
+	case <-g.failed:
+		return g.failure
+	}
 }
 
 // acquire keeps the generation open until release.
@@ -191,15 +216,27 @@ const (
 	bloomBits = 10
 	// blockSize of tables, in bytes.
 	blockSize = 32 << 10
+	// blobMinimum is the size in bytes from which a value lies in a blob file, which
+	// compactions do not write again: they move keys only.
+	blobMinimum = 256
+	// blobDepth is how many blob files a table may refer to whose keys overlap. Keys
+	// are spread over all queues, so each flush adds one to every table below it;
+	// with a few only, compactions would write the values again after all.
+	blobDepth = 256
+	// blobGarbage is the part of blob files that may be values which nothing refers
+	// to any more, and blobAge how long a file is left alone before it is written
+	// again without them: a minute, in nanoseconds.
+	blobGarbage = 0.3
+	blobAge     = 60_000_000_000
 )
 
 // pebbleFormat is pinned: nodes of mixed versions and old snapshots must stay
 // readable. To raise it is a new FormatVersion.
-const pebbleFormat = pebble.FormatTableFormatV6
+const pebbleFormat = pebble.FormatValueSeparation
 
 func (s *Store) pebbleOptions(gen *generation) *pebble.Options {
 	opts := &pebble.Options{
-		FS:                          s.opts.FS, // nil: the operating system's, watched for slowness
+		FS:                          s.opts.FS,
 		Cache:                       s.cache,
 		DisableWAL:                  true, // the raft log is the write-ahead log
 		FormatMajorVersion:          pebbleFormat,
@@ -212,6 +249,16 @@ func (s *Store) pebbleOptions(gen *generation) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      pebbleLogger{s},
 		EventListener:               s.events(gen),
+	}
+	if opts.FS == nil {
+		opts.WithFSDefaults() // the operating system's, watched for slowness
+	}
+	opts.FS = &blobFaults{FS: opts.FS}
+	opts.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled: true, MinimumSize: blobMinimum, MaxBlobReferenceDepth: blobDepth,
+			TargetGarbageRatio: blobGarbage, RewriteMinimumAge: blobAge,
+		}
 	}
 	for i := range opts.Levels {
 		opts.TargetFileSizes[i] = tableBytes

@@ -1,12 +1,10 @@
 package fsm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"quicproquo/fsm/planted"
@@ -47,7 +45,7 @@ func (s *Store) restore(dir string) error {
 	err = s.importFiles(&info, dir, s.generationDir(number))
 	if err == nil {
 		// Before Pebble opens them: it begins to compact at once.
-		err = s.checkTables(&info, s.generationDir(number))
+		err = s.checkBlocks(&info, s.generationDir(number))
 	}
 	if err != nil {
 		return errors.Join(err, s.fs.RemoveAll(s.generationDir(number)))
@@ -93,9 +91,10 @@ func (s *Store) importFiles(info *SnapshotInfo, from, to string) error {
 	return syncDir(s.fs, s.opts.Dir)
 }
 
-// importFile links tables, which are never written again, and copies the rest.
+// importFile links tables and blob files, which are never written again, and
+// copies the rest.
 func (s *Store) importFile(from, to string) error {
-	if strings.HasSuffix(from, ".sst") || strings.HasSuffix(from, ".blob") {
+	if strings.HasSuffix(from, tableSuffix) || strings.HasSuffix(from, blobSuffix) {
 		if err := vfs.LinkOrCopy(s.fs, from, to); err != nil {
 			return err
 		}
@@ -130,39 +129,6 @@ func (s *Store) openSnapshot(info *SnapshotInfo, number uint64) (*generation, *T
 		return nil, nil, errors.Join(err, gen.db.Close())
 	}
 	return gen, tx, nil
-}
-
-// checkTables reads every block of every table and verifies its checksum.
-func (s *Store) checkTables(info *SnapshotInfo, dir string) error {
-	opts := s.pebbleOptions(nil)
-	opts.EnsureDefaults()
-	for _, f := range info.Files {
-		if !strings.HasSuffix(f.Name, ".sst") {
-			continue
-		}
-		path := s.fs.PathJoin(dir, f.Name)
-		if err := s.checkTable(path, opts.MakeReaderOptions()); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
-		}
-	}
-	return nil
-}
-
-func (s *Store) checkTable(path string, opts sstable.ReaderOptions) error {
-	file, err := s.fs.Open(path)
-	if err != nil {
-		return err
-	}
-	readable, err := sstable.NewSimpleReadable(file)
-	if err != nil {
-		return errors.Join(err, file.Close())
-	}
-	// NewReader closes what it can't read.
-	reader, err := sstable.NewReader(context.Background(), readable, opts)
-	if err != nil {
-		return err
-	}
-	return errors.Join(reader.ValidateBlockChecksums(), reader.Close())
 }
 
 // switchTo moves the marker. If that fails it may still have happened, so the

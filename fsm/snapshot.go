@@ -66,7 +66,7 @@ func (s *Store) Checkpoint(dir string) (info SnapshotInfo, err error) {
 	}
 	defer func() { err = errors.Join(err, gen.release()) }()
 	// Without a write-ahead log a checkpoint has only what was flushed.
-	if err := gen.db.Flush(); err != nil {
+	if err := gen.flush(); err != nil {
 		return info, fmt.Errorf("make snapshot %s: flush: %w", dir, err)
 	}
 	if err := gen.checkpoint(dir); err != nil {

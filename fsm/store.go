@@ -242,7 +242,7 @@ func (s *Store) Close() error {
 	s.end(newest)
 	var err error
 	if !failed {
-		err = gen.db.Flush()
+		err = gen.flush()
 	}
 	err = errors.Join(err, gen.retire(), s.marker.Close())
 	<-gen.idle
