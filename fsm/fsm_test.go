@@ -17,7 +17,7 @@ import (
 // testOptions are Options for a small store in memory.
 func testOptions(fs vfs.FS) Options {
 	return Options{
-		Dir: "store", FS: fs, CacheBytes: 4 << 20, MemTableBytes: 256 << 10, filterWords: 1 << 10,
+		Dir: "store", FS: fs, CacheBytes: 4 << 20, MemTableBytes: 256 << 10, filterWords: 1 << 10, rewriteSoon: true,
 		Logger: slog.New(alarm{slog.DiscardHandler}),
 	}
 }

@@ -254,12 +254,14 @@ func (s *Store) pebbleOptions(gen *generation) *pebble.Options {
 		opts.WithFSDefaults() // the operating system's, watched for slowness
 	}
 	opts.FS = &blobFaults{FS: opts.FS}
-	opts.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
-		return pebble.ValueSeparationPolicy{
-			Enabled: true, MinimumSize: blobMinimum, MaxBlobReferenceDepth: blobDepth,
-			TargetGarbageRatio: blobGarbage, RewriteMinimumAge: blobAge,
-		}
+	values := pebble.ValueSeparationPolicy{
+		Enabled: true, MinimumSize: blobMinimum, MaxBlobReferenceDepth: blobDepth,
+		TargetGarbageRatio: blobGarbage, RewriteMinimumAge: blobAge,
 	}
+	if s.opts.rewriteSoon {
+		values.MaxBlobReferenceDepth, values.TargetGarbageRatio, values.RewriteMinimumAge = 4, 0.01, 0
+	}
+	opts.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return values }
 	for i := range opts.Levels {
 		opts.TargetFileSizes[i] = tableBytes
 		opts.Levels[i] = pebble.LevelOptions{

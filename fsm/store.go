@@ -46,6 +46,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	filterWords int         // tests make the filters of dedupe small
+	rewriteSoon bool        // tests have blob files written anew all the time
 	fatal       func(error) // tests hear of what would end the process
 }
 
