@@ -151,6 +151,7 @@ func decodeOutcome(row []byte) (Result, error) {
 // up it says "maybe" more often and lookups get slower, never wrong.
 type idFilter struct {
 	words []uint64
+	used  bool // holds anything: one that does not is not worth a cache miss
 }
 
 const (
@@ -170,6 +171,7 @@ func (f *idFilter) block(hash uint64) []uint64 {
 }
 
 func (f *idFilter) add(hash uint64) {
+	f.used = true
 	block := f.block(hash)
 	for bits := spread(hash); ; bits >>= 9 {
 		if bits == 0 {
@@ -180,6 +182,9 @@ func (f *idFilter) add(hash uint64) {
 }
 
 func (f *idFilter) mayHold(hash uint64) bool {
+	if !f.used {
+		return false
+	}
 	block := f.block(hash)
 	for bits := spread(hash); bits != 0; bits >>= 9 {
 		if block[bits>>6&7]&(1<<(bits&63)) == 0 {

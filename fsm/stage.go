@@ -60,7 +60,13 @@ func (s *stage) value(op *stagedOp) []byte {
 	return s.data[from : from+op.valueLen]
 }
 
+// sortPrefix is what rows are sorted by first. Ids follow eight bytes of generation
+// in the table of outcomes, which are the same for nearly all of them.
 func sortPrefix(key []byte) uint64 {
+	const ids = 1 + 8
+	if key[0] == byte(tableDedupe) && len(key) >= ids+7 {
+		return uint64(tableDedupe)<<56 | binary.BigEndian.Uint64(key[ids-1:])&(1<<56-1)
+	}
 	if len(key) >= 8 {
 		return binary.BigEndian.Uint64(key)
 	}
