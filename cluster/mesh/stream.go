@@ -83,7 +83,9 @@ func (s *Stream) Close() error {
 }
 
 func (s *Stream) end() error {
-	s.stream.CancelRead(streamAborted)
+	// Last: a peer that is told that nobody reads may give up our direction too, and
+	// an end that comes after that is an error.
+	defer s.stream.CancelRead(streamAborted)
 	if !s.writing.TryLock() {
 		s.stream.CancelWrite(streamAborted) // ends the Write in progress
 		return nil
