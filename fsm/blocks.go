@@ -29,11 +29,13 @@ func (s *Store) checkBlocks(info *SnapshotInfo, dir string) error {
 	opts := s.pebbleOptions(nil)
 	opts.EnsureDefaults()
 	for _, f := range info.Files {
-		check := checkTable
+		var check func(objstorage.Readable, sstable.ReaderOptions) error
 		switch {
+		case strings.HasSuffix(f.Name, tableSuffix):
+			check = checkTable
 		case strings.HasSuffix(f.Name, blobSuffix):
 			check = checkBlobFile
-		case !strings.HasSuffix(f.Name, tableSuffix):
+		default:
 			continue
 		}
 		path := s.fs.PathJoin(dir, f.Name)

@@ -35,7 +35,7 @@ type faultFS struct {
 func (f *faultFS) change(do func() error) error {
 	f.mu.Lock()
 	f.count++
-	hit := f.count == f.at || f.stays && f.count > f.at && f.at > 0
+	hit := f.count == f.at || f.stays && f.count > f.at
 	f.mu.Unlock()
 	if !hit {
 		return do()
@@ -222,20 +222,25 @@ func TestEveryFaultTwice(t *testing.T) {
 	}
 }
 
-func surviveFault(t *testing.T, logs []Log, at int, done bool, want Mark, wantRows string) error {
-	t.Helper()
-	mem := vfs.NewCrashableMem()
+// beginFaultyLife runs faultyLife on a goroutine of its own and tells how it ended.
+func beginFaultyLife(fs *faultFS, logs []Log) <-chan error {
 	ended := make(chan error, 2)
 	// Where Pebble can't go on the process ends. Here only this goroutine stops,
 	// and whoever waits for it: they are left behind as a crash would leave them.
-	crash := func(err error) {
+	fs.crash = func(err error) {
 		ended <- err
 		select {}
 	}
-	opts := testOptions(&faultFS{FS: mem, at: at, done: done, crash: crash})
-	opts.fatal = crash
+	opts := testOptions(fs)
+	opts.fatal = fs.crash
 	go func() { ended <- faultyLife(opts, logs) }()
-	if err := <-ended; errors.Is(err, errHalfRestored) {
+	return ended
+}
+
+func surviveFault(t *testing.T, logs []Log, at int, done bool, want Mark, wantRows string) error {
+	t.Helper()
+	mem := vfs.NewCrashableMem()
+	if err := <-beginFaultyLife(&faultFS{FS: mem, at: at, done: done}, logs); errors.Is(err, errHalfRestored) {
 		return err
 	}
 	for _, kept := range []int{0, 50, 100} {
@@ -270,16 +275,8 @@ func TestDiskFailsForGood(t *testing.T) {
 		step = 17
 	}
 	for at := 1; at <= count.changes(); at += step {
-		ended := make(chan error, 2)
-		crash := func(err error) {
-			ended <- err
-			select {}
-		}
-		opts := testOptions(&faultFS{FS: vfs.NewCrashableMem(), at: at, stays: true, crash: crash})
-		opts.fatal = crash
-		go func() { ended <- faultyLife(opts, logs) }()
 		select {
-		case err := <-ended:
+		case err := <-beginFaultyLife(&faultFS{FS: vfs.NewCrashableMem(), at: at, stays: true}, logs):
 			if err == nil {
 				t.Errorf("changes from %d on fail and nobody noticed", at)
 			}

@@ -231,7 +231,7 @@ const (
 )
 
 // pebbleFormat is pinned: nodes of mixed versions and old snapshots must stay
-// readable. To raise it is a new FormatVersion.
+// readable. To raise it is a new FormatVersion, from the first release on.
 const pebbleFormat = pebble.FormatValueSeparation
 
 func (s *Store) pebbleOptions(gen *generation) *pebble.Options {

@@ -12,8 +12,8 @@ import (
 	"quicproquo/schemas"
 )
 
-// A snapshot is a directory: a Pebble checkpoint, whose tables are hard links to
-// the store's own, and a header that says what it is.
+// A snapshot is a directory: a Pebble checkpoint, whose tables and blob files are
+// hard links to the store's own, and a header that says what it is.
 
 const (
 	// SnapshotHeaderFile is the file of a snapshot directory that holds its header,

@@ -19,7 +19,7 @@ type stage struct {
 
 // stagedOp is a row in stage.data: the key, and right behind it the value.
 type stagedOp struct {
-	// prefix is the beginning of the key, as a number that sorts like it.
+	// prefix is what sorts before the key itself is looked at: see sortPrefix.
 	prefix   uint64
 	offset   uint32
 	keyLen   uint16
@@ -60,8 +60,9 @@ func (s *stage) value(op *stagedOp) []byte {
 	return s.data[from : from+op.valueLen]
 }
 
-// sortPrefix is what rows are sorted by first. Ids follow eight bytes of generation
-// in the table of outcomes, which are the same for nearly all of them.
+// sortPrefix is the beginning of a key, as a number that sorts like it. In the table
+// of outcomes it leaves out the generation, eight bytes that are the same for nearly
+// all of them: rows of two generations in one batch are in the order of their ids.
 func sortPrefix(key []byte) uint64 {
 	const ids = 1 + 8
 	if key[0] == byte(tableDedupe) && len(key) >= ids+7 {
