@@ -203,12 +203,13 @@ const (
 	// stall.
 	maxMemTables = 8
 	// l0Compact and l0Stop are depths of level 0: at which it is compacted, and
-	// at which writes stall. A flush adds one: its keys are spread over all queues.
-	l0Compact = 16
-	l0Stop    = 64
+	// at which writes stall. A flush adds one, of about 2 MiB: its keys are spread
+	// over all queues.
+	l0Compact = 32
+	l0Stop    = 96
 	// baseBytes is the size of the level below level 0 at which it is compacted
 	// itself: that of level 0, since a compaction of one rewrites the other.
-	baseBytes = 128 << 20
+	baseBytes = 64 << 20
 	// tableBytes is the size of a table, and of each that a flush writes: one
 	// table a memtable, because every further one costs two syncs and a removal.
 	tableBytes = 16 << 20
@@ -222,7 +223,7 @@ const (
 	// blobDepth is how many blob files a table may refer to whose keys overlap. Keys
 	// are spread over all queues, so each flush adds one to every table below it;
 	// with a few only, compactions would write the values again after all.
-	blobDepth = 256
+	blobDepth = 1024
 	// blobGarbage is the part of blob files that may be values which nothing refers
 	// to any more, and blobAge how long a file is left alone before it is written
 	// again without them: a minute, in nanoseconds.
@@ -253,7 +254,7 @@ func (s *Store) pebbleOptions(gen *generation) *pebble.Options {
 	if opts.FS == nil {
 		opts.WithFSDefaults() // the operating system's, watched for slowness
 	}
-	opts.FS = &blobFaults{FS: opts.FS}
+	opts.FS = &blobFaults{FS: &chunks{FS: opts.FS}}
 	values := pebble.ValueSeparationPolicy{
 		Enabled: true, MinimumSize: blobMinimum, MaxBlobReferenceDepth: blobDepth,
 		TargetGarbageRatio: blobGarbage, RewriteMinimumAge: blobAge,
