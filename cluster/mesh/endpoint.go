@@ -87,7 +87,7 @@ func Open(options Options) (*Endpoint, error) {
 	reset := quic.StatelessResetKey(o.Keys.StatelessReset)
 	token := quic.TokenGeneratorKey(o.Keys.Token)
 	e.transport = &quic.Transport{
-		Conn:                o.Conn,
+		Conn:                coalesce(o.Conn),
 		ConnectionIDLength:  connectionIDLen,
 		StatelessResetKey:   &reset,
 		TokenGeneratorKey:   &token,
