@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"quicproquo/cluster/reference"
 	"quicproquo/fsm"
 )
 
@@ -33,6 +34,8 @@ type proposal struct {
 	// weight is what the entry counts in a batch, in bytes: its own size, or that
 	// of its result if that may be larger, because results travel back together.
 	weight int
+	// origin is who forwarded the entry, if it keeps it.
+	origin reference.Origin
 	done   chan outcome
 }
 

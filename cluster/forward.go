@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"quicproquo/cluster/reference"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
@@ -18,7 +19,11 @@ func (n *Node) forwardBatch(ctx context.Context, batch []*proposal) {
 		finish(batch, outcome{state: refused, err: ErrUnavailable})
 		return
 	}
-	frame, err := forwardRequest(batch)
+	entries := make([][]byte, len(batch))
+	for i, p := range batch {
+		entries[i] = p.entry
+	}
+	frame, err := forwardRequest(entries, n.kept.Keep(entries))
 	if err != nil {
 		finish(batch, outcome{state: refused, err: err})
 		return
@@ -63,10 +68,11 @@ func (n *Node) cancelWhenDeposed(leader tlsid.NodeID, cancel context.CancelFunc)
 	return func() { close(done) }
 }
 
-func forwardRequest(batch []*proposal) ([]byte, error) {
+// forwardRequest frames entries, and the number under which they are kept here.
+func forwardRequest(entries [][]byte, kept uint64) ([]byte, error) {
 	size := 0
-	for _, p := range batch {
-		size += len(p.entry) + 16
+	for _, entry := range entries {
+		size += len(entry) + 16
 	}
 	msg, seg := schemas.NewSizedMessage(size)
 	req, err := schemas.NewRootPeerRequest(seg)
@@ -78,12 +84,13 @@ func forwardRequest(batch []*proposal) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build forward: %w", err)
 	}
-	list, err := forward.NewEntries(int32(len(batch)))
+	forward.SetKept(kept)
+	list, err := forward.NewEntries(int32(len(entries)))
 	if err != nil {
 		return nil, fmt.Errorf("build forward: %w", err)
 	}
-	for i, p := range batch {
-		if err := list.Set(i, p.entry); err != nil {
+	for i, entry := range entries {
+		if err := list.Set(i, entry); err != nil {
 			return nil, fmt.Errorf("build forward: %w", err)
 		}
 	}
@@ -144,7 +151,7 @@ func readOutcome(o schemas.Outcome) (outcome, error) {
 
 // serveForward is the leader's side: it queues the entries as one group and
 // answers when each has its outcome.
-func (n *Node) serveForward(ctx context.Context, forward schemas.Forward, resp schemas.PeerResponse) error {
+func (n *Node) serveForward(ctx context.Context, from tlsid.NodeID, forward schemas.Forward, resp schemas.PeerResponse) error {
 	list, err := forward.Entries()
 	if err != nil {
 		return err
@@ -160,6 +167,7 @@ func (n *Node) serveForward(ctx context.Context, forward schemas.Forward, resp s
 			return err
 		}
 		batch[i] = newProposal(append([]byte(nil), entry...), 0)
+		batch[i].origin = reference.Origin{Node: from, Forward: forward.Kept(), Index: i}
 		if _, err := n.admit(entry); err != nil {
 			batch[i].done <- outcome{state: refused, err: err}
 			continue

@@ -31,6 +31,13 @@ const (
 	retryPause    = 10 * time.Millisecond
 	maxRetryPause = 200 * time.Millisecond
 
+	// keptBytes is how much of what a follower forwards it keeps, so that the leader
+	// need not send it back: many times what its lanes have on the way.
+	keptBytes = 8 << 20
+	// fullFor is how long a node gets log entries in full after it has refused some
+	// that referred to what it had forwarded: it is further behind than it keeps.
+	fullFor = 10 * time.Second
+
 	// confirmTimeout bounds one confirm round; the caller may try again.
 	confirmTimeout = time.Second
 	// statusTimeout bounds asking one member for its status.

@@ -16,6 +16,7 @@ import (
 	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/mesh"
 	"quicproquo/cluster/raftlog"
+	"quicproquo/cluster/reference"
 	"quicproquo/cluster/snapshot"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
@@ -51,6 +52,7 @@ type Node struct {
 	observations chan raft.Observation // leader changes
 	notices      chan bool             // this node won or lost leadership
 	proposals    *batcher              // to raft, while this node leads
+	kept         *reference.Kept       // what this node has forwarded lately
 	forwards     *batcher              // to the leader, while another does
 	confirms     *confirmer
 	meter        *logMeter
@@ -90,6 +92,7 @@ func Open(cfg Config) (*Node, error) {
 		levels:       map[tlsid.NodeID]uint32{},
 		vouches:      map[tlsid.NodeID]time.Time{},
 		proposals:    newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.InFlight, logShare),
+		kept:         reference.NewKept(cfg.ID, keptBytes),
 		forwards:     newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.ForwardLanes, forwardShare),
 	}
 	n.meter = newLogMeter(cfg.Snapshot)

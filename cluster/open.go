@@ -122,7 +122,7 @@ func (n *Node) openRaft() error {
 		Logger: newRaftLogger(n.log), ServerAddressProvider: byID{},
 		MsgpackUseNewTimeFormat: true,
 	})
-	n.transport = newTransport(network)
+	n.transport = newTransport(network, n.kept)
 	if err := n.bootstrap(cfg, cache); err != nil {
 		return err
 	}

@@ -204,7 +204,7 @@ func (n *Node) handlePeer(ctx context.Context, from tlsid.NodeID, req schemas.Pe
 		if err != nil {
 			return err
 		}
-		return n.serveForward(ctx, forward, resp)
+		return n.serveForward(ctx, from, forward, resp)
 	case schemas.PeerRequest_Which_confirm:
 		return n.serveConfirm(resp)
 	case schemas.PeerRequest_Which_status:

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -17,10 +18,13 @@ import (
 // 0006.
 type pipeline struct {
 	raft.AppendPipeline
-	out  chan raft.AppendFuture
-	stop chan struct{}
-	once sync.Once
-	done sync.WaitGroup
+	transport *transport
+	to        raft.ServerID
+	short     atomic.Bool // it has sent references
+	out       chan raft.AppendFuture
+	stop      chan struct{}
+	once      sync.Once
+	done      sync.WaitGroup
 }
 
 // AppendEntriesPipeline opens a pipeline that a refusal closes.
@@ -29,7 +33,7 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, out: make(chan raft.AppendFuture), stop: make(chan struct{})}
+	p := &pipeline{AppendPipeline: inner, transport: t, to: id, out: make(chan raft.AppendFuture), stop: make(chan struct{})}
 	p.done.Go(p.relay)
 	return p, nil
 }
@@ -51,6 +55,7 @@ func (p *pipeline) relay() {
 			return
 		}
 		if answer.Error() != nil || !answer.Response().Success {
+			p.refused()
 			_ = p.AppendPipeline.Close() // wakes the sender; it never fails
 			return
 		}

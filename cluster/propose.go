@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"quicproquo/cluster/reference"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
@@ -141,8 +142,9 @@ func (n *Node) attempt(ctx context.Context, entry []byte, maxResult int) outcome
 // applyBatch is a lane of the leader's batcher: one batch, one raft entry.
 func (n *Node) applyBatch(_ context.Context, batch []*proposal) {
 	entries := make([][]byte, len(batch))
+	origins := make([]reference.Origin, len(batch))
 	for i, p := range batch {
-		entries[i] = p.entry
+		entries[i], origins[i] = p.entry, p.origin
 	}
 	sealed, err := schemas.SealBatch(uint64(n.cfg.Now().UnixMilli()), entries)
 	if err != nil {
@@ -150,7 +152,7 @@ func (n *Node) applyBatch(_ context.Context, batch []*proposal) {
 		return
 	}
 	n.plantedPause()
-	future := n.raft.Apply(sealed, enqueueTimeout)
+	future := n.raft.ApplyLog(raft.Log{Data: sealed, Extensions: reference.Describe(sealed, entries, origins)}, enqueueTimeout)
 	if err := n.answer(future); err != nil {
 		state := unknown
 		if notApplied(err) {

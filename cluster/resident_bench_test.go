@@ -99,7 +99,11 @@ func forwardMany(ctx context.Context, streams *peerStreams, to tlsid.NodeID, fro
 		}
 		batch[i] = newProposal(entry, 0)
 	}
-	frame, err := forwardRequest(batch)
+	entries := make([][]byte, count)
+	for i := range batch {
+		entries[i] = batch[i].entry
+	}
+	frame, err := forwardRequest(entries, 0)
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"quicproquo/cluster/reference"
 )
 
-// transport is raft's transport with two changes.
+// transport is raft's transport with three changes.
 //
 // The heartbeat fast path is off: SetHeartbeatHandler does nothing, so
 // heartbeats take raft's main loop. On the fast path a follower changes term
@@ -16,14 +18,20 @@ import (
 // #695): replicas would diverge in silence. Decision 0003.
 //
 // Replication to a silent peer waits for its heartbeat: raft's own backoff grows
-// to 10 s, which would leave a node that restarts behind for as long. mu guards
-// silent.
+// to 10 s, which would leave a node that restarts behind for as long.
+//
+// Log entries go through a pipeline without the bytes that their receiver has
+// forwarded itself: references.go. mu guards the maps.
 type transport struct {
 	*raft.NetworkTransport
 
+	kept   *reference.Kept
+	inbox  chan raft.RPC
 	stop   chan struct{}
+	tasks  sync.WaitGroup
 	mu     sync.Mutex
 	silent map[raft.ServerID]chan struct{} // closed when the peer answers again
+	full   map[raft.ServerID]time.Time     // until then the peer gets no references
 }
 
 var (
@@ -32,8 +40,14 @@ var (
 	_ raft.WithPreVote = (*transport)(nil)
 )
 
-func newTransport(network *raft.NetworkTransport) *transport {
-	return &transport{NetworkTransport: network, stop: make(chan struct{}), silent: map[raft.ServerID]chan struct{}{}}
+func newTransport(network *raft.NetworkTransport, kept *reference.Kept) *transport {
+	t := &transport{
+		NetworkTransport: network, kept: kept,
+		inbox: make(chan raft.RPC), stop: make(chan struct{}),
+		silent: map[raft.ServerID]chan struct{}{}, full: map[raft.ServerID]time.Time{},
+	}
+	t.tasks.Go(t.receive)
+	return t
 }
 
 // SetHeartbeatHandler does nothing, on purpose: see transport.
@@ -46,7 +60,7 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	if !heartbeat {
 		t.await(id)
 	}
-	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	err := t.NetworkTransport.AppendEntries(id, target, inFull(args), resp)
 	if heartbeat {
 		t.note(id, err == nil)
 	}
@@ -96,5 +110,6 @@ func (t *transport) Close() error {
 		close(t.stop)
 	}
 	t.mu.Unlock()
+	t.tasks.Wait()
 	return t.NetworkTransport.Close()
 }

@@ -1,12 +1,16 @@
 package cluster
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"quicproquo/cluster/reference"
+	"quicproquo/schemas"
 )
 
 func newTestTransport(t *testing.T) (*transport, raft.ServerAddress) {
@@ -15,7 +19,7 @@ func newTestTransport(t *testing.T) (*transport, raft.ServerAddress) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTransport(network)
+	tr := newTransport(network, reference.NewKept("to", keptBytes))
 	t.Cleanup(func() {
 		if err := tr.Close(); err != nil {
 			t.Error(err)
@@ -216,4 +220,90 @@ func refuser(t *testing.T, tr raft.Transport) {
 			}
 		}
 	}()
+}
+
+// A log entry whose commands a follower has forwarded goes through the pipeline to it
+// without them, and its raft gets it whole. Who does not keep them refuses it, and
+// gets entries in full from then on. Requests outside the pipeline, which follow one
+// that failed, are always in full.
+func TestReferencesThroughThePipeline(t *testing.T) {
+	sender, _ := newTestTransport(t)
+	receiver, address := newTestTransport(t)
+	wire, err := raft.NewTCPTransport("127.0.0.1:0", nil, 1, time.Second, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wire.Close()
+	entries := [][]byte{bytes.Repeat([]byte{1}, 4096), bytes.Repeat([]byte{2}, 4096)}
+	data, err := schemas.SealBatch(1, entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := receiver.kept.Keep(entries)
+	log := raft.Log{Index: 4, Term: 7, Type: raft.LogCommand, Data: data, Extensions: reference.Describe(data, entries,
+		[]reference.Origin{{Node: "to", Forward: number}, {Node: "to", Forward: number, Index: 1}})}
+	request := func() *raft.AppendEntriesRequest {
+		copied := log
+		return &raft.AppendEntriesRequest{Term: 7, PrevLogEntry: 3, PrevLogTerm: 7, Entries: []*raft.Log{&copied}}
+	}
+	arrived := func(at <-chan raft.RPC) *raft.Log {
+		t.Helper()
+		select {
+		case rpc := <-at:
+			return rpc.Command.(*raft.AppendEntriesRequest).Entries[0]
+		case <-time.After(5 * time.Second):
+			t.Fatal("the request did not arrive")
+			return nil
+		}
+	}
+	whole := func(what string, got *raft.Log) {
+		t.Helper()
+		if !bytes.Equal(got.Data, data) || len(got.Extensions) != 0 {
+			t.Errorf("%s: %d bytes and %d of references arrived, want %d and none", what, len(got.Data), len(got.Extensions), len(data))
+		}
+	}
+
+	atWire, atRaft := answerer(t, wire), answerer(t, receiver)
+	if err := send(t, sender, wire.LocalAddr(), request()); err != nil {
+		t.Fatal(err)
+	}
+	if got := arrived(atWire); len(got.Data) > 256 || len(got.Extensions) == 0 {
+		t.Errorf("%d bytes of an entry went over the wire although its receiver keeps 8,192 of them", len(got.Data))
+	}
+	if err := send(t, sender, address, request()); err != nil {
+		t.Fatalf("a follower refused an entry that it can put together: %v", err)
+	}
+	whole("what raft gets", arrived(atRaft))
+
+	receiver.kept.Keep([][]byte{make([]byte, keptBytes)}) // pushes everything out
+	if err := send(t, sender, address, request()); err == nil {
+		t.Fatal("a follower took an entry that it can't put together")
+	}
+	if err := sender.AppendEntries("to", address, request(), &raft.AppendEntriesResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	whole("outside the pipeline", arrived(atRaft))
+	if err := send(t, sender, address, request()); err != nil {
+		t.Fatalf("after a refusal: %v", err)
+	}
+	whole("through the pipeline after a refusal", arrived(atRaft))
+	if err := send(t, sender, wire.LocalAddr(), request()); err != nil {
+		t.Fatal(err)
+	}
+	whole("on the wire after a refusal", arrived(atWire))
+}
+
+// send sends a request through a pipeline of its own and returns its answer's error.
+func send(t *testing.T, from *transport, to raft.ServerAddress, request *raft.AppendEntriesRequest) error {
+	t.Helper()
+	p, err := from.AppendEntriesPipeline("to", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.AppendEntries(request, &raft.AppendEntriesResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	answer := <-p.Consumer()
+	return answer.Error()
 }

@@ -59,6 +59,19 @@ func SealBatch(stampMs uint64, entries [][]byte) ([]byte, error) {
 	return sealMessage(msg)
 }
 
+// Padded is what an entry of so many bytes takes in a batch.
+func Padded(size int) int { return (size + wordSize - 1) &^ (wordSize - 1) }
+
+// FirstEntry returns where in what SealBatch made of entries the first of them
+// begins: they lie at its end, one after another, each padded to a word.
+func FirstEntry(sealed []byte, entries [][]byte) int {
+	at := len(sealed)
+	for _, entry := range entries {
+		at -= Padded(len(entry))
+	}
+	return at
+}
+
 // sealMessage puts the envelope's head before a single-segment message.
 func sealMessage(msg *capnp.Message) ([]byte, error) {
 	seg, err := msg.Segment(0)

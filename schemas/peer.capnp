@@ -40,6 +40,9 @@ struct Forward {
   entries @0 :List(Data);
   # Opaque framed Entry messages, at most 1,024 of them and 1 MiB together
   # (a single larger one travels alone).
+  kept @1 :UInt64;
+  # Number under which the sender keeps the entries for a while: the leader may refer
+  # to them in log entries that it sends back to it. 0: the sender keeps none.
 }
 
 struct Forwarded {

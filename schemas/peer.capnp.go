@@ -646,12 +646,12 @@ type Forward capnp.Struct
 const Forward_TypeID = 0xe9525575e8e65edb
 
 func NewForward(s *capnp.Segment) (Forward, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
 	return Forward(st), err
 }
 
 func NewRootForward(s *capnp.Segment) (Forward, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1})
 	return Forward(st), err
 }
 
@@ -710,13 +710,20 @@ func (s Forward) NewEntries(n int32) (capnp.DataList, error) {
 	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
 	return l, err
 }
+func (s Forward) Kept() uint64 {
+	return capnp.Struct(s).Uint64(0)
+}
+
+func (s Forward) SetKept(v uint64) {
+	capnp.Struct(s).SetUint64(0, v)
+}
 
 // Forward_List is a list of Forward.
 type Forward_List = capnp.StructList[Forward]
 
 // NewForward creates a new list of Forward.
 func NewForward_List(s *capnp.Segment, sz int32) (Forward_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 1}, sz)
 	return capnp.StructList[Forward](l), err
 }
 

@@ -76,6 +76,13 @@ func TestBatchRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	at := FirstEntry(sealed, want)
+	for i, entry := range want {
+		if !bytes.HasPrefix(sealed[at:], entry) {
+			t.Errorf("entry %d does not lie at %d, where FirstEntry and Padded say", i, at)
+		}
+		at += Padded(len(entry))
+	}
 	batch, err := OpenBatch(sealed)
 	if err != nil {
 		t.Fatal(err)
