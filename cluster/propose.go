@@ -16,7 +16,8 @@ import (
 
 // Propose writes one framed schemas.Entry through the log and returns the raft
 // index and the result of applying it. Any node takes proposals: a follower
-// forwards to the leader, at most one hop.
+// forwards to the leader, at most one hop. entry must not be changed afterwards: it
+// may still be on its way, and a follower keeps it for a while.
 //
 // While the outcome of an attempt is open the node repeats the entry with the
 // same request id until ctx ends, so that at most one of the attempts is

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"capnproto.org/go/capnp/v3"
 	"github.com/cespare/xxhash/v2"
 
 	"quicproquo/fsm/planted"
@@ -41,7 +40,7 @@ func SealBatch(stampMs uint64, entries [][]byte) ([]byte, error) {
 	for _, entry := range entries {
 		size += len(entry) + 2*wordSize
 	}
-	msg, seg := NewSizedMessage(size)
+	msg, seg := newSizedMessage(envelopeHead, size)
 	batch, err := NewRootBatch(seg)
 	if err != nil {
 		return nil, fmt.Errorf("start batch: %w", err)
@@ -56,7 +55,7 @@ func SealBatch(stampMs uint64, entries [][]byte) ([]byte, error) {
 			return nil, fmt.Errorf("add entry %d of %d bytes: %w", i, len(entry), err)
 		}
 	}
-	return sealMessage(msg)
+	return seal(msg)
 }
 
 // Padded is what an entry of so many bytes takes in a batch.
@@ -72,21 +71,13 @@ func FirstEntry(sealed []byte, entries [][]byte) int {
 	return at
 }
 
-// sealMessage puts the envelope's head before a single-segment message.
-func sealMessage(msg *capnp.Message) ([]byte, error) {
-	seg, err := msg.Segment(0)
+// seal fills in the envelope's head before a message.
+func seal(msg *SizedMessage) ([]byte, error) {
+	sealed, err := msg.marshal()
 	if err != nil {
 		return nil, fmt.Errorf("seal batch: %w", err)
 	}
-	if msg.NumSegments() != 1 {
-		return nil, fmt.Errorf("seal batch: %d segments, want one", msg.NumSegments())
-	}
-	data := seg.Data()
-	sealed := make([]byte, envelopeHead+wordSize+len(data))
 	payload := sealed[envelopeHead:]
-	binary.LittleEndian.PutUint32(payload[4:], uint32(len(data)/wordSize))
-	copy(payload[wordSize:], data)
-
 	copy(sealed, envelopeMagic)
 	sealed[3] = envelopeVersion
 	binary.LittleEndian.PutUint32(sealed[4:], uint32(len(payload)))

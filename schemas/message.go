@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"capnproto.org/go/capnp/v3"
@@ -9,12 +10,49 @@ import (
 // NewMessage starts a message with a single segment that grows as needed.
 func NewMessage() (*capnp.Message, *capnp.Segment) { return newMessage(capnp.SingleSegment(nil)) }
 
+// SizedMessage is a message whose size is known before: it grows in place, in the
+// bytes of its own frame, so neither growing nor framing copies anything.
+type SizedMessage struct {
+	head int
+	buf  []byte // head bytes, the segment table, the segment
+	msg  *capnp.Message
+}
+
 // NewSizedMessage starts a message with a single segment of at most size bytes
-// beyond the words of a few small structs. It is for messages whose size is
-// known before, and saves the copies of growing; allocating more is an error of
-// the library.
-func NewSizedMessage(size int) (*capnp.Message, *capnp.Segment) {
-	return newMessage(capnp.SingleSegment(make([]byte, 0, size+messageSlack)))
+// beyond the words of a few small structs; allocating more is an error of the
+// library.
+func NewSizedMessage(size int) (*SizedMessage, *capnp.Segment) { return newSizedMessage(0, size) }
+
+// newSizedMessage leaves head bytes before the frame.
+func newSizedMessage(head, size int) (*SizedMessage, *capnp.Segment) {
+	begin := head + wordSize
+	m := &SizedMessage{head: head, buf: make([]byte, begin+size+messageSlack)}
+	msg, seg := newMessage(capnp.SingleSegment(m.buf[begin:begin]))
+	m.msg = msg
+	return m, seg
+}
+
+// Marshal returns the frame. The message must not be changed any more.
+func (m *SizedMessage) Marshal() ([]byte, error) {
+	frame, err := m.marshal()
+	if err != nil {
+		return nil, err
+	}
+	return frame[m.head:], nil
+}
+
+// marshal returns the frame behind its head.
+func (m *SizedMessage) marshal() ([]byte, error) {
+	seg, err := m.msg.Segment(0)
+	if err != nil {
+		return nil, fmt.Errorf("frame message: %w", err)
+	}
+	if m.msg.NumSegments() != 1 {
+		return nil, fmt.Errorf("frame message: %d segments, want one", m.msg.NumSegments())
+	}
+	size := len(seg.Data())
+	binary.LittleEndian.PutUint32(m.buf[m.head+4:], uint32(size/wordSize))
+	return m.buf[:m.head+wordSize+size], nil
 }
 
 func newMessage(arena capnp.Arena) (*capnp.Message, *capnp.Segment) {
