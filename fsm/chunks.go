@@ -39,7 +39,7 @@ func (c *chunks) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 
 // chunkedFile collects what is written. What is not written yet, the disk does not
 // have: an error comes later than its bytes, at the sync at the latest. Its calls
-// follow one another, as vfs.File says; nothing may follow Close.
+// follow one another, as vfs.File says; only another Close may follow Close.
 type chunkedFile struct {
 	vfs.File
 	buffer  *[]byte
@@ -105,6 +105,9 @@ func (f *chunkedFile) Stat() (vfs.FileInfo, error) {
 }
 
 func (f *chunkedFile) Close() error {
+	if f.buffer == nil {
+		return f.File.Close() // says that it is closed
+	}
 	err := f.flush()
 	f.chunks.buffers.Put(f.buffer)
 	f.buffer = nil

@@ -15,6 +15,8 @@ import (
 type stage struct {
 	data []byte // keys and values, one after the other
 	ops  []stagedOp
+	// spare is where ops are moved to and fro while they are sorted.
+	spare []stagedOp
 }
 
 // stagedOp is a row in stage.data: the key, and right behind it the value.
@@ -78,7 +80,7 @@ func sortPrefix(key []byte) uint64 {
 
 // flush writes what was collected to a batch and starts anew.
 func (s *stage) flush(batch *pebble.Batch) error {
-	slices.SortFunc(s.ops, s.compare)
+	s.sort()
 	for i := range s.ops {
 		if err := s.write(batch, &s.ops[i]); err != nil {
 			return fmt.Errorf("write to batch: %w", err)
@@ -86,6 +88,61 @@ func (s *stage) flush(batch *pebble.Batch) error {
 	}
 	s.data, s.ops = s.data[:0], s.ops[:0]
 	return nil
+}
+
+// radixMin is the fewest rows that are sorted digit by digit: for fewer, counting
+// digits costs more than it saves.
+const radixMin = 64
+
+// sort puts the rows in the order of compare. Prefixes are nearly all different, and
+// random behind their first byte, where a sort by comparison guesses wrong half of
+// the time: digit by digit a batch takes a tenth of it (BenchmarkStageSort).
+func (s *stage) sort() {
+	if len(s.ops) < radixMin {
+		slices.SortFunc(s.ops, s.compare)
+		return
+	}
+	s.sortByPrefix()
+	for from := 0; from < len(s.ops); {
+		to := from + 1
+		for to < len(s.ops) && s.ops[to].prefix == s.ops[from].prefix {
+			to++
+		}
+		if to-from > 1 {
+			slices.SortFunc(s.ops[from:to], s.compare)
+		}
+		from = to
+	}
+}
+
+// sortByPrefix is a radix sort, a byte at a time from the last.
+func (s *stage) sortByPrefix() {
+	const digits = 8
+	var counts [digits][256]uint32
+	for i := range s.ops {
+		for d := range digits {
+			counts[d][byte(s.ops[i].prefix>>(8*d))]++
+		}
+	}
+	s.spare = slices.Grow(s.spare[:0], len(s.ops))[:len(s.ops)]
+	from, to := s.ops, s.spare
+	for d := range digits {
+		places := &counts[d]
+		if places[byte(from[0].prefix>>(8*d))] == uint32(len(from)) {
+			continue // the same in all
+		}
+		next := uint32(0)
+		for i, count := range places {
+			places[i], next = next, next+count
+		}
+		for i := range from {
+			place := &places[byte(from[i].prefix>>(8*d))]
+			to[*place] = from[i]
+			*place++
+		}
+		from, to = to, from
+	}
+	s.ops, s.spare = from, to
 }
 
 func (s *stage) compare(a, b stagedOp) int {
