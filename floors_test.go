@@ -28,6 +28,7 @@ var floors = map[string]float64{
 	"cluster/mesh":      2.5,
 	"cluster/raftlog":   2.5,
 	"cluster/snapshot":  2.5,
+	"cluster/reference": 2.5,
 	"cluster/datadir":   2.5,
 	"cluster/diskguard": 2.5,
 	"fsm/planted":       0.5,

@@ -49,13 +49,17 @@ func (p *pipeline) relay() {
 		case <-p.stop:
 			return
 		}
+		// Before whoever takes the answer asks the same: raft's futures are for one.
+		refused := answer.Error() != nil || !answer.Response().Success
+		if refused {
+			p.refused()
+		}
 		select {
 		case p.out <- answer:
 		case <-p.stop:
 			return
 		}
-		if answer.Error() != nil || !answer.Response().Success {
-			p.refused()
+		if refused {
 			_ = p.AppendPipeline.Close() // wakes the sender; it never fails
 			return
 		}
