@@ -43,6 +43,15 @@ func newProposal(entry []byte, maxResult int) *proposal {
 	return &proposal{entry: entry, weight: max(len(entry), maxResult), done: make(chan outcome, 1)}
 }
 
+// entriesOf returns the entries of a batch.
+func entriesOf(batch []*proposal) [][]byte {
+	entries := make([][]byte, len(batch))
+	for i, p := range batch {
+		entries[i] = p.entry
+	}
+	return entries
+}
+
 // batcher gathers proposals while earlier ones are on their way: natural
 // batching, without a timer. An idle batcher sends a lone entry at once. While
 // others are on their way a batch goes along once it is worth what it costs

@@ -19,10 +19,7 @@ func (n *Node) forwardBatch(ctx context.Context, batch []*proposal) {
 		finish(batch, outcome{state: refused, err: ErrUnavailable})
 		return
 	}
-	entries := make([][]byte, len(batch))
-	for i, p := range batch {
-		entries[i] = p.entry
-	}
+	entries := entriesOf(batch)
 	frame, err := forwardRequest(entries, n.kept.Keep(entries))
 	if err != nil {
 		finish(batch, outcome{state: refused, err: err})

@@ -142,10 +142,10 @@ func (n *Node) attempt(ctx context.Context, entry []byte, maxResult int) outcome
 
 // applyBatch is a lane of the leader's batcher: one batch, one raft entry.
 func (n *Node) applyBatch(_ context.Context, batch []*proposal) {
-	entries := make([][]byte, len(batch))
+	entries := entriesOf(batch)
 	origins := make([]reference.Origin, len(batch))
 	for i, p := range batch {
-		entries[i], origins[i] = p.entry, p.origin
+		origins[i] = p.origin
 	}
 	sealed, err := schemas.SealBatch(uint64(n.cfg.Now().UnixMilli()), entries)
 	if err != nil {

@@ -99,11 +99,7 @@ func forwardMany(ctx context.Context, streams *peerStreams, to tlsid.NodeID, fro
 		}
 		batch[i] = newProposal(entry, 0)
 	}
-	entries := make([][]byte, count)
-	for i := range batch {
-		entries[i] = batch[i].entry
-	}
-	frame, err := forwardRequest(entries, 0)
+	frame, err := forwardRequest(entriesOf(batch), 0)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func ReadFrame(r io.Reader, limit int, buf []byte) ([]byte, error) {
 
 // tableSize is the size in bytes of a segment table, padded to a word.
 func tableSize(segments int) int {
-	return (4 + 4*segments + wordSize - 1) &^ (wordSize - 1)
+	return Padded(4 + 4*segments)
 }
 
 // frameSize reads a whole segment table and returns the size of its frame.

@@ -15,14 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func controlMessage(level, kind int32, body []byte) []byte {
+	control := make([]byte, unix.CmsgSpace(len(body)))
+	head := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+	head.Level, head.Type = level, kind
+	head.SetLen(unix.CmsgLen(len(body)))
+	copy(control[unix.CmsgLen(0):], body)
+	return control
+}
+
 // sendPieces sends packets of size bytes in one system call, as quic-go does.
 func sendPieces(t *testing.T, from *net.UDPConn, to net.Addr, data []byte, size int) {
 	t.Helper()
-	control := make([]byte, unix.CmsgSpace(2))
-	head := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-	head.Level, head.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
-	head.SetLen(unix.CmsgLen(2))
-	binary.NativeEndian.PutUint16(control[unix.CmsgSpace(0):], uint16(size))
+	control := controlMessage(unix.IPPROTO_UDP, unix.UDP_SEGMENT, binary.NativeEndian.AppendUint16(nil, uint16(size)))
 	if _, _, err := from.WriteMsgUDP(data, control, to.(*net.UDPAddr)); err != nil {
 		t.Fatal(err)
 	}
@@ -109,16 +114,19 @@ func testTakenApart(t *testing.T, address string, atOnce int) {
 	}
 }
 
+// An endpoint reads so from a socket of the kernel's.
+func TestEndpointCoalesces(t *testing.T) {
+	w := newNetwork(t, nil, "n1")
+	if _, ok := w.nodes["n1"].transport.Conn.(*coalesced); !ok {
+		t.Error("the endpoint reads every packet on its own")
+	}
+}
+
 // Sizes that the kernel would not name are not believed: a packet is never empty or
 // larger than its piece.
 func TestPacketSize(t *testing.T) {
 	control := func(level, kind, size int32) []byte {
-		b := make([]byte, unix.CmsgSpace(4))
-		head := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
-		head.Level, head.Type = level, kind
-		head.SetLen(unix.CmsgLen(4))
-		binary.NativeEndian.PutUint32(b[unix.CmsgSpace(0):], uint32(size))
-		return b
+		return controlMessage(level, kind, binary.NativeEndian.AppendUint32(nil, uint32(size)))
 	}
 	ecn := control(unix.IPPROTO_IP, unix.IP_TOS, 2)
 	for _, c := range []struct {

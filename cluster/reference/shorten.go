@@ -52,15 +52,10 @@ func Shorten(log *raft.Log, to tlsid.NodeID) *raft.Log {
 	if len(log.Extensions) == 0 {
 		return log
 	}
-	short := *log
-	short.Extensions = nil
-	pieces, err := parsePieces(log.Extensions)
-	if err != nil {
-		return &short // not ours
-	}
 	kept := func(p piece) bool { return p.node == string(to) }
-	if !slices.ContainsFunc(pieces, kept) {
-		return &short
+	pieces, err := parsePieces(log.Extensions)
+	if err != nil || !slices.ContainsFunc(pieces, kept) {
+		return whole(log)
 	}
 	size := len(log.Data)
 	for _, p := range pieces {
@@ -75,7 +70,7 @@ func Shorten(log *raft.Log, to tlsid.NodeID) *raft.Log {
 		begin := at + p.gap
 		at = begin + p.size
 		if at > len(log.Data) {
-			return &short // not ours
+			return whole(log) // not ours
 		}
 		if !kept(p) {
 			continue
@@ -86,6 +81,7 @@ func Shorten(log *raft.Log, to tlsid.NodeID) *raft.Log {
 		extensions = appendPiece(extensions, p)
 	}
 	data = append(data, log.Data[done:]...)
+	short := *log
 	short.Data, short.Extensions = data, extensions
 	return &short
 }
