@@ -148,3 +148,12 @@ func TestChunksAreForTablesAndBlobFiles(t *testing.T) {
 	}
 	must(t, file.Close())
 }
+
+// A store writes so.
+func TestStoreWritesChunks(t *testing.T) {
+	s := openTest(t, Options{Dir: t.TempDir()})
+	defer closeTest(t, s)
+	if _, ok := s.pebbleOptions(nil).FS.(*blobFaults).FS.(*chunks); !ok {
+		t.Error("Pebble writes its files block by block")
+	}
+}
