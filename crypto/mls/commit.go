@@ -24,6 +24,8 @@ type CommitOptions struct {
 	NoPath     bool   // omit the path where the proposals allow it
 	NoTree     bool   // send the welcome without the ratchet tree
 	AAD        []byte // authenticated data of the commit
+	// InfoExtensions go into the group info of the welcome, for those who are added.
+	InfoExtensions tree.Extensions
 	// Identity replaces ours from the new epoch on, where set; a path is needed.
 	Identity *Identity
 }
@@ -312,7 +314,7 @@ func (b *builder) welcome() (welcome []byte, err error) {
 	}
 	var info suite.Signed
 	codec.Scratch(func(buffer []byte) []byte {
-		info, err = b.next.groupInfo(GroupInfoOptions{NoTree: b.opt.NoTree}, buffer)
+		info, err = b.next.groupInfo(GroupInfoOptions{NoTree: b.opt.NoTree, Extensions: b.opt.InfoExtensions}, buffer)
 		return info.Buffer
 	}, func([]byte) {
 		if err == nil {

@@ -52,6 +52,8 @@ type EpochStarted struct {
 	PathUpdated   bool     // the committer renewed its keys
 	NewExtensions bool
 	PSKs          []schedule.PSKID
+	// AuthenticatedData is the commit's (RFC 9420 §6.3.1).
+	AuthenticatedData []byte
 	ReInit        *message.ReInit // the group is closed; its successor is to come
 	RemovedUs     bool            // we are out: the group value can only be asked about the past
 }

@@ -20,6 +20,9 @@ type ExternalOptions struct {
 	SelfRemoves [][]byte         // pending SelfRemove proposals, as MLSMessages
 	PSKs        []schedule.PSKID // nonces are made here
 	AAD         []byte
+	// Check may refuse the group before anything is made, once the group info's signature
+	// and tree are verified. signer is the leaf that signed it.
+	Check func(group *PublicGroup, signer Member) error
 }
 
 // ExternalJoin enters a group without an invitation, by a commit (RFC 9420 §12.4.3.2).
@@ -43,6 +46,11 @@ func ExternalJoin(cfg *Config, id *Identity, groupInfo []byte, opt ExternalOptio
 	pub, err := publicFromInfo(cfg, info, bytes.Clone(opt.RatchetTree), now)
 	if err != nil {
 		return nil, err
+	}
+	if opt.Check != nil {
+		if err := opt.Check(pub, Member{info.Signer, pub.tree.Leaf(info.Signer)}); err != nil {
+			return nil, err
+		}
 	}
 	return externalCommit(cfg, id, pub, external, opt, now)
 }

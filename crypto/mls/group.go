@@ -44,6 +44,7 @@ type Group struct {
 	status     Status
 	reinit     *message.ReInit // of ReInited
 	inviter    *tree.LeafNode  // of the value that Join returned; not saved
+	info       tree.Extensions // of the group info that Join returned this value for; not saved
 }
 
 // ownUpdate is an Update proposal of ours that somebody may commit.
@@ -131,7 +132,7 @@ func (g *Group) enter(pub *PublicGroup, epoch *schedule.Epoch, roots schedule.Ro
 	next.pub, next.epoch = pub, epoch
 	next.secrets = schedule.NewSecretTree(pub.s, pub.tree.Size(), roots.Encryption, g.cfg.limits())
 	next.exporter = schedule.NewExporterTree(pub.s, roots.ApplicationExport)
-	next.updates, next.inviter = nil, nil
+	next.updates, next.inviter, next.info = nil, nil, nil
 	if g.pub != nil {
 		next.past = g.withPast()
 	}
@@ -170,6 +171,10 @@ func (g *Group) Inviter() (credential tree.Credential, known bool) {
 	}
 	return g.inviter.Credential, true
 }
+
+// InfoExtension returns the data of an extension in the group info of the welcome that
+// we joined by, which the inviter has signed. Only the value that Join returned knows it.
+func (g *Group) InfoExtension(t tree.ExtensionType) ([]byte, bool) { return g.info.Get(t) }
 
 // Self returns our leaf index.
 func (g *Group) Self() tree.LeafIndex { return g.priv.Self }

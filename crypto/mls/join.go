@@ -295,5 +295,10 @@ func (j *joining) enter() (*Group, error) {
 	g := &Group{cfg: j.cfg, id: j.kp.Identity, priv: priv}
 	joined := g.enter(j.pub, epoch, roots)
 	joined.inviter = j.pub.tree.Leaf(j.info.Signer)
+	for _, e := range j.info.Extensions {
+		if e.Type != tree.ExtRatchetTree {
+			joined.info = append(joined.info, tree.Extension{Type: e.Type, Data: bytes.Clone(e.Data)})
+		}
+	}
 	return joined, nil
 }

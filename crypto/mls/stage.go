@@ -93,5 +93,7 @@ func (st *staged) event(p *PublicGroup, auth *message.Authenticated) *EpochStart
 		NewExtensions: !st.extensions.Equal(p.context.Extensions),
 		PSKs:          st.psks,
 		ReInit:        st.reinit,
+
+		AuthenticatedData: auth.Content().AuthenticatedData,
 	}
 }
