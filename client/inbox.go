@@ -151,10 +151,14 @@ func (t *turn) takeAll(batch []Envelope) error {
 func (t *turn) takeOne(e *Envelope, after uint64) error {
 	switch {
 	case e.Loss.Count > 0:
-		return t.lost(e.Channel, e.Loss.Count)
+		missing := e.Loss.Unexplained()
+		if e.Loss.First > after+1 && after > 0 {
+			missing += e.Loss.First - after - 1
+		}
+		return t.lost(e.Channel, missing, e.Loss.Expired)
 	case e.Seq > after+1 && after > 0:
 		// Queues have no gaps: the server left something out.
-		if err := t.lost(e.Channel, e.Seq-after-1); err != nil {
+		if err := t.lost(e.Channel, e.Seq-after-1, 0); err != nil {
 			return err
 		}
 	}

@@ -198,8 +198,13 @@ func sortedMembers(members map[room.Member]mls.Member) []room.Member {
 }
 
 // lost notes that envelopes of a queue are gone, and checks the conversations that
-// they may have been of.
-func (t *turn) lost(channel ChannelID, count uint64) error {
+// they may have been of: a commit expires like a message. missing is how many nobody
+// can account for, expired how many came to their end unread. Ephemeral ones are not
+// worth a word.
+func (t *turn) lost(channel ChannelID, missing, expired uint64) error {
+	if missing == 0 && expired == 0 {
+		return nil
+	}
 	rows, err := t.Conversations()
 	if err != nil {
 		return err
@@ -213,9 +218,17 @@ func (t *turn) lost(channel ChannelID, count uint64) error {
 		if err != nil {
 			return err
 		}
-		note := fmt.Sprintf("%d envelopes were lost before they reached this device; messages may be missing", count)
-		if err := t.event(row, EventLoss, 0, notice{Note: note}); err != nil {
-			return err
+		if expired > 0 {
+			note := fmt.Sprintf("%d envelopes expired before they reached this device", expired)
+			if err := t.event(row, EventLoss, 0, notice{Note: note}); err != nil {
+				return err
+			}
+		}
+		if missing > 0 {
+			note := fmt.Sprintf("%d envelopes were lost before they reached this device; messages may be missing", missing)
+			if err := t.event(row, EventLoss, 0, notice{Note: note}); err != nil {
+				return err
+			}
 		}
 		if _, err := t.intend(row, wish{Kind: wishRejoin}); err != nil {
 			return err

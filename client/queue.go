@@ -27,6 +27,10 @@ type Message struct {
 	// TTL is how long the cluster keeps it, in whole seconds, rounded up; 0: the
 	// cluster's default.
 	TTL time.Duration
+	// Ephemeral is of use now or not at all: it ends unread without a loss and takes
+	// no room from others. At most 64 KiB. A recipient without room for it gets
+	// QUEUE_FULL; sending it again later is of no use.
+	Ephemeral bool
 	// RequestID is given to repeat a call whose outcome is unknown (Error.RequestID).
 	RequestID []byte
 }
@@ -42,6 +46,7 @@ func (c *Conn) Enqueue(ctx context.Context, m Message) (seq uint64, err error) {
 		func(p schemas.EnqueueParams) error {
 			p.SetVersion(schemas.WireVersion)
 			p.SetTtlSecs(ttl)
+			p.SetEphemeral(m.Ephemeral)
 			return errors.Join(p.SetRecipientKey(m.To[:]), p.SetChannelId(m.Channel.bytes()), p.SetPayload(m.Payload))
 		},
 		func(r schemas.EnqueueResults) error { seq = r.Seq(); return nil })
@@ -60,7 +65,8 @@ type Batch struct {
 	Recipients []Recipient // no queue twice
 	Channel    ChannelID
 	Payload    []byte
-	TTL        time.Duration // as in Message, and so RequestID
+	TTL        time.Duration // as in Message, and so Ephemeral and RequestID
+	Ephemeral  bool
 	RequestID  []byte
 }
 
@@ -82,6 +88,7 @@ func (c *Conn) BatchEnqueue(ctx context.Context, b Batch) (outcomes []Outcome, e
 		func(p schemas.BatchEnqueueParams) error {
 			p.SetVersion(schemas.WireVersion)
 			p.SetTtlSecs(ttl)
+			p.SetEphemeral(b.Ephemeral)
 			if err := setRecipients(p.NewRecipients, b.Recipients); err != nil {
 				return err
 			}
@@ -186,10 +193,43 @@ type Envelope struct {
 	Loss Loss
 }
 
-// Loss says which envelopes are gone: Count of them, from First to Last. The zero
-// Loss is none.
+// Loss says which envelopes ended before they were taken: Count of them, from First
+// to Last. The zero Loss is none.
 type Loss struct {
 	Count, First, Last uint64
+	// Expired is how many of them reached the end of the time that their senders gave
+	// them, Ephemeral how many were of use at their time only. The cluster says so;
+	// docs/decisions/0111 says what that is worth.
+	Expired, Ephemeral uint64
+}
+
+// Unexplained is how many of them were dropped: messages that may be missing.
+func (l Loss) Unexplained() uint64 { return l.Count - l.Expired - l.Ephemeral }
+
+// lossFrom reads a marker. One whose numbers contradict each other explains nothing.
+func lossFrom(from schemas.Loss) Loss {
+	l := Loss{Count: from.Count(), First: from.FirstSeq(), Last: from.LastSeq()}
+	if expired, ephemeral := from.Expired(), from.Ephemeral(); expired <= l.Count && ephemeral <= l.Count-expired {
+		l.Expired, l.Ephemeral = expired, ephemeral
+	}
+	return l
+}
+
+// behind is what is left of a marker for who knows everything up to seq. Which of its
+// envelopes those were it does not say, so they count as explained ones first: what
+// is told as lost may be too much, never too little.
+func (l Loss) behind(seq uint64) Loss {
+	known := seq - l.First + 1
+	l.Count, l.First = l.Last-seq, seq+1
+	l.Ephemeral, known = less(l.Ephemeral, known)
+	l.Expired, _ = less(l.Expired, known)
+	return l
+}
+
+// less takes from n as much as it has, and returns what is left of both.
+func less(n, take uint64) (left, rest uint64) {
+	t := min(n, take)
+	return n - t, take - t
 }
 
 // Drain returns and removes the first envelopes of a queue: limit at most (0: the
@@ -253,7 +293,10 @@ func (e *Envelope) read(from schemas.Envelope) (err error) {
 	if err != nil {
 		return err
 	}
-	e.Loss = Loss{Count: loss.Count(), First: loss.FirstSeq(), Last: loss.LastSeq()}
+	e.Loss = lossFrom(loss)
+	if l := e.Loss; l != (Loss{}) && (l.First == 0 || l.First > l.Last || l.Last != e.Seq || l.Count != l.Last-l.First+1) {
+		return fmt.Errorf("%w: a loss of %d envelopes from %d to %d stands at %d", errResponse, l.Count, l.First, l.Last, e.Seq)
+	}
 	return nil
 }
 

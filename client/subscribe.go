@@ -263,7 +263,7 @@ func (s *subscriber) give(list []Envelope, caughtUp bool) error {
 			continue
 		}
 		if e.Loss.Count > 0 && e.Loss.First <= have {
-			e.Loss = Loss{Count: e.Loss.Last - have, First: have + 1, Last: e.Loss.Last}
+			e.Loss = e.Loss.behind(have)
 		}
 		s.cursors[e.Channel] = e.Seq
 		if !s.yield(*e, nil) {

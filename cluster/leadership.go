@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quicproquo/crypto/tlsid"
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
 
@@ -94,6 +96,7 @@ func (n *Node) leadTerm(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			n.raiseLevel(ctx)
 			n.expire(ctx)
 			n.promote(ctx, caughtUp)
 			n.yieldWhenFull(ctx)
@@ -119,6 +122,60 @@ func awaitBarrier(ctx context.Context, barrier func() error, log *slog.Logger) b
 		case <-time.After(retryPause):
 		}
 	}
+}
+
+// raiseLevel has the log judged by the rules of the highest feature level that every
+// member knows. It never goes back, so that no node can have the log take again what
+// newer rules refuse.
+func (n *Node) raiseLevel(ctx context.Context) {
+	want := uint64(n.featureLevel())
+	have, err := n.levelInForce()
+	if err != nil {
+		n.log.Warn("read the feature level", "error", err)
+		return
+	}
+	if have >= want {
+		return
+	}
+	entry, err := levelEntry(want)
+	if err != nil {
+		n.log.Error("build feature level entry", "error", err)
+		return
+	}
+	if _, result, err := n.Propose(ctx, entry); err != nil || result.Code != schemas.Code_ok {
+		n.log.Debug("raise the feature level", "to", want, "code", result.Code.ID(), "error", err)
+		return
+	}
+	n.log.Info("the feature level was raised", "from", have, "to", want)
+}
+
+// levelInForce is the feature level by whose rules the log is judged.
+func (n *Node) levelInForce() (uint64, error) {
+	view, err := n.View()
+	if err != nil {
+		return 0, err
+	}
+	level, err := view.FeatureLevel()
+	return level, errors.Join(err, view.Close())
+}
+
+func levelEntry(level uint64) ([]byte, error) {
+	id := make([]byte, schemas.RequestIDSize)
+	if _, err := rand.Read(id); err != nil {
+		return nil, err
+	}
+	return schemas.BuildEntry(id, schemas.Caller{Kind: schemas.Actor_Kind_node}, func(c schemas.Entry_command) error {
+		params, err := c.NewChangeSettings()
+		if err != nil {
+			return err
+		}
+		list, err := params.NewSettings(1)
+		if err != nil {
+			return err
+		}
+		list.At(0).SetValue(level)
+		return list.At(0).SetName(fsm.SettingFeatureLevel)
+	})
 }
 
 // expire removes what is over its time, in bounded entries.

@@ -167,7 +167,7 @@ func (tx *Tx) commit(s *Store) error {
 	}
 	for _, e := range tx.dirtyQueues {
 		tx.key = appendHeadKey(tx.key[:0], &e.id)
-		_, row := tx.stage.set(tx.key, headSize)
+		_, row := tx.stage.set(tx.key, e.encodedLen())
 		e.encode(row)
 	}
 	for _, e := range tx.dirtyBodies {

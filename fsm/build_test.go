@@ -170,6 +170,7 @@ func (c *call) fillEnqueue(tb testing.TB, cmd schemas.Entry_command) error {
 	must(tb, err)
 	p.SetVersion(uint16(c.number(tb, "version", schemas.WireVersion)))
 	p.SetTtlSecs(uint32(c.number(tb, "ttl", 0)))
+	p.SetEphemeral(c.arg("ephemeral", "") != "")
 	must(tb, p.SetRecipientKey(idBytes(tb, c.arg("to", "-"), schemas.AccountKeySize)))
 	must(tb, p.SetChannelId(idBytes(tb, c.arg("channel", "-"), schemas.ChannelIDSize)))
 	return p.SetPayload(bodyBytes(tb, c.arg("body", "")))
@@ -182,6 +183,7 @@ func (c *call) fillBatchEnqueue(tb testing.TB, cmd schemas.Entry_command) error 
 	must(tb, err)
 	p.SetVersion(uint16(c.number(tb, "version", schemas.WireVersion)))
 	p.SetTtlSecs(uint32(c.number(tb, "ttl", 0)))
+	p.SetEphemeral(c.arg("ephemeral", "") != "")
 	must(tb, p.SetChannelId(idBytes(tb, c.arg("channel", "-"), schemas.ChannelIDSize)))
 	must(tb, p.SetPayload(bodyBytes(tb, c.arg("body", ""))))
 	var names []string

@@ -250,7 +250,7 @@ func Command(entry []byte) (CommandInfo, error) {
 	}
 	c := commandOf(r.tag)
 	return CommandInfo{
-		Name: c.name, Since: c.since, Key: c.routingKey(r), MaxBytes: c.maxBytes, MaxResult: c.maxResult,
+		Name: c.name, Since: max(c.since, r.namedLevel()), Key: c.routingKey(r), MaxBytes: c.maxBytes, MaxResult: c.maxResult,
 		NodeOnly: c.who == nodes, Repeatable: c.repeatable,
 	}, nil
 }

@@ -162,6 +162,8 @@ type enqueueRequest struct {
 	payload []byte
 	version uint16
 	ttlSecs uint32
+	// ephemeral counts since levelStatements.
+	ephemeral bool
 }
 
 func (r *request) decodeEnqueue(cmd schemas.Entry_command) error {
@@ -182,7 +184,7 @@ func (r *request) decodeEnqueue(cmd schemas.Entry_command) error {
 		return err
 	}
 	p.set(key, nil, channel)
-	p.version, p.ttlSecs = msg.Version(), msg.TtlSecs()
+	p.version, p.ttlSecs, p.ephemeral = msg.Version(), msg.TtlSecs(), msg.Ephemeral()
 	return nil
 }
 
@@ -197,6 +199,7 @@ type batchEnqueueRequest struct {
 	payload    []byte
 	version    uint16
 	ttlSecs    uint32
+	ephemeral  bool // counts since levelStatements
 }
 
 func (r *request) decodeBatchEnqueue(cmd schemas.Entry_command) error {
@@ -205,7 +208,7 @@ func (r *request) decodeBatchEnqueue(cmd schemas.Entry_command) error {
 		return err
 	}
 	p := &r.batchEnqueue
-	p.version, p.ttlSecs = msg.Version(), msg.TtlSecs()
+	p.version, p.ttlSecs, p.ephemeral = msg.Version(), msg.TtlSecs(), msg.Ephemeral()
 	if p.payload, err = msg.Payload(); err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"capnproto.org/go/capnp/v3"
+
 	"quicproquo/schemas"
 )
 
@@ -66,9 +68,8 @@ func (tx *Tx) take(h *queueEntry, limit int) (list []Envelope) {
 			return false
 		}
 		one := Envelope{Seq: seq, ReceivedAtMs: e.received, Header: clone(e.header), Body: clone(e.body)}
-		if e.kind == envelopeLoss {
-			first := max(e.first, h.acked+1)
-			one.Loss = Loss{Count: seq - first + 1, First: first, Last: seq}
+		if e.isMarker() {
+			one.Loss = e.loss(seq, h.acked)
 		}
 		one.shared = e.bodyID
 		list = append(list, one)
@@ -114,17 +115,42 @@ func (e *Envelope) Fill(to schemas.Envelope, channel ChannelID) error {
 		return err
 	}
 	if e.Loss.Count != 0 {
-		loss, err := to.NewLoss()
-		if err != nil {
-			return err
-		}
-		loss.SetCount(e.Loss.Count)
-		loss.SetFirstSeq(e.Loss.First)
-		loss.SetLastSeq(e.Loss.Last)
-		return nil
+		return e.Loss.fill(to)
 	}
 	if err := to.SetHeader(e.Header); err != nil {
 		return err
 	}
 	return to.SetData(e.Body)
+}
+
+// firstLossSize is the size of schemas.Loss before it knew reasons: drain's answer is
+// part of the log's history, so a loss without reasons is still written so.
+const firstLossSize = 3 * 8
+
+func (l *Loss) fill(to schemas.Envelope) error {
+	if l.Expired == 0 && l.Ephemeral == 0 {
+		old, err := capnp.NewStruct(to.Segment(), capnp.ObjectSize{DataSize: firstLossSize})
+		if err != nil {
+			return err
+		}
+		if err := to.SetLoss(schemas.Loss(old)); err != nil {
+			return err
+		}
+		l.write(schemas.Loss(old))
+		return nil
+	}
+	loss, err := to.NewLoss()
+	if err != nil {
+		return err
+	}
+	l.write(loss)
+	loss.SetExpired(l.Expired)
+	loss.SetEphemeral(l.Ephemeral)
+	return nil
+}
+
+func (l *Loss) write(to schemas.Loss) {
+	to.SetCount(l.Count)
+	to.SetFirstSeq(l.First)
+	to.SetLastSeq(l.Last)
 }

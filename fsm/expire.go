@@ -1,5 +1,10 @@
 package fsm
 
+import (
+	"encoding/binary"
+	"fmt"
+)
+
 // Removal by age, on log time. The leader proposes expire when View.ExpiryDue
 // says so; every node then removes the same envelopes.
 //
@@ -8,6 +13,10 @@ package fsm
 // acknowledged first: a busy queue costs one row per time to live, not one per
 // envelope. When the bucket comes, the queue is searched and put under its next
 // bucket.
+//
+// What is ephemeral, and what lives for minutes only, stands in the table of ends
+// instead, under its second: one row for each, visited once. So it ends within
+// seconds, and a long queue is not searched each time that somebody has typed.
 //
 // What is dropped leaves a loss marker in its place: a row at the last lost
 // sequence number that names the first. Markers that touch become one, so a
@@ -20,7 +29,13 @@ const (
 	// maxExpireRows bounds the rows that one expire entry visits, so that it
 	// holds up the entries behind it for milliseconds only.
 	maxExpireRows = 4096
+	// timedMs is the longest time to live of an envelope that ends at its second
+	// though it is not ephemeral.
+	timedMs = 10 * 60 * 1000
 )
+
+// endsAt is the first second of log time at which the expiry has passed; never 0.
+func endsAt(expires uint64) uint64 { return (expires-1)/1000 + 1 }
 
 // bucketOf is the first bucket at whose time the expiry has passed; never 0.
 func bucketOf(expires uint64) uint64 { return (expires-1)/bucketMs + 1 }
@@ -37,7 +52,7 @@ func expiry(tx *Tx, ttlSecs uint32) uint64 {
 // schedule makes room in the due table for an envelope that is about to take
 // the place h.last.
 func schedule(tx *Tx, q *QueueID, h *head, expires uint64) {
-	if h.count == 0 {
+	if h.count == h.timed {
 		h.maxExpires, h.mixedTo = 0, 0
 	}
 	if expires < h.maxExpires {
@@ -64,7 +79,7 @@ func applyExpire(tx *Tx, r *request) Result {
 	if n := uint64(r.expire.maxRows); n != 0 {
 		budget = min(n, budget)
 	}
-	removed := uint64(0)
+	removed := endTimed(tx, &budget)
 	for _, d := range tx.dueQueues(tx.now()/bucketMs, budget) {
 		if budget == 0 {
 			return tx.expireResult(removed, true)
@@ -75,7 +90,73 @@ func applyExpire(tx *Tx, r *request) Result {
 		budget = s.budget
 	}
 	removed += tx.runTimers(budget)
-	return tx.expireResult(removed, tx.anyDue(tx.now()/bucketMs) || tx.anyTimer())
+	return tx.expireResult(removed, tx.anyDue(tx.now()/bucketMs) || tx.anyTimer() || len(tx.dueEnds(1)) > 0)
+}
+
+// endTimed ends the envelopes whose second has come, oldest first, while the budget
+// of rows lasts.
+func endTimed(tx *Tx, budget *uint64) (removed uint64) {
+	for _, key := range tx.dueEnds(*budget) {
+		*budget--
+		tx.delete(tableEnds, key)
+		q, rest, ok := readQueue(key[1+8:])
+		if !ok || len(rest) != 8 {
+			tx.fail(fmt.Errorf("end: %w: key of %d bytes", errRow, len(key)))
+			return removed
+		}
+		if endOne(tx, tx.queue(&q), binary.BigEndian.Uint64(rest)) {
+			removed++
+		}
+	}
+	return removed
+}
+
+// endOne ends an envelope, if it is still there: it becomes a marker, one with its
+// neighbours that are markers.
+func endOne(tx *Tx, h *queueEntry, seq uint64) bool {
+	if seq <= h.acked {
+		return false
+	}
+	s := ended(seq, runExpired)
+	found := false
+	tx.eachEnvelope(h, max(seq-1, h.acked+1), h.last, func(at uint64, e *envelopeRow) bool {
+		switch {
+		case at == seq && e.timed:
+			found = true
+			own := ended(seq, runExpired)
+			if e.ephemeral {
+				own = ended(seq, runEphemeral)
+			}
+			if s.first == seq {
+				s = own
+			} else {
+				s.append(own)
+			}
+			uncount(tx, &h.head, e)
+			return true
+		case at < seq && e.isMarker():
+			s = stretchOf(at, e)
+			return true
+		case at > seq && e.isMarker() && e.first == seq+1:
+			s.append(stretchOf(at, e))
+		}
+		return at < seq
+	})
+	if !found {
+		tx.fail(brokenf("envelope %d is to end and is not there", seq))
+		return false
+	}
+	if s.first < seq {
+		tx.deleteEnvelopes(h, seq-1, seq-1, false)
+	}
+	if s.last > seq {
+		tx.deleteEnvelopes(h, seq, seq, false)
+	}
+	marker := s.marker(tx.now())
+	tx.putEnvelope(h, s.last, &marker)
+	tx.putQueue(h)
+	tx.touch(h)
+	return true
 }
 
 // sweep is the search of one queue.
@@ -83,13 +164,14 @@ type sweep struct {
 	tx     *Tx
 	h      *queueEntry
 	budget uint64 // rows that may still be visited
+	reason byte   // of what ends
 
 	removed  uint64
 	earliest uint64 // expiry among the envelopes that stay; 0: none stays
-	// first to last is the stretch of losses that the search is in, if open.
-	first, last uint64
-	open        bool
-	grown       bool // the stretch has more in it than the marker at last says
+	// lost is the stretch of losses that the search is in, if open.
+	lost  stretch
+	open  bool
+	grown bool // the stretch has more in it than the marker at its last says
 }
 
 // queue removes what has expired and puts the queue under its next bucket, or
@@ -99,6 +181,10 @@ func (s *sweep) queue(bucket uint64, row *dueRow) uint64 {
 	if h.due != bucket {
 		s.tx.fail(brokenf("a queue is due in bucket %d and stands under %d", h.due, bucket))
 		return 0
+	}
+	s.reason = runDropped // as it was before reasons were told apart
+	if since(s.tx, levelStatements) {
+		s.reason = runExpired
 	}
 	from := max(row.cursor, h.acked+1)
 	s.earliest = row.earliest
@@ -126,8 +212,8 @@ func (s *sweep) queue(bucket uint64, row *dueRow) uint64 {
 // loss at its first place joins it.
 func (s *sweep) resume(from uint64) {
 	s.tx.eachEnvelope(s.h, max(from-1, s.h.acked+1), from-1, func(seq uint64, e *envelopeRow) bool {
-		if e.kind == envelopeLoss {
-			s.first, s.last, s.open = e.first, seq, true
+		if e.isMarker() {
+			s.lost, s.open = stretchOf(seq, e), true
 		}
 		return false
 	})
@@ -145,12 +231,14 @@ func (s *sweep) visit(from uint64) (next uint64, finished bool) {
 		s.budget--
 		next = seq + 1
 		switch {
-		case e.kind == envelopeLoss:
-			s.join(e.first, seq)
+		case e.isMarker():
+			s.join(stretchOf(seq, e))
+		case e.timed:
+			s.closeStretch() // the table of ends has it
 		case e.expires <= s.tx.now():
 			s.removed++
-			forget(s.tx, &s.h.head, e)
-			s.join(seq, seq)
+			forget(s.tx, s.h, seq, e)
+			s.join(ended(seq, s.reason))
 			s.grown = true
 		default:
 			s.closeStretch()
@@ -167,19 +255,20 @@ func (s *sweep) visit(from uint64) (next uint64, finished bool) {
 
 // join adds a loss to the stretch. The row that ended the stretch so far goes:
 // the marker moves to the new end.
-func (s *sweep) join(first, last uint64) {
-	if s.open {
-		s.tx.deleteEnvelopes(s.h, s.last, s.last, false)
-		s.grown = true
-	} else {
-		s.first, s.open = first, true
+func (s *sweep) join(next stretch) {
+	if !s.open {
+		s.lost, s.open = next, true
+		return
 	}
-	s.last = last
+	s.tx.deleteEnvelopes(s.h, s.lost.last, s.lost.last, false)
+	s.lost.append(next)
+	s.grown = true
 }
 
 func (s *sweep) closeStretch() {
 	if s.open && s.grown {
-		s.tx.putEnvelope(s.h, s.last, &envelopeRow{kind: envelopeLoss, received: s.tx.now(), first: s.first})
+		marker := s.lost.marker(s.tx.now())
+		s.tx.putEnvelope(s.h, s.lost.last, &marker)
 	}
 	s.open, s.grown = false, false
 }

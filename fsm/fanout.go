@@ -50,13 +50,23 @@ func checkRecipient(a *accountRow, by *actor, q *QueueID) schemas.Code {
 	return schemas.Code_ok
 }
 
+// Ephemeral envelopes have a quota of their own: this part of a queue's limits,
+// beside what they leave for others, and this part of what an account may hold.
+const (
+	ephemeralOfQueue   = 8
+	ephemeralOfAccount = 2
+)
+
 // checkRoom refuses what would bring a queue or its account over a limit.
-func checkRoom(st state, q *QueueID, size uint64) refusal {
+func checkRoom(st state, q *QueueID, size uint64, ephemeral bool) refusal {
 	h := st.queueHead(q)
-	if limit := st.setting(queueMaxEnvelopes); h.count >= limit {
+	if ephemeral {
+		return checkEphemeralRoom(st, q, &h, size)
+	}
+	if limit := st.setting(queueMaxEnvelopes); h.count-h.ephemeral >= limit {
 		return refusal{schemas.Code_queueFull, limit}
 	}
-	if limit := st.setting(queueMaxBytes); h.bytes+size > limit {
+	if limit := st.setting(queueMaxBytes); h.bytes-h.ephemeralBytes+size > limit {
 		return refusal{schemas.Code_queueFull, limit}
 	}
 	if limit := st.setting(accountMaxBytes); st.usage(q.Owner)*usageStep+size > limit {
@@ -65,11 +75,25 @@ func checkRoom(st state, q *QueueID, size uint64) refusal {
 	return refusal{}
 }
 
+// checkEphemeralRoom is checkRoom for what must not take room from others.
+func checkEphemeralRoom(st state, q *QueueID, h *head, size uint64) refusal {
+	if limit := max(st.setting(queueMaxEnvelopes)/ephemeralOfQueue, 1); h.ephemeral >= limit {
+		return refusal{schemas.Code_queueFull, limit}
+	}
+	if limit := st.setting(queueMaxBytes) / ephemeralOfQueue; h.ephemeralBytes+size > limit {
+		return refusal{schemas.Code_queueFull, limit}
+	}
+	if limit := st.setting(accountMaxBytes) / ephemeralOfAccount; st.usage(q.Owner)*usageStep+size > limit {
+		return refusal{schemas.Code_accountQueueFull, limit}
+	}
+	return refusal{}
+}
+
 // settleRoom decides which targets take an envelope of this size, header aside,
 // and returns how many. no is why the last one that does not take it does not.
-func settleRoom(st state, list []target, size uint64) (taken uint64, no refusal) {
+func settleRoom(st state, list []target, size uint64, ephemeral bool) (taken uint64, no refusal) {
 	for i := range list {
-		one := checkRoom(st, &list[i].queue, size+uint64(len(list[i].header)))
+		one := checkRoom(st, &list[i].queue, size+uint64(len(list[i].header)), ephemeral)
 		if list[i].room = !one.refused(); list[i].room {
 			taken++
 		} else {
@@ -81,22 +105,25 @@ func settleRoom(st state, list []target, size uint64) (taken uint64, no refusal)
 
 // deliver puts an envelope into the targets that have room, and a loss marker
 // into the others: a device that nobody empties must not keep its account's other
-// devices from getting what is sent. seqs[i] becomes the sequence number in the
+// devices from getting what is sent. What is ephemeral leaves no marker: nobody waits
+// for it. seqs[i] becomes the sequence number in the
 // first queue of recipient i that took it.
-func deliver(tx *Tx, list []target, payload []byte, ttlSecs uint32, taken uint64, seqs []uint64) {
-	e := envelopeRow{kind: envelopeInline, received: tx.now(), expires: expiry(tx, ttlSecs), body: payload}
+func deliver(tx *Tx, list []target, e *envelopeRow, taken uint64, seqs []uint64) {
 	if taken > 1 {
+		payload := e.body
 		e.kind, e.body = envelopeShared, nil
 		e.bodyID, e.bodyLen = tx.putBody(payload, taken), uint32(len(payload))
 	}
 	for i := range list {
 		to := &list[i]
 		if !to.room {
-			pushLoss(tx, &to.queue)
+			if !e.ephemeral {
+				pushLoss(tx, &to.queue)
+			}
 			continue
 		}
 		e.header = to.header
-		seq := push(tx, &to.queue, &e)
+		seq := push(tx, &to.queue, e)
 		if seqs[to.recipient] == 0 {
 			seqs[to.recipient] = seq
 		}
@@ -107,9 +134,18 @@ func deliver(tx *Tx, list []target, payload []byte, ttlSecs uint32, taken uint64
 func push(tx *Tx, q *QueueID, e *envelopeRow) uint64 {
 	h := tx.queue(q)
 	h.last++
-	schedule(tx, q, &h.head, e.expires)
+	if e.timed {
+		tx.putEnd(e.expires, q, h.last)
+		h.timed++
+	} else {
+		schedule(tx, q, &h.head, e.expires)
+	}
 	h.count++
 	h.bytes += e.size()
+	if e.ephemeral {
+		h.ephemeral++
+		h.ephemeralBytes += e.size()
+	}
 	if e.kind == envelopeShared {
 		h.shared++
 	}
@@ -123,31 +159,39 @@ func push(tx *Tx, q *QueueID, e *envelopeRow) uint64 {
 // stands there already grows.
 func pushLoss(tx *Tx, q *QueueID) {
 	h := tx.queue(q)
-	marker := envelopeRow{kind: envelopeLoss, received: tx.now(), first: h.last + 1}
-	if end := tx.tailOf(h); end.kind == envelopeLoss {
-		marker.first = end.first
+	s := ended(h.last+1, runDropped)
+	if end := tx.tailOf(h); end.isMarker() {
+		s = stretchOf(h.last, &end)
+		s.append(ended(h.last+1, runDropped))
 		tx.deleteEnvelopes(h, h.last, h.last, false)
 	}
 	h.last++
+	marker := s.marker(tx.now())
 	tx.putEnvelope(h, h.last, &marker)
 	tx.putQueue(h)
 	tx.touch(h)
 }
 
-// tailOf returns what the row at h.last is; the zero tail if there is none. That is
+// tailOf returns what the row at h.last is: its kind, and what a marker stands for; the
+// zero row if there is none. That is
 // known for a queue that this batch has added to, so a full queue that misses one
 // envelope after the other does not make the batch one that must be read.
-func (tx *Tx) tailOf(h *queueEntry) tail {
+func (tx *Tx) tailOf(h *queueEntry) envelopeRow {
 	if h.acked == h.last {
-		return tail{}
+		return envelopeRow{}
 	}
 	if h.tail.kind == 0 {
 		tx.eachEnvelope(h, h.last, h.last, func(_ uint64, e *envelopeRow) bool {
-			h.tail = tail{e.kind, e.first}
+			h.tail = tailFrom(e)
 			return false
 		})
 	}
 	return h.tail
+}
+
+// tailFrom keeps of a row what tailOf tells.
+func tailFrom(e *envelopeRow) envelopeRow {
+	return envelopeRow{kind: e.kind, first: e.first, runs: e.runs}
 }
 
 // usageStep is the grain in which an account's bytes are counted, so that its row

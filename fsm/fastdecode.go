@@ -131,7 +131,7 @@ func (p *plain) enqueue(entry *plainStruct, e *enqueueRequest) bool {
 	channel, ok3 := p.bytesAt(&s, 2)
 	e.payload = payload
 	e.set(key, nil, channel)
-	e.version, e.ttlSecs = le.Uint16(s.data), le.Uint32(s.data[4:])
+	e.version, e.ttlSecs, e.ephemeral = le.Uint16(s.data), le.Uint32(s.data[4:]), s.data[2]&1 != 0
 	return ok1 && ok2 && ok3
 }
 

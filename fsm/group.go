@@ -118,7 +118,7 @@ func checkDelivery(st state, r *request, d *deliveryRequest) refusal {
 	if namesTwice(st, d.recipients) {
 		return refuse(schemas.Code_duplicateRecipient)
 	}
-	return checkBody(st, d.payload, r.publishCommit.ttlSecs)
+	return checkBody(st, d.payload, r.publishCommit.ttlSecs, false)
 }
 
 // checkEpoch is the compare of the compare-and-swap.
@@ -192,14 +192,15 @@ func (d *deliveryRequest) deliver(tx *Tx, r *request) []outcome {
 	for i := range d.recipients {
 		from := len(list)
 		list, outcomes[i].code = findTargets(tx, list, &r.actor, &d.recipients[i], i)
-		n, no := settleRoom(tx, list[from:], uint64(len(d.payload)))
+		n, no := settleRoom(tx, list[from:], uint64(len(d.payload)), false)
 		if n == 0 && no.refused() {
 			outcomes[i].code = no.code
 		}
 		taken += n
 	}
 	tx.targets = list[:0]
-	deliver(tx, list, d.payload, r.publishCommit.ttlSecs, taken, seqs)
+	e := newEnvelope(tx, d.payload, r.publishCommit.ttlSecs, false)
+	deliver(tx, list, &e, taken, seqs)
 	for i := range outcomes {
 		outcomes[i].seq = seqs[i]
 	}

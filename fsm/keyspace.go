@@ -38,6 +38,7 @@ import (
 //	groups    25 groupID                          → groupRow
 //	groupInfos 26 groupID                         → the group info
 //	usages    27 account                          → usageRow
+//	ends      28 second:8 queue seq:8             → nothing
 //
 // A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
 // channel's id: no queue's key is the beginning of another's.
@@ -72,12 +73,13 @@ const (
 	tableGroups
 	tableGroupInfos
 	tableUsages
+	tableEnds
 	tableEnd
 )
 
 const (
 	maxQueueKey = schemas.AccountKeySize + schemas.DeviceIDSize + 1 + schemas.ChannelIDSize
-	// maxKey is the longest key, in bytes: a due row's.
+	// maxKey is the longest key, in bytes: an end's.
 	maxKey = 1 + 8 + maxQueueKey + 8
 )
 
@@ -157,6 +159,12 @@ func appendBodyKey(key []byte, t table, body uint64) []byte {
 func appendDueKey(key []byte, bucket uint64, q *QueueID) []byte {
 	key = binary.BigEndian.AppendUint64(append(key, byte(tableDue)), bucket)
 	return appendQueue(key, q)
+}
+
+// appendEndKey names an envelope under the second of log time at which it ends.
+func appendEndKey(key []byte, second uint64, q *QueueID, seq uint64) []byte {
+	key = binary.BigEndian.AppendUint64(append(key, byte(tableEnds)), second)
+	return binary.BigEndian.AppendUint64(appendQueue(key, q), seq)
 }
 
 // appendDedupePrefix begins every key of one generation.

@@ -135,6 +135,9 @@ func (s *Store) backgroundFailure(gen *generation, err error) {
 // holds) is not damage; a missing file is.
 func damaged(dir string, err error) error {
 	var refused syscall.Errno
+	if errors.Is(err, ErrFormatVersion) {
+		return fmt.Errorf("%s: %w", dir, err) // nothing is damaged
+	}
 	if errors.As(err, &refused) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", dir, err)
 	}

@@ -32,7 +32,8 @@ func checkEnqueue(st state, r *request) refusal {
 	if no := checkSend(st, &r.actor, &p.queue); no.refused() {
 		return no
 	}
-	if no := checkBody(st, p.payload, p.ttlSecs); no.refused() {
+	ephemeral := p.ephemeral && since(st, levelStatements)
+	if no := checkBody(st, p.payload, p.ttlSecs, ephemeral); no.refused() {
 		return no
 	}
 	a := st.account(p.queue.Owner)
@@ -40,9 +41,9 @@ func checkEnqueue(st state, r *request) refusal {
 		return refuse(code)
 	}
 	if len(a.devices) == 0 {
-		return checkRoom(st, &p.queue, uint64(len(p.payload)))
+		return checkRoom(st, &p.queue, uint64(len(p.payload)), ephemeral)
 	}
-	taken, no := settleRoom(st, enqueueTargets(a, &p.queue), uint64(len(p.payload)))
+	taken, no := settleRoom(st, enqueueTargets(a, &p.queue), uint64(len(p.payload)), ephemeral)
 	if taken > 0 {
 		return refusal{}
 	}
@@ -71,12 +72,14 @@ func checkAddress(version uint16, a *address) refusal {
 	return refusal{}
 }
 
-func checkBody(st state, payload []byte, ttlSecs uint32) refusal {
+func checkBody(st state, payload []byte, ttlSecs uint32, ephemeral bool) refusal {
 	switch {
 	case len(payload) == 0:
 		return refuse(schemas.Code_payloadEmpty)
 	case len(payload) > schemas.MaxBody:
 		return refusal{schemas.Code_payloadTooLarge, schemas.MaxBody}
+	case ephemeral && len(payload) > schemas.MaxEphemeralBody:
+		return refusal{schemas.Code_payloadTooLarge, schemas.MaxEphemeralBody}
 	}
 	if limit := st.setting(ttlMaxSecs); uint64(ttlSecs) > limit {
 		return refusal{schemas.Code_ttlTooLarge, limit}
@@ -86,16 +89,26 @@ func checkBody(st state, payload []byte, ttlSecs uint32) refusal {
 
 func applyEnqueue(tx *Tx, r *request) Result {
 	p := &r.enqueue
+	e := newEnvelope(tx, p.payload, p.ttlSecs, p.ephemeral)
 	if a := tx.account(p.queue.Owner); len(a.devices) > 0 {
 		list := enqueueTargets(a, &p.queue)
-		taken, _ := settleRoom(tx, list, uint64(len(p.payload)))
+		taken, _ := settleRoom(tx, list, uint64(len(p.payload)), e.ephemeral)
 		var seqs [1]uint64
-		deliver(tx, list, p.payload, p.ttlSecs, taken, seqs[:])
+		deliver(tx, list, &e, taken, seqs[:])
 		return tx.numberResult(seqs[0])
 	}
-	return tx.numberResult(push(tx, &p.queue, &envelopeRow{
-		kind: envelopeInline, received: tx.now(), expires: expiry(tx, p.ttlSecs), body: p.payload,
-	}))
+	return tx.numberResult(push(tx, &p.queue, &e))
+}
+
+// newEnvelope is an envelope that is stored now. One that ends within minutes, or is
+// ephemeral, ends at its second.
+func newEnvelope(tx *Tx, payload []byte, ttlSecs uint32, ephemeral bool) envelopeRow {
+	e := envelopeRow{kind: envelopeInline, received: tx.now(), expires: expiry(tx, ttlSecs), body: payload}
+	if since(tx, levelStatements) {
+		e.ephemeral = ephemeral
+		e.timed = ephemeral || e.expires-e.received <= timedMs
+	}
+	return e
 }
 
 // checkBatchEnqueue refuses the call as a whole for what its sender can mend:
@@ -127,7 +140,7 @@ func checkBatchEnqueue(st state, r *request) refusal {
 			return refusal{schemas.Code_payloadTooLarge, schemas.MaxHeader}
 		}
 	}
-	if no := checkBody(st, p.payload, p.ttlSecs); no.refused() {
+	if no := checkBody(st, p.payload, p.ttlSecs, p.ephemeral && since(st, levelStatements)); no.refused() {
 		return no
 	}
 	if namesTwice(st, p.recipients) {
@@ -184,17 +197,18 @@ func applyBatchEnqueue(tx *Tx, r *request) Result {
 	outcomes := make([]outcome, len(p.recipients))
 	seqs := make([]uint64, len(p.recipients))
 	list, taken := tx.targets[:0], uint64(0)
+	e := newEnvelope(tx, p.payload, p.ttlSecs, p.ephemeral)
 	for i := range p.recipients {
 		from := len(list)
 		list, outcomes[i].code = findTargets(tx, list, &r.actor, &p.recipients[i], i)
-		n, no := settleRoom(tx, list[from:], uint64(len(p.payload)))
+		n, no := settleRoom(tx, list[from:], uint64(len(p.payload)), e.ephemeral)
 		if n == 0 && no.refused() {
 			list, outcomes[i].code = list[:from], no.code
 		}
 		taken += n
 	}
 	tx.targets = list[:0]
-	deliver(tx, list, p.payload, p.ttlSecs, taken, seqs)
+	deliver(tx, list, &e, taken, seqs)
 	for i := range outcomes {
 		outcomes[i].seq = seqs[i]
 	}
@@ -246,12 +260,13 @@ func ackTo(tx *Tx, h *queueEntry, seq uint64) (removed uint64) {
 		return 0
 	}
 	before := h.count
-	if seq == h.last && h.shared == 0 {
-		// Everything goes and no body is shared: nothing needs to be read.
-		h.count, h.bytes = 0, 0
+	if seq == h.last && h.shared == 0 && h.ephemeral == 0 {
+		// Everything goes and no body is shared: nothing needs to be read. The rows of
+		// ends that name timed envelopes go when their second comes.
+		h.count, h.bytes, h.timed = 0, 0, 0
 	} else {
-		tx.eachEnvelope(h, h.acked+1, seq, func(_ uint64, e *envelopeRow) bool {
-			forget(tx, &h.head, e)
+		tx.eachEnvelope(h, h.acked+1, seq, func(at uint64, e *envelopeRow) bool {
+			forget(tx, h, at, e)
 			return true
 		})
 	}
@@ -262,13 +277,29 @@ func ackTo(tx *Tx, h *queueEntry, seq uint64) (removed uint64) {
 	return removed
 }
 
-// forget takes an envelope out of its queue's accounts, and out of its body's.
-func forget(tx *Tx, h *head, e *envelopeRow) {
-	if e.kind == envelopeLoss {
+// forget takes the envelope at seq out of its queue's accounts, out of its body's and
+// out of the table of ends.
+func forget(tx *Tx, h *queueEntry, seq uint64, e *envelopeRow) {
+	if e.isMarker() {
 		return
 	}
+	if e.timed {
+		tx.deleteEnd(e.expires, &h.id, seq)
+	}
+	uncount(tx, &h.head, e)
+}
+
+// uncount takes an envelope out of its queue's accounts, and out of its body's.
+func uncount(tx *Tx, h *head, e *envelopeRow) {
 	h.count--
 	h.bytes -= e.size()
+	if e.timed {
+		h.timed--
+	}
+	if e.ephemeral {
+		h.ephemeral--
+		h.ephemeralBytes -= e.size()
+	}
 	if e.kind == envelopeShared {
 		h.shared--
 		tx.releaseBody(e.bodyID)

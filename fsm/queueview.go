@@ -118,11 +118,10 @@ func (v *View) fillOne(p *Page, to schemas.Envelope) error {
 func (v *View) fill(after, seq uint64, e *envelopeRow, to schemas.Envelope, channel ChannelID) error {
 	one := Envelope{Seq: seq, ReceivedAtMs: e.received, Header: e.header, Body: e.body}
 	switch e.kind {
-	case envelopeLoss:
+	case envelopeLoss, envelopeEnded:
 		// A marker may have grown since the reader was here: what is below its
 		// cursor it has been told.
-		first := max(e.first, after+1)
-		one.Loss = Loss{Count: seq - first + 1, First: first, Last: seq}
+		one.Loss = e.loss(seq, after)
 	case envelopeShared:
 		var key [maxKey]byte
 		body, closer, err := v.snapshot.Get(appendBodyKey(key[:0], tableBodies, e.bodyID))

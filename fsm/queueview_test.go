@@ -29,7 +29,7 @@ func filled(tb testing.TB, v *View, p Page) (list []Envelope) {
 		must(tb, err)
 		list = append(list, Envelope{
 			Seq: from.Seq(), ReceivedAtMs: from.ReceivedAtMs(), Header: clone(header), Body: clone(body),
-			Loss: Loss{loss.Count(), loss.FirstSeq(), loss.LastSeq()},
+			Loss: Loss{loss.Count(), loss.FirstSeq(), loss.LastSeq(), loss.Expired(), loss.Ephemeral()},
 		})
 	}
 	return list
@@ -66,7 +66,7 @@ func TestPageIsWhatPeekReturns(t *testing.T) {
 					must(t, err)
 					for i := range want { // a page tells of a loss only what is behind the cursor
 						if loss := &want[i].Loss; loss.Count > 0 && loss.First <= after {
-							*loss = Loss{loss.Last - after, after + 1, loss.Last}
+							*loss = Loss{Count: loss.Last - after, First: after + 1, Last: loss.Last}
 						}
 						want[i].Header, want[i].Body, want[i].shared = clone(want[i].Header), clone(want[i].Body), 0
 					}

@@ -86,6 +86,12 @@ func eachDue(reader pebble.Reader, bucket uint64, visit func(*dueQueue) bool) er
 	})
 }
 
+// eachEnd visits the keys of ends up to a second, in order, until visit returns false.
+func eachEnd(reader pebble.Reader, second uint64, visit func(key []byte) bool) error {
+	return eachFrom(reader, []byte{byte(tableEnds)}, binary.BigEndian.AppendUint64([]byte{byte(tableEnds)}, second+1),
+		func(key, _ []byte) bool { return visit(key) })
+}
+
 // eachPrefix visits the rows whose keys begin with prefix, in order, until visit
 // returns false.
 func eachPrefix(reader pebble.Reader, prefix []byte, visit func(key, value []byte) bool) error {

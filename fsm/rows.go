@@ -59,9 +59,26 @@ type head struct {
 	// that stays.
 	maxExpires uint64
 	mixedTo    uint64
+
+	// timed is how many of the envelopes stand in the table of ends and not in the due
+	// table, ephemeral how many of those are, and ephemeralBytes their size.
+	timed          uint64
+	ephemeral      uint64
+	ephemeralBytes uint64
 }
 
-const headSize = 8 * 8
+// A head without timed envelopes has the first size.
+const (
+	headSize      = 8 * 8
+	timedHeadSize = 11 * 8
+)
+
+func (h *head) encodedLen() int {
+	if h.timed == 0 {
+		return headSize
+	}
+	return timedHeadSize
+}
 
 func (h *head) encode(dst []byte) {
 	le.PutUint64(dst[0:], h.last)
@@ -72,10 +89,18 @@ func (h *head) encode(dst []byte) {
 	le.PutUint64(dst[40:], h.due)
 	le.PutUint64(dst[48:], h.maxExpires)
 	le.PutUint64(dst[56:], h.mixedTo)
+	if h.timed != 0 {
+		le.PutUint64(dst[64:], h.timed)
+		le.PutUint64(dst[72:], h.ephemeral)
+		le.PutUint64(dst[80:], h.ephemeralBytes)
+	}
 }
 
 func (h *head) decode(row []byte) error {
-	if len(row) != headSize {
+	h.timed, h.ephemeral, h.ephemeralBytes = 0, 0, 0
+	if len(row) == timedHeadSize {
+		h.timed, h.ephemeral, h.ephemeralBytes = le.Uint64(row[64:]), le.Uint64(row[72:]), le.Uint64(row[80:])
+	} else if len(row) != headSize {
 		return fmt.Errorf("queue head: %w: %d bytes", errRow, len(row))
 	}
 	h.last, h.acked = le.Uint64(row[0:]), le.Uint64(row[8:])
@@ -87,7 +112,8 @@ func (h *head) decode(row []byte) error {
 // valid holds for every head between two commands.
 func (h *head) valid() bool {
 	return h.acked <= h.last && h.count <= h.last-h.acked && h.shared <= h.count &&
-		(h.count > 0 || h.bytes == 0) && (h.count == 0 || h.due != 0)
+		h.ephemeral <= h.timed && h.timed <= h.count && h.ephemeralBytes <= h.bytes &&
+		(h.count > 0 || h.bytes == 0) && (h.count == h.timed || h.due != 0)
 }
 
 // Kinds of envelope rows.
@@ -95,6 +121,14 @@ const (
 	envelopeInline byte = iota + 1 // the body is in the row
 	envelopeShared                 // the row names a row of bodies
 	envelopeLoss                   // a loss marker: everything from first to the row's own seq is gone
+	envelopeEnded                  // a loss marker that knows why
+)
+
+// Bits beside the kind of an envelope that is not a marker.
+const (
+	envelopeEphemeral = 0x80 // it ends without a loss
+	envelopeTimed     = 0x40 // it stands in the table of ends
+	envelopeKind      = 0x3f
 )
 
 // envelopeRow is one place of a queue:
@@ -103,9 +137,13 @@ const (
 //	1   8  received, log time of the entry in milliseconds
 //	9   8  expires, log time in milliseconds; for a loss marker first
 //	17  2  length of the header
-//	19     header, then the body, or for kind shared 8 bytes of body id and 4 of its length
+//	19     header, then the body, or for kind shared 8 bytes of body id and 4 of its
+//	       length, or for kind ended its runs, each as reason:1 count:8
 type envelopeRow struct {
-	kind     byte
+	kind      byte
+	timed     bool
+	ephemeral bool
+	runs      []run // ended
 	received uint64
 	expires  uint64
 	first    uint64
@@ -127,11 +165,17 @@ func (e *envelopeRow) encodedLen() int {
 	case envelopeShared:
 		return envelopeFixed + len(e.header) + envelopeShares
 	}
-	return envelopeFixed
+	return envelopeFixed + len(e.runs)*runSize
 }
 
 func (e *envelopeRow) encode(dst []byte) {
 	dst[0] = e.kind
+	if e.ephemeral {
+		dst[0] |= envelopeEphemeral
+	}
+	if e.timed {
+		dst[0] |= envelopeTimed
+	}
 	le.PutUint64(dst[1:], e.received)
 	le.PutUint64(dst[9:], e.expires+e.first) // one of them is 0
 	le.PutUint16(dst[17:], uint16(len(e.header)))
@@ -143,6 +187,8 @@ func (e *envelopeRow) encode(dst []byte) {
 	case envelopeShared:
 		le.PutUint64(rest, e.bodyID)
 		le.PutUint32(rest[8:], e.bodyLen)
+	case envelopeEnded:
+		encodeRuns(rest, e.runs)
 	}
 }
 
@@ -151,7 +197,10 @@ func (e *envelopeRow) decode(row []byte) error {
 	if len(row) < envelopeFixed {
 		return fmt.Errorf("envelope: %w: %d bytes", errRow, len(row))
 	}
-	*e = envelopeRow{kind: row[0], received: le.Uint64(row[1:]), expires: le.Uint64(row[9:])}
+	*e = envelopeRow{
+		kind: row[0] & envelopeKind, received: le.Uint64(row[1:]), expires: le.Uint64(row[9:]),
+		ephemeral: row[0]&envelopeEphemeral != 0, timed: row[0]&envelopeTimed != 0,
+	}
 	headerLen, rest := int(le.Uint16(row[17:])), row[envelopeFixed:]
 	if headerLen > len(rest) {
 		return fmt.Errorf("envelope: %w: header of %d bytes in %d", errRow, headerLen, len(rest))
@@ -164,6 +213,9 @@ func (e *envelopeRow) decode(row []byte) error {
 		e.bodyID, e.bodyLen = le.Uint64(rest), le.Uint32(rest[8:])
 	case e.kind == envelopeLoss && len(row) == envelopeFixed:
 		e.first, e.expires = e.expires, 0
+	case e.kind == envelopeEnded && headerLen == 0 && len(rest) > 0 && len(rest)%runSize == 0:
+		e.first, e.expires = e.expires, 0
+		e.runs = decodeRuns(rest)
 	default:
 		return fmt.Errorf("envelope: %w: kind %d with %d bytes", errRow, e.kind, len(row))
 	}

@@ -170,7 +170,11 @@ func (s *script) peek(t *testing.T, d *datadriven.TestData, v *View) string {
 	for _, e := range list {
 		fmt.Fprintf(&out, "%d at %d:", e.Seq, e.ReceivedAtMs)
 		if e.Loss.Count > 0 {
-			fmt.Fprintf(&out, " lost %d, %d to %d\n", e.Loss.Count, e.Loss.First, e.Loss.Last)
+			fmt.Fprintf(&out, " lost %d, %d to %d", e.Loss.Count, e.Loss.First, e.Loss.Last)
+			if e.Loss.Expired+e.Loss.Ephemeral > 0 {
+				fmt.Fprintf(&out, ": %d expired, %d ephemeral", e.Loss.Expired, e.Loss.Ephemeral)
+			}
+			out.WriteByte('\n')
 			continue
 		}
 		if len(e.Header) > 0 {
@@ -189,7 +193,7 @@ var tableNames = [tableEnd]string{
 	"meta", "settings", "dedupe", "heads", "envelopes", "bodies", "bodyRefs", "due",
 	"timers", "secrets", "accounts", "usernames", "sessions", "sessionsOf", "handshakes",
 	"logins", "endpoints", "pools", "packages", "packageHashes", "claims", "hybridKeys",
-	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages",
+	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends",
 }
 
 func countRows(tb testing.TB, v *View) string {

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"math"
+
 	"quicproquo/schemas"
 )
 
@@ -16,6 +18,9 @@ type Setting struct {
 	Max     uint64
 	Doc     string
 }
+
+// SettingFeatureLevel is the setting that the leader raises once every node knows more.
+const SettingFeatureLevel = "feature_level"
 
 type settingID int
 
@@ -41,6 +46,7 @@ const (
 	groupIdleSecs
 	groupFoundBurst
 	groupFoundSecs
+	featureLevel
 	settingCount
 )
 
@@ -52,7 +58,7 @@ const (
 var settingTable = [settingCount]Setting{
 	queueMaxEnvelopes: {
 		Name: "queue_max_envelopes", Unit: "envelopes", Default: 10_000, Min: 1, Max: 100_000,
-		Doc: "How many envelopes a queue holds. A sender who would bring it over the limit gets QUEUE_FULL; nothing is dropped.",
+		Doc: "How many envelopes a queue holds. A sender who would bring it over the limit gets QUEUE_FULL; nothing is dropped. Ephemeral ones have an eighth of it beside that, and so of queue_max_bytes.",
 	},
 	queueMaxBytes: {
 		Name: "queue_max_bytes", Unit: "bytes", Default: 64 * mib, Min: schemas.MaxBody + schemas.MaxHeader, Max: 1 << 40,
@@ -130,6 +136,10 @@ var settingTable = [settingCount]Setting{
 		Name: "group_idle_secs", Unit: "seconds", Default: 180 * day, Min: day, Max: 3650 * day,
 		Doc: "How long the record of a group is kept in which nobody commits.",
 	},
+	featureLevel: {
+		Name: SettingFeatureLevel, Unit: "level", Default: 1, Min: 1, Max: schemas.FeatureLevel,
+		Doc: "By which rules the log is judged. The leader raises it once every node knows more; it never goes back.",
+	},
 	requireChannelAuthz: {
 		Name: "require_channel_authz", Unit: "0 or 1", Default: 1, Min: 0, Max: 1,
 		Doc: "Whether only the two members of a channel may use it. 0: a channel id only names a queue.",
@@ -149,8 +159,9 @@ func settingByName(name string) (settingID, bool) {
 }
 
 // checkChangeSettings refuses in this order: number of settings; then, setting
-// by setting, name and range.
-func checkChangeSettings(_ state, r *request) refusal {
+// by setting, name and range. The feature level never goes back: what the log refuses
+// once, no node can have it take again.
+func checkChangeSettings(st state, r *request) refusal {
 	if len(r.settings) > schemas.MaxSettings {
 		return refusal{schemas.Code_messageTooLarge, schemas.MaxSettings}
 	}
@@ -165,6 +176,9 @@ func checkChangeSettings(_ state, r *request) refusal {
 		case s.value > row.Max:
 			return refusal{schemas.Code_settingRange, row.Max}
 		}
+		if id == featureLevel && s.value < st.setting(featureLevel) {
+			return refusal{schemas.Code_settingRange, st.setting(featureLevel)}
+		}
 	}
 	return refusal{}
 }
@@ -175,10 +189,40 @@ func applyChangeSettings(tx *Tx, r *request) Result {
 	changed := uint64(0)
 	for _, s := range r.settings {
 		id, _ := settingByName(s.name)
+		if id == featureLevel && s.value < tx.setting(featureLevel) {
+			continue // an earlier one of the same command has raised it
+		}
 		if tx.setting(id) != s.value {
 			tx.putSetting(id, s.value)
 			changed++
 		}
 	}
 	return tx.numberResult(changed)
+}
+
+// The feature levels and what they brought. What is new in an old command counts from
+// its level on only, so that logs of before lead to what they led to, and so that
+// nodes of an older build beside newer ones never see it.
+const (
+	// levelStatements brought ephemeral envelopes, times to live that end at the
+	// second, reasons in loss markers, statements that accounts sign for what a node
+	// alone must not do, and usernames that can be told apart.
+	levelStatements = 2
+)
+
+// since reports whether the log is judged by the rules of a level.
+func since(st state, level uint64) bool { return st.setting(featureLevel) >= level }
+
+// namedLevel is the feature level that a command wants to raise the cluster to: every
+// member must know it.
+func (r *request) namedLevel() (level uint32) {
+	if r.tag != schemas.Entry_command_Which_changeSettings {
+		return 0
+	}
+	for _, s := range r.settings {
+		if s.name == SettingFeatureLevel {
+			level = max(level, uint32(min(s.value, math.MaxUint32)))
+		}
+	}
+	return level
 }

@@ -189,6 +189,10 @@ func (s *Store) newTx(gen *generation) (*Tx, error) {
 			return nil, err
 		}
 	}
+	if level := tx.setting(featureLevel); level > schemas.FeatureLevel {
+		return nil, fmt.Errorf("%w: the cluster is at feature level %d, this build knows %d: install a newer one",
+			ErrFormatVersion, level, schemas.FeatureLevel)
+	}
 	return tx, nil
 }
 

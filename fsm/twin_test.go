@@ -23,6 +23,7 @@ func drawCall(t *rapid.T, n int) call {
 	body := rapid.SampledFrom([]string{"x", "yy", "z*300"}).Draw(t, "body")
 	ttl := rapid.SampledFrom([]int{0, 1, 60, 61, 200, 4000}).Draw(t, "ttl")
 	channel := rapid.SampledFrom([]string{"-", "-", "c"}).Draw(t, "channel")
+	body += rapid.SampledFrom([]string{"", "", " ephemeral=1"}).Draw(t, "ephemeral")
 	var line string
 	switch rapid.SampledFrom([]string{"enqueue", "enqueue", "batch", "ack", "ack", "expire", "settings", "bad", "topic", "topic", "topic"}).Draw(t, "kind") {
 	case "enqueue":
@@ -36,6 +37,9 @@ func drawCall(t *rapid.T, n int) call {
 		line = fmt.Sprintf("expire rows=%d", rapid.IntRange(0, 4).Draw(t, "rows"))
 	case "settings":
 		line = fmt.Sprintf("changeSettings queue_max_envelopes=%d id=%d", rapid.IntRange(1, 8).Draw(t, "max"), id)
+		if rapid.IntRange(0, 3).Draw(t, "level") == 0 {
+			line = fmt.Sprintf("changeSettings feature_level=2 id=%d", id)
+		}
 	case "topic":
 		pick := func(list ...string) string { return rapid.SampledFrom(list).Draw(t, "pick") }
 		line = fmt.Sprintf("%s id=%d", topicLines[rapid.IntRange(0, len(topicLines)-1).Draw(t, "topic")](pick), id)

@@ -68,17 +68,11 @@ type queueEntry struct {
 	touched bool
 	// steps is what the queue counts in its account's usage.
 	steps uint64
-	// tail is what the row at last is, as far as it is known.
-	tail tail
+	// tail is what the row at last is, as far as it is known: see tailOf.
+	tail envelopeRow
 	// changedFrom is the lowest sequence number whose row the uncommitted batch
 	// has written, 0 for none: rows below it may be read as committed.
 	changedFrom uint64
-}
-
-// tail is the last row of a queue: the zero tail is not known.
-type tail struct {
-	kind  byte   // see envelopeRow
-	first uint64 // of a loss marker
 }
 
 // bodyEntry is the number of queues that hold a shared body.
@@ -161,10 +155,10 @@ func (tx *Tx) putQueue(e *queueEntry) {
 		tx.putUsage(e.id.Owner, tx.usage(e.id.Owner)+steps-e.steps)
 		e.steps = steps
 	}
-	var row [headSize]byte
+	var row [timedHeadSize]byte
 	e.encode(row[:])
 	tx.key = appendHeadKey(tx.key[:0], &e.id)
-	tx.digest.row(opSet, tx.key, row[:])
+	tx.digest.row(opSet, tx.key, row[:e.encodedLen()])
 }
 
 // headsOf returns the queues whose heads' keys begin with prefix, those of the
@@ -227,7 +221,7 @@ func (tx *Tx) putEnvelope(h *queueEntry, seq uint64, e *envelopeRow) {
 	tx.digest.row(opSet, key, value)
 	tx.markRow(h, seq)
 	if seq == h.last {
-		h.tail = tail{e.kind, e.first}
+		h.tail = tailFrom(e)
 	}
 }
 
@@ -333,6 +327,31 @@ func (tx *Tx) putDue(bucket uint64, q *QueueID, d *dueRow) {
 func (tx *Tx) deleteDue(bucket uint64, q *QueueID) {
 	tx.key = appendDueKey(tx.key[:0], bucket, q)
 	tx.delete(tableDue, tx.key)
+}
+
+func (tx *Tx) putEnd(expires uint64, q *QueueID, seq uint64) {
+	tx.key = appendEndKey(tx.key[:0], endsAt(expires), q, seq)
+	tx.set(tableEnds, tx.key, nil)
+}
+
+func (tx *Tx) deleteEnd(expires uint64, q *QueueID, seq uint64) {
+	tx.key = appendEndKey(tx.key[:0], endsAt(expires), q, seq)
+	tx.delete(tableEnds, tx.key)
+}
+
+// dueEnds returns keys of the first rows of ends whose second has come.
+func (tx *Tx) dueEnds(limit uint64) (due [][]byte) {
+	if limit == 0 {
+		return nil
+	}
+	err := eachEnd(tx.reader(tableEnds), tx.now()/1000, func(key []byte) bool {
+		due = append(due, clone(key))
+		return uint64(len(due)) < limit
+	})
+	if err != nil {
+		tx.fail(err)
+	}
+	return due
 }
 
 // dueQueue is a row of the due table.

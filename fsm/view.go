@@ -55,6 +55,9 @@ type Envelope struct {
 // Loss says which envelopes are gone: Count of them, from First to Last.
 type Loss struct {
 	Count, First, Last uint64
+	// Expired of them reached the end of the time that their senders gave them,
+	// Ephemeral of them were of use at their time only.
+	Expired, Ephemeral uint64
 }
 
 // Peek returns the envelopes of a queue with sequence numbers above after, in
@@ -95,9 +98,8 @@ func (v *View) Peek(q QueueID, after uint64, limit, maxBytes int) ([]Envelope, e
 func (v *View) envelope(h *head, seq uint64, e *envelopeRow) (Envelope, error) {
 	one := Envelope{Seq: seq, ReceivedAtMs: e.received}
 	switch e.kind {
-	case envelopeLoss:
-		first := max(e.first, h.acked+1)
-		one.Loss = Loss{Count: seq - first + 1, First: first, Last: seq}
+	case envelopeLoss, envelopeEnded:
+		one.Loss = e.loss(seq, h.acked)
 	case envelopeInline:
 		one.Header, one.Body = clone(e.header), clone(e.body)
 	case envelopeShared:
@@ -145,6 +147,9 @@ func (v *View) Setting(name string) (uint64, bool, error) {
 	return value, true, err
 }
 
+// FeatureLevel is the level by whose rules the log is judged.
+func (v *View) FeatureLevel() (uint64, error) { return readSetting(v.snapshot, featureLevel) }
+
 // ExpiryDue tells whether an expire entry stamped with this time would find
 // something to look at.
 func (v *View) ExpiryDue(nowMs uint64) (bool, error) {
@@ -154,6 +159,12 @@ func (v *View) ExpiryDue(nowMs uint64) (bool, error) {
 		due = true
 		return false
 	})
+	if err == nil && !due {
+		err = eachEnd(v.snapshot, max(nowMs, v.meta.stamp)/1000, func([]byte) bool {
+			due = true
+			return false
+		})
+	}
 	if due || err != nil {
 		return due, err
 	}

@@ -18,6 +18,7 @@ func enqueue(_ *call, p schemas.EnqueueParams, cmd schemas.Entry_command) error 
 	}
 	e.SetVersion(p.Version())
 	e.SetTtlSecs(p.TtlSecs())
+	e.SetEphemeral(p.Ephemeral())
 	return errors.Join(
 		copyData(p.RecipientKey, e.SetRecipientKey),
 		copyData(p.ChannelId, e.SetChannelId),
@@ -42,6 +43,7 @@ func batchEnqueue(_ *call, p schemas.BatchEnqueueParams, cmd schemas.Entry_comma
 	}
 	e.SetVersion(p.Version())
 	e.SetTtlSecs(p.TtlSecs())
+	e.SetEphemeral(p.Ephemeral())
 	to, err := e.NewRecipients(int32(list.Len()))
 	if err != nil {
 		return err

@@ -30,8 +30,8 @@ struct OpaqueRegisterFinishParams {
   identityKey @2 :Data;
   # The account's identity key, Ed25519, 32 bytes. An account has one for ever.
   identityProof @3 :Data;
-  # Empty, or 64 bytes: identityKey's signature that it registers this name
-  # (docs/protocol.md gives the bytes). Then nobody else can have sent it.
+  # 64 bytes: identityKey's signature that it registers this name with this upload
+  # (docs/protocol.md gives the bytes). So nobody else can have sent it.
 }
 
 struct OpaqueRegisterFinishResults {
@@ -85,6 +85,8 @@ struct ChangePasswordStartResults {
   loginResponse @0 :Data;
   handshake @1 :Data;
   registrationResponse @2 :Data;
+  recordDigest @3 :Data;
+  # SHA-256 of the present record, 32 bytes: part of what is signed.
 }
 
 struct ChangePasswordFinishParams {
@@ -92,6 +94,9 @@ struct ChangePasswordFinishParams {
   finalization @1 :Data;
   handshake @2 :Data;
   upload @3 :Data;
+  signature @4 :Data;
+  # 64 bytes: the identity key's, over recordDigest and the upload
+  # (docs/protocol.md gives the bytes).
 }
 
 struct ChangePasswordFinishResults {
@@ -156,6 +161,10 @@ struct ResolveIdentityResults {
 
 struct DeleteAccountParams {
   auth @0 :Auth;
+  signedAtMs @1 :UInt64;
+  # When it was signed, by the signer's clock, milliseconds since 1970.
+  signature @2 :Data;
+  # 64 bytes: the identity key's, that its account ends (docs/protocol.md).
 }
 
 struct DeleteAccountResults {
@@ -195,16 +204,46 @@ struct ListDevicesParams {
   auth @0 :Auth;
   identityKey @1 :Data;
   # Empty: the caller's own devices. Names are given for those only.
+  statements @2 :Bool;
+  # Return revoked and deletion too. Then an account that was deleted by a statement
+  # is answered, and not refused.
 }
 
 struct ListDevicesResults {
   devices @0 :List(Device);
   # In the order of their registration.
+  revoked @1 :List(Revocation);
+  # The account's statements on devices that it revoked, by device id: the 256 that
+  # were taken last.
+  deletion @2 :Deletion;
+  # Set for an account that was deleted; then the lists are empty.
+}
+
+struct Revocation {
+  # What an account says of a device that is no longer its own. Whoever has it can
+  # verify it.
+  deviceId @0 :Data;
+  signedAtMs @1 :UInt64;
+  # By the signer's clock.
+  signature @2 :Data;
+  revokedAtMs @3 :UInt64;
+  # Log time at which the cluster took it.
+}
+
+struct Deletion {
+  # What an account says of its own end.
+  signedAtMs @0 :UInt64;
+  signature @1 :Data;
+  deletedAtMs @2 :UInt64;
 }
 
 struct RevokeDeviceParams {
   auth @0 :Auth;
   deviceId @1 :Data;
+  signedAtMs @2 :UInt64;
+  # When it was signed, by the signer's clock, milliseconds since 1970.
+  signature @3 :Data;
+  # 64 bytes: the identity key's, that the device is revoked (docs/protocol.md).
 }
 
 struct RevokeDeviceResults {
@@ -256,6 +295,10 @@ struct CreateAccount {
   # Canonical.
   identityKey @1 :Data;
   record @2 :Data;
+  server @3 :Data;
+  # The OPAQUE public key that the proof names, 32 bytes.
+  proof @4 :Data;
+  # OpaqueRegisterFinishParams.identityProof. Since feature level 2 the log checks it.
 }
 
 struct BeginLogin {
@@ -289,6 +332,8 @@ struct ReplaceRecord {
   recordDigest @3 :Data;
   keepTokenHash @4 :Data;
   # The caller's session, which stays.
+  signature @5 :Data;
+  # ChangePasswordFinishParams.signature. Since feature level 2 the log checks it.
 }
 
 struct RenewSessions {

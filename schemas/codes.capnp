@@ -85,6 +85,9 @@ enum Code {
   listTooLong @71;
   textTooLong @72;
   hybridKeyNone @73;
+  statementRequired @74;
+  usernameMixed @75;
+  usernameConfusable @76;
 }
 
 enum Retry {
@@ -184,4 +187,7 @@ const codeTable :List(CodeInfo) = [
   (code = listTooLong, name = "LIST_TOO_LONG", retry = never, meaning = "A list in the call has more members than are allowed.", hint = "value is the limit: send the rest in further calls."),
   (code = textTooLong, name = "TEXT_TOO_LONG", retry = never, meaning = "A name or other small field in the call is too long.", hint = "value is the limit in bytes."),
   (code = hybridKeyNone, name = "HYBRID_KEY_NONE", retry = later, meaning = "The device has uploaded no hybrid key.", hint = "Its owner uploads one with uploadHybridKey: try again later."),
+  (code = statementRequired, name = "STATEMENT_REQUIRED", retry = never, meaning = "This needs a statement that is signed by the account's identity key.", hint = "Update this program: docs/protocol.md gives the bytes to sign. A session or a node alone can't do it."),
+  (code = usernameMixed, name = "USERNAME_MIXED", retry = never, meaning = "The username mixes scripts, so that it may look like another one.", hint = "Use the letters of one script, such as only Latin or only Cyrillic ones."),
+  (code = usernameConfusable, name = "USERNAME_CONFUSABLE", retry = never, meaning = "The username looks like that of another account.", hint = "Choose a username that can be told from others at a glance."),
 ];

@@ -11,6 +11,7 @@ type Limit struct {
 func Limits() []Limit {
 	return []Limit{
 		{"MaxBody", MaxBody},
+		{"MaxEphemeralBody", MaxEphemeralBody},
 		{"MaxHeader", MaxHeader},
 		{"MaxRecipients", MaxRecipients},
 		{"MaxFetch", MaxFetch},
@@ -40,6 +41,7 @@ func Limits() []Limit {
 		{"MaxAccountRecord", MaxAccountRecord},
 		{"MaxDeviceName", MaxDeviceName},
 		{"MaxEndpoint", MaxEndpoint},
+		{"MaxRevocations", MaxRevocations},
 		{"MaxSecretName", MaxSecretName},
 		{"MaxSecret", MaxSecret},
 		{"MaxRenewals", MaxRenewals},

@@ -8,6 +8,8 @@ import "time"
 const (
 	// MaxBody is the largest payload of one envelope, in bytes.
 	MaxBody = 1 << 20
+	// MaxEphemeralBody is the largest payload of an ephemeral envelope, in bytes.
+	MaxEphemeralBody = 64 << 10
 	// MaxHeader is the largest per-recipient header, in bytes.
 	MaxHeader = 4 << 10
 	// MaxRecipients is how many recipients one batchEnqueue may name.
@@ -79,6 +81,9 @@ const (
 	MaxDeviceName = 128
 	// MaxEndpoint is the largest published endpoint, in bytes.
 	MaxEndpoint = 512
+	// MaxRevocations is how many statements on revoked devices are kept for an
+	// account; beyond them the oldest goes.
+	MaxRevocations = 256
 	// MaxSecretName is the longest name of a cluster secret, in bytes.
 	MaxSecretName = 64
 	// MaxSecret is the largest wrapped secret, in bytes.
@@ -118,7 +123,7 @@ const (
 	EntryVersion = 1
 	// FeatureLevel is what this build announces; a command is proposed only
 	// when every member announces at least the command's level.
-	FeatureLevel = 1
+	FeatureLevel = 2
 
 	// MaxWait is the longest wait of fetchWait.
 	MaxWait = 60 * time.Second

@@ -668,7 +668,7 @@ func (c NodeService) DeleteAccount(ctx context.Context, params func(DeleteAccoun
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 1}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 2}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(DeleteAccountParams(s)) }
 	}
 
@@ -708,7 +708,7 @@ func (c NodeService) ListDevices(ctx context.Context, params func(ListDevicesPar
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 2}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(ListDevicesParams(s)) }
 	}
 
@@ -728,7 +728,7 @@ func (c NodeService) RevokeDevice(ctx context.Context, params func(RevokeDeviceP
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 3}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(RevokeDeviceParams(s)) }
 	}
 
@@ -828,7 +828,7 @@ func (c NodeService) ChangePasswordFinish(ctx context.Context, params func(Chang
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 4}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 5}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(ChangePasswordFinishParams(s)) }
 	}
 
@@ -2057,7 +2057,7 @@ func (c NodeService_listDevices) Args() ListDevicesParams {
 
 // AllocResults allocates the results struct.
 func (c NodeService_listDevices) AllocResults() (ListDevicesResults, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 3})
 	return ListDevicesResults(r), err
 }
 
@@ -2142,7 +2142,7 @@ func (c NodeService_changePasswordStart) Args() ChangePasswordStartParams {
 
 // AllocResults allocates the results struct.
 func (c NodeService_changePasswordStart) AllocResults() (ChangePasswordStartResults, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 3})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 4})
 	return ChangePasswordStartResults(r), err
 }
 

@@ -25,10 +25,17 @@ struct Envelope {
 }
 
 struct Loss {
-  # Envelopes that quota or TTL dropped, so that loss is seen, never silent.
+  # Envelopes that ended before they were acknowledged, so that loss is seen, never
+  # silent. What is neither in expired nor in ephemeral was dropped for want of room,
+  # or before the cluster told the reasons apart.
   count @0 :UInt64;
+  # All of them: lastSeq - firstSeq + 1.
   firstSeq @1 :UInt64;
   lastSeq @2 :UInt64;
+  expired @3 :UInt64;
+  # Of these, how many reached the end of the time that their senders gave them.
+  ephemeral @4 :UInt64;
+  # Of these, how many were ephemeral: nothing to tell anybody about.
 }
 
 struct EnqueueParams {
@@ -41,6 +48,9 @@ struct EnqueueParams {
   auth @4 :Auth;
   ttlSecs @5 :UInt32;
   # 0: the cluster's default.
+  ephemeral @6 :Bool;
+  # Of use now or not at all: typing, receipts. It ends without a loss, has a small
+  # quota of its own and never takes room from others. At most 64 KiB.
 }
 
 struct EnqueueResults {
@@ -66,6 +76,8 @@ struct BatchEnqueueParams {
   version @3 :UInt16;
   auth @4 :Auth;
   ttlSecs @5 :UInt32;
+  ephemeral @6 :Bool;
+  # As in EnqueueParams.
 }
 
 struct RecipientOutcome {

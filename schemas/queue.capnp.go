@@ -159,12 +159,12 @@ type Loss capnp.Struct
 const Loss_TypeID = 0xfe9f049106da65d1
 
 func NewLoss(s *capnp.Segment) (Loss, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 24, PointerCount: 0})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 40, PointerCount: 0})
 	return Loss(st), err
 }
 
 func NewRootLoss(s *capnp.Segment) (Loss, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 24, PointerCount: 0})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 40, PointerCount: 0})
 	return Loss(st), err
 }
 
@@ -224,12 +224,28 @@ func (s Loss) SetLastSeq(v uint64) {
 	capnp.Struct(s).SetUint64(16, v)
 }
 
+func (s Loss) Expired() uint64 {
+	return capnp.Struct(s).Uint64(24)
+}
+
+func (s Loss) SetExpired(v uint64) {
+	capnp.Struct(s).SetUint64(24, v)
+}
+
+func (s Loss) Ephemeral() uint64 {
+	return capnp.Struct(s).Uint64(32)
+}
+
+func (s Loss) SetEphemeral(v uint64) {
+	capnp.Struct(s).SetUint64(32, v)
+}
+
 // Loss_List is a list of Loss.
 type Loss_List = capnp.StructList[Loss]
 
 // NewLoss creates a new list of Loss.
 func NewLoss_List(s *capnp.Segment, sz int32) (Loss_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 24, PointerCount: 0}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 40, PointerCount: 0}, sz)
 	return capnp.StructList[Loss](l), err
 }
 
@@ -365,6 +381,14 @@ func (s EnqueueParams) TtlSecs() uint32 {
 
 func (s EnqueueParams) SetTtlSecs(v uint32) {
 	capnp.Struct(s).SetUint32(4, v)
+}
+
+func (s EnqueueParams) Ephemeral() bool {
+	return capnp.Struct(s).Bit(16)
+}
+
+func (s EnqueueParams) SetEphemeral(v bool) {
+	capnp.Struct(s).SetBit(16, v)
 }
 
 // EnqueueParams_List is a list of EnqueueParams.
@@ -696,6 +720,14 @@ func (s BatchEnqueueParams) TtlSecs() uint32 {
 
 func (s BatchEnqueueParams) SetTtlSecs(v uint32) {
 	capnp.Struct(s).SetUint32(4, v)
+}
+
+func (s BatchEnqueueParams) Ephemeral() bool {
+	return capnp.Struct(s).Bit(16)
+}
+
+func (s BatchEnqueueParams) SetEphemeral(v bool) {
+	capnp.Struct(s).SetBit(16, v)
 }
 
 // BatchEnqueueParams_List is a list of BatchEnqueueParams.
