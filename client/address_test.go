@@ -9,20 +9,21 @@ import (
 func TestParseAddress(t *testing.T) {
 	pin := "sha256:" + strings.Repeat("0a", 32)
 	for text, want := range map[string]string{
-		"10.0.0.1:4430":                         "qpq://10.0.0.1:4430",
-		"[::1]:4430":                            "qpq://[::1]:4430",
-		"qpq://chat.example.com:4430":           "qpq://chat.example.com:4430",
-		"qpq://n1.example:4430/?pin=" + pin:     "qpq://n1.example:4430?pin=" + pin,
-		"qpq://n1.example:4430?pin=" + pin:      "qpq://n1.example:4430?pin=" + pin,
-		"https://chat.example.com:4430":         "",
-		"chat.example.com":                      "",
-		"qpq://chat.example.com":                "",
-		"qpq://n1.example:4430?pin=sha256:00":   "",
-		"qpq://n1.example:4430?pin=md5:00":      "",
-		"qpq://n1.example:4430?pins=" + pin:     "",
-		"qpq://n1.example:4430?pin=&pin=" + pin: "",
-		"n1.example:4430?pin=" + pin:            "",
-		"":                                      "",
+		"10.0.0.1:4430":                                    "qpq://10.0.0.1:4430",
+		"[::1]:4430":                                       "qpq://[::1]:4430",
+		"qpq://chat.example.com:4430":                      "qpq://chat.example.com:4430",
+		"qpq://n1.example:4430/?pin=" + pin:                "qpq://n1.example:4430?pin=" + pin,
+		"qpq://n1.example:4430?pin=" + pin:                 "qpq://n1.example:4430?pin=" + pin,
+		"https://chat.example.com:4430":                    "",
+		"chat.example.com":                                 "",
+		"qpq://chat.example.com":                           "",
+		"qpq://n1.example:4430?pin=sha256:00":              "",
+		"qpq://n1.example:4430?pin=md5:00":                 "",
+		"qpq://n1.example:4430?pins=" + pin:                "",
+		"qpq://n1.example:4430?pin=&pin=" + pin:            "",
+		"qpq://n1.example:4430?pin=" + pin + "&pin=" + pin: "",
+		"n1.example:4430?pin=" + pin:                       "",
+		"":                                                 "",
 	} {
 		a, err := ParseAddress(text)
 		switch {
