@@ -146,7 +146,7 @@ func BenchmarkHundred(b *testing.B) {
 		b.Fatal(err)
 	}
 	joined := time.Since(began)
-	if _, err := last.Find("hundred"); err != nil {
+	if _, err := last.Find("#hundred"); err != nil {
 		b.Fatal(err)
 	}
 	before, _ := calls()

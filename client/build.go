@@ -1,15 +1,20 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
+	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	wire "quicproquo/crypto/mls/message"
+	"quicproquo/crypto/mls/tree"
 )
 
 // build makes the commit of an intent and keeps it. ErrMoot: there is nothing to do.
@@ -32,14 +37,17 @@ func (t *turn) build(i *vault.Intent, w *wish, p prepared) error {
 	}
 	opt, err := t.options(row, w, p)
 	if err != nil {
+		return t.uninvitable(row, i, w, p, err)
+	}
+	made, err := t.makeCommit(row, opt, w, &p)
+	if err != nil {
 		return err
 	}
-	if !row.founded && len(opt.Add) == 0 {
-		return t.foundAlone(row, i)
+	if err := t.inviteApart(row, i, w, p); err != nil {
+		return err
 	}
-	made, err := row.group.Commit(*opt, t.now)
-	if err != nil {
-		return because(ErrIncompatible, "build the commit: %v", err)
+	if made == nil {
+		return t.foundAlone(row, i)
 	}
 	before := row.group
 	row.group = made.Current
@@ -50,48 +58,183 @@ func (t *turn) build(i *vault.Intent, w *wish, p prepared) error {
 	return t.keepPending(row, i, made.Next, commit)
 }
 
-// options are what an intent commits in the present epoch.
-func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, error) {
-	opt := &mls.CommitOptions{}
-	data, err := row.data()
+// makeCommit builds the commit that an intent wants. Whose key package does not fit
+// into the group is left out, and counts as not to be added. nil: only the record of a
+// group without others is to be founded.
+func (t *turn) makeCommit(row *talk, opt *mls.CommitOptions, w *wish, p *prepared) (*mls.Pending, error) {
+	if !row.founded && len(opt.Add) == 0 {
+		return nil, nil
+	}
+	if data := t.tieWelcome(row, opt); data != nil {
+		opt.InfoExtensions = tree.Extensions{{Type: room.InfoExtensionType, Data: data}}
+	}
+	made, err := row.group.Commit(*opt, t.now)
+	if err == nil {
+		return made, nil
+	}
+	kept, left := t.fitting(row, opt.Add)
+	if len(left) == 0 {
+		return nil, because(ErrIncompatible, "build the commit: %v", err)
+	}
+	for account, why := range left {
+		p.failed = withFailed(p.failed, account, because(ErrIncompatible, "%v", why))
+	}
+	p.add = kept
+	if len(kept) == 0 && (w.Kind == wishInvite || row.Kind == kindDM) {
+		return nil, because(ErrIncompatible, "build the commit: %v", err)
+	}
+	again, err := t.options(row, w, *p)
 	if err != nil {
 		return nil, err
 	}
-	next := data.Clone()
+	*opt = *again
+	return t.makeCommit(row, opt, w, p)
+}
+
+// fitting tells the key packages that the group can take from those that it can't.
+func (t *turn) fitting(row *talk, list []*wire.KeyPackage) (kept []*wire.KeyPackage, left map[AccountKey]error) {
+	left = map[AccountKey]error{}
+	for _, kp := range list {
+		if _, err := row.group.Commit(mls.CommitOptions{Add: []*wire.KeyPackage{kp}, NoStored: true, NoTree: true}, t.now); err == nil {
+			kept = append(kept, kp)
+		} else if c, parsed := room.ParseCredential(kp.Leaf.Credential); parsed == nil {
+			left[c.Account] = err
+		}
+	}
+	return kept, left
+}
+
+func withFailed(failed map[AccountKey]error, account AccountKey, err error) map[AccountKey]error {
+	if failed == nil {
+		failed = map[AccountKey]error{}
+	}
+	failed[account] = err
+	return failed
+}
+
+// uninvitable is for an invitation of which nobody can be added now.
+func (t *turn) uninvitable(row *talk, i *vault.Intent, w *wish, p prepared, err error) error {
+	if !errors.Is(err, ErrMoot) || len(p.failed) == 0 {
+		return err
+	}
+	if len(w.Accounts) == 1 {
+		return p.failed[w.Accounts[0]]
+	}
+	if err := t.inviteApart(row, i, w, p); err != nil {
+		return err
+	}
+	return t.settle(i, because(ErrNotInvited, "%s", whoFailed(t.names(), p.failed)))
+}
+
+// inviteApart gives everybody who can't be added now an invitation of their own, which
+// is tried again, and can be taken back, without keeping the others waiting.
+func (t *turn) inviteApart(row *talk, i *vault.Intent, w *wish, p prepared) error {
+	if len(p.failed) == 0 {
+		return nil
+	}
+	if row.Kind == kindDM {
+		return p.failed[row.Peer]
+	}
+	for _, account := range w.Accounts {
+		why := p.failed[account]
+		if why == nil {
+			continue
+		}
+		args, err := json.Marshal(wish{Accounts: []AccountKey{account}})
+		if err != nil {
+			return err
+		}
+		apart := &vault.Intent{
+			Conversation: row.ID, Kind: wishInvite, Args: args, Created: t.now, Tries: 1, Next: t.now.Add(backoff(1)), Error: why.Error(),
+		}
+		if err := t.AddIntent(apart); err != nil {
+			return err
+		}
+		t.wait(apart.ID)
+	}
+	w.Accounts = slices.DeleteFunc(slices.Clone(w.Accounts), func(a AccountKey) bool { return p.failed[a] != nil })
+	w.Failed = whoFailed(t.names(), p.failed)
+	args, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	i.Args = args
+	return t.SetIntent(i)
+}
+
+// whoFailed names who could not be invited, and why.
+func whoFailed(names *names, failed map[AccountKey]error) string {
+	var list []string
+	for account, why := range failed {
+		list = append(list, fmt.Sprintf("%s (%v)", names.name(account), why))
+	}
+	slices.Sort(list)
+	return strings.Join(list, "; ")
+}
+
+// tieWelcome proves to those who are added, and were members before, that the group is
+// the one that they knew.
+func (t *turn) tieWelcome(row *talk, opt *mls.CommitOptions) []byte {
+	return row.known.TieWelcome(row.GroupID, row.group.Epoch()+1, t.c.self, func(account [identity.KeySize]byte) bool {
+		return slices.ContainsFunc(opt.Add, func(kp *wire.KeyPackage) bool {
+			c, err := room.ParseCredential(kp.Leaf.Credential)
+			return err == nil && c.Account == account
+		})
+	})
+}
+
+// adminsOnly are the kinds of intents that only an admin's client brings about.
+var adminsOnly = map[string]bool{
+	wishInvite: true, wishRemove: true, wishRename: true, wishRole: true, wishTimer: true, wishLink: true, wishAttest: true,
+}
+
+// options are what an intent commits in the present epoch.
+func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, error) {
+	opt := &mls.CommitOptions{}
+	next := row.data().Clone()
 	in := membersOf(row.group)
+	for _, gone := range p.gone { // revoked devices leave with the next thing that anybody does
+		if m, there := in[gone]; there {
+			opt.Remove = append(opt.Remove, m.Index)
+		}
+	}
+	if adminsOnly[w.Kind] && !isAdmin(row.group, next, t.c.account()) {
+		return nil, ErrNotAdmin // no longer
+	}
+	always := false
 	switch w.Kind {
 	case wishFound, wishInvite:
 		opt.Add = notIn(in, p.add)
 		if row.founded && len(opt.Add) == 0 {
 			return nil, ErrMoot
 		}
-		return opt, nil
+		always = true
 	case wishDevices:
 		opt.Add = notIn(in, p.add)
-		for _, gone := range p.gone {
-			if m, there := in[gone]; there {
-				opt.Remove = append(opt.Remove, m.Index)
-			}
-		}
-		return opt, mootIf(len(opt.Add)+len(opt.Remove) == 0)
 	case wishRekey:
-		return opt, nil
+		always = true
 	case wishProposals:
-		return opt, mootIf(len(row.group.Public().Proposals()) == 0)
+		if always = len(row.group.Public().Proposals()) > 0; !always {
+			return nil, ErrMoot
+		}
+	case wishAttest:
 	case wishRemove:
 		for _, m := range sortedMembers(in) {
 			if slices.Contains(w.Accounts, AccountKey(m.Account)) && m.Account != t.c.account() {
 				opt.Remove = append(opt.Remove, in[m].Index)
 				next.SetAdmin(m.Account, false)
+				always = true
 			}
 		}
-		if len(opt.Remove) == 0 {
+		if !always {
 			return nil, ErrMoot
 		}
 		if len(next.Link) > 0 {
-			if next.Link, err = room.NewLinkSecret(); err != nil {
+			secret, err := room.NewLinkSecret()
+			if err != nil {
 				return nil, err
 			}
+			next.Link = secret
 		}
 	case wishRename:
 		next.Title = w.Title
@@ -106,13 +249,85 @@ func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, erro
 			next.Link = w.Secret
 		}
 	}
-	before, after := data.AppendTo(nil), next.AppendTo(nil)
-	if string(before) != string(after) {
-		ext := next.Extensions(row.group.Public().Context().Extensions)
-		opt.Extensions = &ext
+	if err := t.settleData(row, opt, next); err != nil {
+		return nil, err
 	}
-	return opt, mootIf(opt.Extensions == nil && len(opt.Remove) == 0)
+	return opt, mootIf(!always && opt.Extensions == nil && len(opt.Add)+len(opt.Remove) == 0)
 }
+
+// settleData has a commit carry what the group agrees on, with an admin's grant, if
+// that is to be something else than it is.
+func (t *turn) settleData(row *talk, opt *mls.CommitOptions, next *room.Data) error {
+	admin := isAdmin(row.group, row.data(), t.c.account())
+	roster := rosterAfter(row.group, opt)
+	if admin && next.Kind == room.KindGroup && !next.Granted(row.GroupID, roster) {
+		if err := next.SetGrant(row.GroupID, row.group.Epoch()+1, roster, t.c.identity); err != nil {
+			return err
+		}
+	}
+	present := row.group.Public().Context().Extensions
+	is, ok := present.Get(room.ExtensionType)
+	want := next.AppendTo(nil)
+	if ok && string(is) == string(want) || !admin { // who is no admin leaves alone what it can't read
+		return nil
+	}
+	ext := next.Extensions(present)
+	opt.Extensions = &ext
+	return nil
+}
+
+// rosterAfter returns the accounts, sorted, that a commit leaves in a group.
+func rosterAfter(g *mls.Group, opt *mls.CommitOptions) (list [][identity.KeySize]byte) {
+	removed := map[tree.LeafIndex]bool{}
+	for _, leaf := range opt.Remove {
+		removed[leaf] = true
+	}
+	for _, p := range g.Public().Proposals() {
+		switch leaf, member := p.Sender.Leaf(); {
+		case p.Proposal.Type == tree.ProposalSelfRemove && member:
+			removed[leaf] = true
+		case p.Proposal.Type == tree.ProposalRemove:
+			removed[p.Proposal.Remove] = true
+		}
+	}
+	add := func(from tree.Credential) {
+		if c, err := room.ParseCredential(from); err == nil {
+			list = append(list, c.Account)
+		}
+	}
+	for _, m := range g.Members() {
+		if !removed[m.Index] {
+			add(m.Leaf.Credential)
+		}
+	}
+	for _, kp := range opt.Add {
+		add(kp.Leaf.Credential)
+	}
+	slices.SortFunc(list, func(a, b [identity.KeySize]byte) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(list)
+}
+
+// attest has an admin sign the roster and data of an epoch that somebody else has
+// begun, so that members who were away can come back by anybody's word. The admins
+// wait for each other, by rank.
+func (t *turn) attest(row *talk, data *room.Data) error {
+	me := t.c.account()
+	if row.State != stateActive || data.Kind != room.KindGroup || !isAdmin(row.group, data, me) ||
+		data.Granted(row.GroupID, rosterAfter(row.group, &mls.CommitOptions{})) {
+		return nil
+	}
+	rank := 0
+	for account := range accountsOf(row.group) {
+		if data.Listed(account) && bytes.Compare(account[:], me[:]) < 0 {
+			rank++
+		}
+	}
+	_, err := t.intendAt(row, wish{Kind: wishAttest}, t.now.Add(attestPause+time.Duration(rank)*rankPause))
+	return err
+}
+
+// attestPause lets what an admin does next anyway sign it on the way.
+const attestPause = 2 * time.Second
 
 func mootIf(moot bool) error {
 	if moot {
@@ -138,7 +353,7 @@ func (t *turn) foundAlone(row *talk, i *vault.Intent) error {
 	if err != nil {
 		return err
 	}
-	back, err := t.wayBack(row.group)
+	back, err := t.wayBack(row.group, row.known)
 	if err != nil {
 		return err
 	}
@@ -155,7 +370,7 @@ func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*Com
 	if err != nil {
 		return nil, err
 	}
-	back, err := t.wayBack(made.Next)
+	back, err := t.wayBack(made.Next, row.known.Next(before, made.Next))
 	if err != nil {
 		return nil, err
 	}

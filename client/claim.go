@@ -17,8 +17,9 @@ import (
 
 // prepared is what an intent needs from the cluster.
 type prepared struct {
-	add    []*wire.KeyPackage // of devices to add
-	gone   []room.Member      // devices that are revoked
+	add    []*wire.KeyPackage   // of devices to add
+	gone   []room.Member        // devices that are revoked
+	failed map[AccountKey]error // who can't be added now, and why
 	record Group
 	absent bool // the cluster has no record of the group
 	// current: all that waited when the subscription began is processed.
@@ -31,7 +32,7 @@ func (c *Client) prepare(ctx context.Context, i *vault.Intent, w *wish) (p prepa
 	defer cancel()
 	switch w.Kind {
 	case wishFound, wishInvite:
-		p.add, err = c.claimPackages(ctx, i, w)
+		p.add, p.failed, err = c.claimPackages(ctx, i, w)
 	case wishDevices:
 		p, err = c.compareDevices(ctx, i, w)
 	case wishRejoin, wishJoin:
@@ -57,8 +58,10 @@ func (c *Client) prepare(ctx context.Context, i *vault.Intent, w *wish) (p prepa
 }
 
 // claimPackages takes key packages for the devices of the accounts that are to come
-// in, and for our other devices, unless they are in.
-func (c *Client) claimPackages(ctx context.Context, i *vault.Intent, w *wish) (list []*wire.KeyPackage, err error) {
+// in, and for our other devices, unless they are in. That somebody can't be added does
+// not keep the others out; an error says that the cluster can't be asked.
+func (c *Client) claimPackages(ctx context.Context, i *vault.Intent, w *wish) (list []*wire.KeyPackage, failed map[AccountKey]error, err error) {
+	failed = map[AccountKey]error{}
 	in := map[AccountKey]bool{}
 	err = c.look(func(t *turn) error {
 		row, err := t.talk(i.Conversation)
@@ -69,25 +72,41 @@ func (c *Client) claimPackages(ctx context.Context, i *vault.Intent, w *wish) (l
 		}
 		return err
 	})
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, account := range w.Accounts {
-		if err != nil {
-			return nil, err
-		}
 		if in[account] {
 			continue
 		}
-		var some []*wire.KeyPackage
-		some, err = c.claimOf(ctx, i, w, account, DeviceID{})
+		some, err := c.claimOf(ctx, i, w, account, DeviceID{})
+		if err != nil && (ctx.Err() != nil || !about(err)) {
+			return nil, nil, err
+		}
+		if err != nil {
+			failed[account] = err
+		}
 		list = append(list, some...)
 	}
-	if err != nil || w.Kind != wishFound {
-		return list, err
+	if w.Kind != wishFound {
+		return list, failed, nil
 	}
+	own, err := c.claimOwn(ctx, i, w)
+	return append(list, own...), failed, err
+}
+
+// about reports whether an error is about whom it was asked for, and not about the way
+// to the cluster.
+func about(err error) bool {
+	var e *Error
+	var p *Problem
+	return asError(err, &p) || asError(err, &e) && (e.Code == schemas.Code_keyPackageNone || hopeless(e.Code))
+}
+
+// claimOwn takes key packages for our other devices.
+func (c *Client) claimOwn(ctx context.Context, i *vault.Intent, w *wish) (list []*wire.KeyPackage, err error) {
 	own, err := c.conn.ListDevices(ctx, c.account())
 	for _, d := range own {
-		if err != nil {
-			return nil, err
-		}
 		if d.ID == DeviceID(c.self.Device) || len(d.Key) == 0 {
 			continue
 		}

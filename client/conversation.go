@@ -22,11 +22,13 @@ const (
 	stateRemoved    = 4
 	stateRecovering = 5 // we lost the thread and are on the way back
 	stateBroken     = 6 // there is no way back
+	stateRequested  = 7 // somebody who is no contact has invited us; nothing goes out
+	stateUnproven   = 8 // what continues it proves nothing: the user is asked
 )
 
 var stateNames = map[uint8]string{
 	stateActive: "active", stateJoining: "joining", stateLeft: "left", stateRemoved: "removed",
-	stateRecovering: "recovering", stateBroken: "broken",
+	stateRecovering: "recovering", stateBroken: "broken", stateRequested: "request", stateUnproven: "unproven",
 }
 
 // Conversation is a conversation of two accounts or of a group. It is a name:
@@ -44,8 +46,9 @@ type Info struct {
 	ID      string
 	Kind    string // dm or group
 	Title   string
+	Alias   string // what the user calls it, if anything
 	Peer    string // of a DM: the other's username
-	State   string // active, joining, left, removed, recovering or broken
+	State   string // active, joining, left, removed, recovering, broken, request or unproven
 	Reason  string // why it is in this state, where there is more to say
 	Epoch   uint64
 	Members int // accounts
@@ -77,7 +80,7 @@ func (t *turn) info(row *talk) (info Info, err error) {
 	names := t.names()
 	info = Info{
 		ID: idText(row.ID), Kind: "group", Title: names.titleOf(&row.Conversation), State: stateNames[row.State],
-		Reason: row.Reason, LastAt: row.Active, Timer: row.Expire,
+		Alias: row.Alias, Reason: row.Reason, LastAt: row.Active, Timer: row.Expire,
 	}
 	if row.Kind == kindDM {
 		info.Kind, info.Peer = "dm", info.Title
@@ -104,10 +107,7 @@ func (t *turn) info(row *talk) (info Info, err error) {
 	info.Epoch, info.Suite = row.group.Epoch(), row.group.Public().Suite().Name()
 	info.SuiteID = uint16(row.group.Public().Suite().ID())
 	info.Members = len(accountsOf(row.group))
-	data, err := row.data()
-	if err != nil {
-		return info, err
-	}
+	data := row.data()
 	info.Link, info.Admin = len(data.Link) > 0, isAdmin(row.group, data, t.c.account())
 	return info, nil
 }
@@ -126,17 +126,10 @@ type Member struct {
 func (v *Conversation) Members() (list []Member, err error) {
 	err = v.c.look(func(t *turn) error {
 		row, err := t.talk(v.id)
-		if err != nil {
+		if err != nil || row.group == nil {
 			return err
 		}
-		if row.group == nil {
-			return nil
-		}
-		data, err := row.data()
-		if err != nil {
-			return err
-		}
-		names := t.names()
+		data, names := row.data(), t.names()
 		for account, devices := range accountsOf(row.group) {
 			m := Member{
 				Username: names.name(account), Key: account, Devices: devices,
@@ -204,41 +197,26 @@ func (c *Client) Conversations() (list []*Conversation, err error) {
 // idPrefix is how much of an id names a conversation at least, in hex digits.
 const idPrefix = 6
 
-// Find returns the conversation that a name stands for: an id or its beginning, a
-// group's title, or the username of a person, with or without @.
+// Find returns the conversation that a name stands for: an id or its beginning, the
+// username of a person, with or without @, what the user calls a conversation, the title
+// that the user gave to a group, or, after a #, the title that anybody gave to one. A
+// bare name never leads to what somebody else has named (ErrNamedByOther).
 func (c *Client) Find(name string) (*Conversation, error) {
 	var found []vault.ConversationID
+	var others bool
 	err := c.look(func(t *turn) error {
 		rows, err := t.Conversations()
 		if err != nil {
 			return err
 		}
-		names := t.names()
-		for _, rank := range []func(*vault.Conversation) bool{
-			func(r *vault.Conversation) bool { return idText(r.ID) == name },
-			func(r *vault.Conversation) bool {
-				return r.Kind == kindDM && strings.EqualFold("@"+names.titleOf(r), "@"+strings.TrimPrefix(name, "@"))
-			},
-			func(r *vault.Conversation) bool { return r.Kind == kindGroup && r.Title == name },
-			func(r *vault.Conversation) bool { return r.Kind == kindGroup && strings.EqualFold(r.Title, name) },
-			func(r *vault.Conversation) bool {
-				return len(name) >= idPrefix && strings.HasPrefix(idText(r.ID), strings.ToLower(name))
-			},
-		} {
-			for _, row := range rows {
-				if rank(row) {
-					found = append(found, row.ID)
-				}
-			}
-			if len(found) > 0 {
-				return nil
-			}
-		}
+		found, others = t.called(name, rows)
 		return nil
 	})
 	switch {
 	case err != nil:
 		return nil, err
+	case len(found) == 0 && others:
+		return nil, because(ErrNamedByOther, "%q", name)
 	case len(found) == 0:
 		return nil, because(ErrNoConversation, "%q", name)
 	case len(found) > 1:
@@ -249,4 +227,64 @@ func (c *Client) Find(name string) (*Conversation, error) {
 		return nil, because(ErrAmbiguous, "%q (%s)", name, strings.Join(ids, ", "))
 	}
 	return &Conversation{c, found[0]}, nil
+}
+
+// called returns the conversations that a name stands for, and whether others have
+// given it to a group as its title.
+func (t *turn) called(name string, rows []*vault.Conversation) (found []vault.ConversationID, others bool) {
+	names := t.names()
+	title, explicit := strings.CutPrefix(name, "#")
+	own := func(r *vault.Conversation) bool {
+		return r.Kind == kindGroup && t.c.who != nil && r.NamedBy == t.c.account()
+	}
+	for _, matches := range []func(*vault.Conversation) bool{
+		func(r *vault.Conversation) bool { return idText(r.ID) == name },
+		func(r *vault.Conversation) bool {
+			return r.Kind == kindDM && strings.EqualFold("@"+names.titleOf(r), "@"+strings.TrimPrefix(name, "@")) ||
+				r.Alias != "" && strings.EqualFold(r.Alias, name) || own(r) && strings.EqualFold(r.Title, name)
+		},
+		func(r *vault.Conversation) bool { return explicit && r.Kind == kindGroup && r.Title == title },
+		func(r *vault.Conversation) bool {
+			return explicit && r.Kind == kindGroup && strings.EqualFold(r.Title, title)
+		},
+		func(r *vault.Conversation) bool {
+			return len(name) >= idPrefix && strings.HasPrefix(idText(r.ID), strings.ToLower(name))
+		},
+	} {
+		for _, row := range rows {
+			if matches(row) {
+				found = append(found, row.ID)
+			}
+			others = others || row.Kind == kindGroup && strings.EqualFold(row.Title, name)
+		}
+		if len(found) > 0 {
+			return found, others
+		}
+	}
+	return nil, others
+}
+
+// MaxAlias is how long what the user calls a conversation may be, in bytes.
+const MaxAlias = 64
+
+// SetAlias has a conversation go by a name of the user's own, on this device; empty:
+// no longer. It must not be the username of a contact.
+func (v *Conversation) SetAlias(name string) error {
+	if len(name) > MaxAlias || strings.HasPrefix(name, "#") || strings.HasPrefix(name, "@") || strings.TrimSpace(name) != name {
+		return &Problem{"this can't be a conversation's name", "Choose one of up to 64 bytes that begins with neither # nor @."}
+	}
+	return v.c.turn(func(t *turn) error {
+		row, err := t.talk(v.id)
+		if err != nil {
+			return err
+		}
+		if name != "" {
+			if contact, err := t.ContactNamed(strings.ToLower(name)); err != nil || contact != nil {
+				return because(ErrAmbiguous, "%q is somebody's username", name)
+			}
+		}
+		row.Alias = name
+		t.changed(row)
+		return nil
+	})
 }

@@ -11,17 +11,24 @@ import (
 
 // epochBegan tells what a commit by others, or our own, has changed.
 func (t *turn) epochBegan(row *talk, before *mls.Group, by tree.Credential, joined bool) error {
-	data, err := row.data()
-	if err != nil {
-		// Nobody can read the group's data any more; the keys are good.
-		return t.event(row, EventInvalid, 0, notice{Note: err.Error()})
-	}
 	committer, err := room.ParseCredential(by)
 	if err != nil {
 		return err // our Authenticator has let it in
 	}
+	account := AccountKey(committer.Account)
+	if _, err := room.DataOf(row.group.Public().Context().Extensions); err != nil {
+		// The last that could be read stays in force until an admin writes them again.
+		return t.event(row, EventInvalid, 0, notice{By: &account, Note: "a change has left the group's data unreadable; what they said before still holds"})
+	}
+	data := row.data()
+	if row.Title != data.Title {
+		row.NamedBy = account
+	}
 	row.Title, row.Expire = data.Title, data.Expire
 	t.changed(row)
+	if err := t.attest(row, data); err != nil {
+		return err
+	}
 	list, err := describe(before, row.group, committer.Account, joined)
 	if err != nil {
 		return err

@@ -188,6 +188,11 @@ func sentence(kind EventKind, by, who, note string) string {
 	switch kind {
 	case EventInvited:
 		return by + " has invited you"
+	case EventRequest:
+		if note != "" {
+			return by + " " + note
+		}
+		return by + ", who is not among your contacts, asks you into this conversation"
 	case EventJoined:
 		return who + " joined by the group's link"
 	case EventAdded:

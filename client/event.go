@@ -21,6 +21,8 @@ const (
 	EventReaction  EventKind = "reaction"  // Entry is what was reacted to
 	EventReceipt   EventKind = "receipt"   // Entry is ours that was delivered or read
 	EventInvited   EventKind = "invited"   // we are in a conversation that another has made
+	EventRequest   EventKind = "request"   // By, who is no contact, asks us into a conversation
+	EventUnproven  EventKind = "unproven"  // a conversation waits until the user has compared keys
 	EventJoined    EventKind = "joined"    // somebody came in by the group's link
 	EventAdded     EventKind = "added"     // Who was added by By
 	EventRemoved   EventKind = "removed"   // Who was removed by By
@@ -38,7 +40,7 @@ const (
 
 // noticed are the kinds that stand in a conversation's history.
 var noticed = map[EventKind]bool{
-	EventInvited: true, EventJoined: true, EventAdded: true, EventRemoved: true, EventLeft: true, EventRenamed: true,
+	EventInvited: true, EventRequest: true, EventUnproven: true, EventJoined: true, EventAdded: true, EventRemoved: true, EventLeft: true, EventRenamed: true,
 	EventRoles: true, EventTimer: true, EventLink: true, EventRekeyed: true, EventRecovered: true, EventLoss: true,
 	EventInvalid: true, EventFailed: true,
 }
@@ -85,6 +87,9 @@ func (t *turn) event(v *talk, kind EventKind, entry uint64, n notice) error {
 		v.Active, v.fresh = t.now, true
 	}
 	t.signal(Signal{Kind: SignalConversation, Conversation: idText(v.ID)})
+	if v.State == stateRequested && kind != EventRequest {
+		return nil // programs get it when the request is accepted (request.go)
+	}
 	return t.AddEvent(&vault.Event{At: t.now, Conversation: v.ID, Kind: string(kind), Message: entry, Data: data})
 }
 

@@ -61,8 +61,7 @@ func (t *turn) member(id vault.ConversationID) (*talk, *room.Data, error) {
 	if row.group == nil {
 		return nil, nil, because(ErrNotMember, "the invitation has not come yet")
 	}
-	data, err := row.data()
-	return row, data, err
+	return row, row.data(), nil
 }
 
 // Invite adds people to a group, with all their devices.
@@ -74,7 +73,10 @@ func (v *Conversation) Invite(ctx context.Context, usernames ...string) error {
 	if err != nil {
 		return err
 	}
-	return v.want(ctx, mayAdmin, func(_ *turn, row *talk, _ *room.Data) (wish, error) {
+	return v.want(ctx, mayAdmin, func(t *turn, row *talk, _ *room.Data) (wish, error) {
+		if err := t.befriend(accounts...); err != nil {
+			return wish{}, err
+		}
 		in := accountsOf(row.group)
 		for i, account := range accounts {
 			if _, there := in[account]; there {

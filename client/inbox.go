@@ -185,10 +185,15 @@ func (t *turn) open(in *incoming) error {
 		return t.strange(in, err)
 	}
 	done := true
-	if p.Sort == room.SortWelcome {
-		err = t.welcome(in, &p)
-	} else {
+	failure, err := t.apart(func() (err error) {
+		if p.Sort == room.SortWelcome {
+			return t.welcome(in, &p)
+		}
 		done, err = t.message(in, &p)
+		return err
+	})
+	if failure != nil {
+		done, err = true, t.unprocessable(&p, failure)
 	}
 	if err != nil || !done {
 		return err
@@ -196,23 +201,52 @@ func (t *turn) open(in *incoming) error {
 	return t.SetProcessed(sum[:16], t.now)
 }
 
-// Limits of what is held for later. The oldest beyond them are dropped, and said so.
+// unprocessable notes that what came for a conversation could not be processed. It is
+// that conversation's trouble, and goes no further.
+func (t *turn) unprocessable(p *room.Payload, reason error) error {
+	t.c.log.Error("a message could not be processed", "group", fmt.Sprintf("%.32x", p.GroupID), "sort", p.Sort, "error", reason)
+	if p.Sort == room.SortWelcome {
+		return nil
+	}
+	row, err := t.talkOf(p.GroupID)
+	if err != nil || row == nil || row.group == nil {
+		return err
+	}
+	return t.refusedMessage(row, p, reason)
+}
+
+// Limits of what is held for later. What is beyond them is dropped, and said so where
+// it may be missed. What belongs to no conversation has little room of its own, so that
+// it never takes that of messages whose epoch is only late.
 const (
-	maxHeld      = 20_000
-	maxHeldGroup = 5_000
+	maxHeld           = 20_000
+	maxHeldGroup      = 5_000
+	maxHeldBytes      = 256 << 20
+	maxHeldGroupBytes = 64 << 20
+	maxStray          = 256     // envelopes for groups that no conversation has
+	maxStrayBytes     = 1 << 20 // of their payloads
 )
 
 // hold keeps a payload until its epoch comes.
 func (t *turn) hold(in *incoming, p *room.Payload) error {
-	n, all, err := t.CountHeld(p.GroupID)
+	group, known, stray, err := t.CountHeld(p.GroupID)
 	if err != nil {
 		return err
 	}
-	if n >= maxHeldGroup || all >= maxHeld {
+	row, err := t.talkOf(p.GroupID)
+	if err != nil {
+		return err
+	}
+	size := int64(len(in.payload))
+	full := group.Envelopes >= maxHeldGroup || known.Envelopes >= maxHeld ||
+		group.Bytes+size > maxHeldGroupBytes || known.Bytes+size > maxHeldBytes
+	if row == nil {
+		full = stray.Envelopes >= maxStray || stray.Bytes+size > maxStrayBytes
+	}
+	if full {
 		t.c.log.Warn("too many envelopes are held: one was dropped", "group", fmt.Sprintf("%x", p.GroupID))
-		row, err := t.talkOf(p.GroupID)
-		if err != nil || row == nil {
-			return err
+		if row == nil {
+			return nil
 		}
 		return t.event(row, EventLoss, 0, notice{Note: "a message came too early, and too many wait already"})
 	}

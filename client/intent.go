@@ -21,6 +21,7 @@ const (
 	wishLink      = "link"      // switch the link on (a new one) or off
 	wishRekey     = "rekey"     // renew our keys
 	wishProposals = "proposals" // commit what others have proposed
+	wishAttest    = "attest"    // sign the roster and data, as an admin
 	wishDevices   = "devices"   // add and remove devices, so that they are those of the members
 	wishRejoin    = "rejoin"    // come back, if we have lost the thread
 	wishJoin      = "join"      // come in by a link
@@ -36,11 +37,12 @@ type wish struct {
 	Seconds  uint32            `json:"seconds,omitempty"`
 	Secret   []byte            `json:"secret,omitempty"`
 	Claims   map[string][]byte `json:"claims,omitempty"` // request ids by account and device
+	Failed   string            `json:"failed,omitempty"` // who could not be added, and why
 }
 
 // single are the kinds of which a conversation has one at most: they only differ
 // in when.
-var single = map[string]bool{wishRekey: true, wishProposals: true, wishDevices: true, wishRejoin: true}
+var single = map[string]bool{wishRekey: true, wishProposals: true, wishAttest: true, wishDevices: true, wishRejoin: true}
 
 // intend keeps a wish until it holds, is moot, or has failed.
 func (t *turn) intend(row *talk, w wish) (id int64, err error) {

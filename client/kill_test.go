@@ -94,7 +94,7 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 	for _, name := range []string{"bob", "friends"} {
 		checkKilled(t, alice.mustFind(name), "bob", certain, name)
 	}
-	for _, name := range []string{"alice", "friends"} {
+	for _, name := range []string{"alice", "#friends"} {
 		checkKilled(t, bob.mustFind(name), "alice", heard[:0:0], name)
 		checkHeard(t, bob.mustFind(name), heard)
 	}
@@ -210,7 +210,9 @@ func beBob() error {
 	dir := os.Getenv("QPQ_TEST_DIR")
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
 	defer cancel()
-	bob, err := client.Open(client.Profile{Dir: filepath.Clean(dir), Key: testKey(), Options: options})
+	bob, err := client.Open(client.Profile{
+		Dir: filepath.Clean(dir), Key: testKey(), Options: options, Settings: client.Settings{Invitations: client.FromEverybody},
+	})
 	if err != nil {
 		return err
 	}
@@ -234,7 +236,7 @@ func bobsRound(ctx context.Context, bob *client.Client, at int64) error {
 		return err
 	}
 	for _, name := range []string{"alice", "friends"} {
-		v, err := bob.Find(name)
+		v, err := bob.Find(map[string]string{"alice": "alice", "friends": "#friends"}[name])
 		if err != nil {
 			return err
 		}

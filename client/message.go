@@ -31,6 +31,9 @@ func (t *turn) application(row *talk, ev *mls.ApplicationMessage) error {
 	case content.Receipt:
 		return t.receipted(row, sender, body)
 	case content.Typing:
+		if row.State == stateRequested {
+			return nil
+		}
 		t.signal(Signal{Kind: SignalTyping, Conversation: idText(row.ID), Who: t.names().name(sender), Active: body.Active})
 		return nil
 	case content.Rejoined:
@@ -43,6 +46,9 @@ func (t *turn) application(row *talk, ev *mls.ApplicationMessage) error {
 
 // newMessage adds a message to the history, unless it is there.
 func (t *turn) newMessage(row *talk, sender AccountKey, m *content.Message, raw []byte) error {
+	if blocked, err := t.Blocked(sender); err != nil || blocked {
+		return err
+	}
 	entry := t.newEntry(row, m, raw, sender)
 	if entry.Mine = sender == t.c.account(); entry.Mine {
 		entry.Status = statusSent // by another device of ours
@@ -53,11 +59,8 @@ func (t *turn) newMessage(row *talk, sender AccountKey, m *content.Message, raw 
 	}
 	row.Active = t.now
 	t.changed(row)
-	if row.Kind == kindDM && !entry.Mine {
-		if t.delivered == nil {
-			t.delivered = map[vault.ConversationID][][16]byte{}
-		}
-		t.delivered[row.ID] = append(t.delivered[row.ID], m.ID)
+	if row.Kind == kindDM && !entry.Mine && row.State == stateActive {
+		t.noteDelivered(row, m.ID)
 	}
 	return t.event(row, EventMessage, entry.Seq, notice{By: &sender})
 }

@@ -7,6 +7,7 @@ import (
 
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
+	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	"quicproquo/schemas"
 )
@@ -28,20 +29,17 @@ func (c *Client) DM(ctx context.Context, username string) (*Conversation, error)
 	if err != nil {
 		return nil, err
 	}
-	found := wasNew
-	if !wasNew {
-		// Whoever made the channel founds the group. If that did not happen, we do:
-		// the cluster lets one of us win.
-		_, err := c.conn.FetchGroup(ctx, channel[:])
-		found = Is(err, schemas.Code_groupNotFound)
-		if err != nil && !found {
-			return nil, err
-		}
+	groupID, err := c.toFound(ctx, channel, wasNew)
+	if err != nil {
+		return nil, err
 	}
 	var v *Conversation
 	var intent int64
 	err = c.turn(func(t *turn) (err error) {
-		v, intent, err = t.openDM(peer, channel, found)
+		if err := t.befriend(peer); err != nil {
+			return err
+		}
+		v, intent, err = t.openDM(peer, channel, groupID)
 		return err
 	})
 	if err != nil {
@@ -53,10 +51,54 @@ func (c *Client) DM(ctx context.Context, username string) (*Conversation, error)
 	return v, err
 }
 
-// openDM returns the conversation on a channel, made if it is not there. intent is
-// that of founding its group, if that is ours to do.
-func (t *turn) openDM(peer AccountKey, channel ChannelID, found bool) (v *Conversation, intent int64, err error) {
-	row, err := t.talkOf(channel[:])
+// toFound returns the id of the group that is to be founded on a channel, nil if
+// nobody has to. Whoever made the channel founds it. If that did not happen, we do: the
+// cluster lets one of us win. If there is a record, and no invitation to it among all
+// that has come for us, our keys are lost, and a new group begins, about which the
+// other is asked.
+func (c *Client) toFound(ctx context.Context, channel ChannelID, wasNew bool) ([]byte, error) {
+	if wasNew {
+		return channel[:], nil
+	}
+	_, err := c.conn.FetchGroup(ctx, channel[:])
+	if Is(err, schemas.Code_groupNotFound) {
+		return channel[:], nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	here, err := c.holds(channel)
+	if err != nil || here {
+		return nil, err
+	}
+	if err := c.Sync(ctx); err != nil {
+		return nil, err
+	}
+	if here, err = c.holds(channel); err != nil || here {
+		return nil, err
+	}
+	again := newID()
+	return append(channel[:], again[:]...), nil
+}
+
+// holds reports whether a conversation of two is here, with keys or waiting for a yes.
+func (c *Client) holds(channel ChannelID) (here bool, err error) {
+	err = c.look(func(t *turn) error {
+		row, err := t.ConversationWith(channel)
+		if err != nil || row == nil {
+			return err
+		}
+		v, err := t.talk(row.ID)
+		here = err == nil && (v.group != nil || v.State == stateRequested || v.State == stateUnproven)
+		return err
+	})
+	return here, err
+}
+
+// openDM returns the conversation on a channel, made if it is not there. found is the
+// id of the group that is to be founded if there is none; intent is that of doing so.
+func (t *turn) openDM(peer AccountKey, channel ChannelID, found []byte) (v *Conversation, intent int64, err error) {
+	row, err := t.dmOn(channel)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -70,7 +112,10 @@ func (t *turn) openDM(peer AccountKey, channel ChannelID, found bool) (v *Conver
 		}
 	}
 	v = &Conversation{t.c, row.ID}
-	if row.group != nil && row.State == stateActive {
+	if row.State == stateRequested {
+		return v, 0, t.acceptRequest(row) // who writes to somebody says yes to what they asked
+	}
+	if row.group != nil {
 		if row.founded {
 			return v, 0, nil
 		}
@@ -80,9 +125,10 @@ func (t *turn) openDM(peer AccountKey, channel ChannelID, found bool) (v *Conver
 		}
 		return v, pending.ID, nil
 	}
-	if !found {
+	if found == nil || row.State == stateUnproven {
 		return v, 0, nil // the founder's welcome is on its way
 	}
+	row.GroupID = found
 	if err := t.create(row, &room.Data{Kind: room.KindDM}); err != nil {
 		return nil, 0, err
 	}
@@ -90,12 +136,27 @@ func (t *turn) openDM(peer AccountKey, channel ChannelID, found bool) (v *Conver
 	return v, intent, err
 }
 
+// dmOn returns the conversation of two on a channel, nil if there is none.
+func (t *turn) dmOn(channel ChannelID) (*talk, error) {
+	row, err := t.ConversationWith(channel)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	return t.talk(row.ID)
+}
+
 // create makes the group of a conversation, with us as its only member.
 func (t *turn) create(row *talk, data *room.Data) error {
+	if data.Kind == room.KindGroup {
+		if err := data.SetGrant(row.GroupID, 0, [][identity.KeySize]byte{t.c.account()}, t.c.identity); err != nil {
+			return err
+		}
+	}
 	group, err := mls.Create(t.c.config(), t.c.identity, row.GroupID, data.Extensions(nil), t.now)
 	if err != nil {
 		return err
 	}
+	row.known, row.group = nil, nil
 	row.enter(group, t.now)
 	row.saved, row.founded, row.State, row.Reason = nil, false, stateActive, ""
 	t.changed(row)
@@ -118,10 +179,13 @@ func (c *Client) CreateGroup(ctx context.Context, title string, usernames ...str
 	first, second := newID(), newID()
 	row := &talk{Conversation: vault.Conversation{
 		ID: newID(), Kind: kindGroup, GroupID: append(first[:], second[:]...), Title: title,
-		State: stateActive, Created: c.now(), Active: c.now(),
+		State: stateActive, Created: c.now(), Active: c.now(), NamedBy: c.account(),
 	}}
 	var intent int64
 	err = c.turn(func(t *turn) error {
+		if err := t.befriend(accounts...); err != nil {
+			return err
+		}
 		if err := t.add(row); err != nil {
 			return err
 		}

@@ -29,6 +29,12 @@ var (
 		"the account's identity key is another than the one that you know",
 		"Somebody registered the name anew, or the server lies. Compare safety numbers by other means before you trust it.",
 	}
+	ErrNotInvited   = &Problem{"not everybody could be invited", "The others are in. It is tried again until you take the invitation back."}
+	ErrCancelled    = &Problem{"the invitation was taken back", "Invite again if it should be made all the same."}
+	ErrRequest      = &Problem{"this is a request that you have not accepted", "Accept it, or decline it."}
+	ErrNoRequest    = &Problem{"there is nothing to accept or decline", "List the requests."}
+	ErrUnproven     = &Problem{"nothing proves that the conversation's new keys are your friend's", "Compare safety numbers by other means; then accept the new keys, or decline them."}
+	ErrNamedByOther = &Problem{"that is what somebody else calls a group", "Write # before a group's title, or use its id, or give it a name of your own."}
 	ErrIncompatible = &Problem{"the other's client can't take part in this conversation", "It must be updated first."}
 	ErrNoWayBack    = &Problem{"there is no way back into the conversation that we can open", "Ask a member to remove and invite you again."}
 	ErrMoot         = &Problem{"there is nothing to change", "It is so already."}

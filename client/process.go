@@ -20,14 +20,14 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 		return false, err
 	}
 	switch {
-	case row != nil && (row.State == stateLeft && row.group == nil || row.State == stateRemoved):
+	case row != nil && row.group == nil && row.State != stateJoining && row.State != stateRecovering:
 		return true, nil
 	case row == nil || row.group == nil || !row.founded || p.Epoch > row.group.Epoch():
 		return false, t.hold(in, p)
 	case p.Sort != room.SortApplication && p.Epoch < row.group.Epoch():
 		return true, nil // of an epoch that is over
 	}
-	before := row.group
+	before, past := row.group, row.known
 	group, ev, err := row.group.Process(p.Message, t.now)
 	if err != nil {
 		return true, t.refusedMessage(row, p, err)
@@ -55,9 +55,34 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 		if err := t.epochBegan(row, before, ev.Credential, ev.Joined); err != nil {
 			return false, err
 		}
+		if err := t.checkReturned(row, before, past, ev); err != nil {
+			return false, err
+		}
 		return true, t.releaseHeld(row)
 	}
 	return true, nil
+}
+
+// checkReturned checks that a member who came back by external commit has proved that
+// it held an epoch of ours: else its keys may be another's. In a conversation of two
+// the user is asked; in a group it is said.
+func (t *turn) checkReturned(row *talk, before *mls.Group, past *room.Known, ev *mls.EpochStarted) error {
+	c, err := room.ParseCredential(ev.Credential)
+	if err != nil || !ev.Joined {
+		return err
+	}
+	if _, member := accountsOf(before)[c.Account]; !member || c.Account == t.c.account() {
+		return nil
+	}
+	err = past.CheckReturning(row.GroupID, before.Epoch(), c.Member, ev.AuthenticatedData)
+	switch {
+	case err == nil:
+		return nil
+	case row.Kind == kindDM && row.State == stateActive:
+		return t.unproven(row, nil)
+	}
+	by := AccountKey(c.Account)
+	return t.event(row, EventInvalid, 0, notice{By: &by, Note: "a device came back without a proof that it was here before"})
 }
 
 // dropPending forgets our commit if a new epoch tells that another has won. A commit
@@ -83,7 +108,7 @@ func (t *turn) dropPending(row *talk, epoch uint64) error {
 // group's record will tell.
 func (t *turn) refusedMessage(row *talk, p *room.Payload, reason error) error {
 	t.c.log.Warn("a message was refused", "conversation", idText(row.ID), "epoch", p.Epoch, "ours", row.group.Epoch(), "sort", p.Sort, "error", reason)
-	if p.Sort == room.SortCommit {
+	if p.Sort == room.SortCommit && (row.State == stateActive || row.State == stateRecovering) {
 		if _, err := t.intend(row, wish{Kind: wishRejoin}); err != nil {
 			return err
 		}
@@ -164,10 +189,7 @@ const (
 
 // proposed keeps a proposal that may be made, and intends to commit it.
 func (t *turn) proposed(row *talk, next *mls.Group, p *mls.ProposalStored) error {
-	data, err := row.data()
-	if err != nil {
-		return err
-	}
+	data := row.data()
 	c, err := room.ParseCredential(p.Credential)
 	if err != nil {
 		return err
@@ -177,7 +199,7 @@ func (t *turn) proposed(row *talk, next *mls.Group, p *mls.ProposalStored) error
 		return t.event(row, EventInvalid, 0, notice{By: &by, Note: "a proposal by a member who is no admin was ignored"})
 	}
 	row.group = next
-	if row.State == stateLeft {
+	if row.State != stateActive {
 		return nil
 	}
 	rank := 0

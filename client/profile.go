@@ -49,6 +49,8 @@ type Settings struct {
 	LastResortAge time.Duration
 	// HoldTime is how long a message that came too early is kept; 0: 7 days.
 	HoldTime time.Duration
+	// Invitations says whose invitations are accepted without asking the user.
+	Invitations Invitations
 	// NoReceipts: the others are not told what was delivered and read.
 	NoReceipts bool
 	// Upkeep is the pause between two looks at what is due; 0: a minute.

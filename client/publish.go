@@ -82,19 +82,28 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 	if err != nil {
 		return err
 	}
-	if err := t.settle(i, nil); err != nil {
+	if err := t.settle(i, leftOut(i)); err != nil {
 		return err
 	}
 	return t.releaseHeld(row)
 }
 
+// leftOut is what is told to who waits for an intent that has added all but some.
+func leftOut(i *vault.Intent) error {
+	var w wish
+	if len(i.Args) == 0 || json.Unmarshal(i.Args, &w) != nil || w.Failed == "" {
+		return nil
+	}
+	return because(ErrNotInvited, "%s", w.Failed)
+}
+
 // cameBack tells everybody that we are in the group, after having lost the thread
 // or by its link.
 func (t *turn) cameBack(row *talk, before *mls.Group, i *vault.Intent) error {
-	row.State, row.Reason = stateActive, ""
-	data, err := row.data()
-	if err != nil {
-		return err
+	row.State, row.Reason, row.Offer = stateActive, "", nil
+	data := row.data()
+	if row.Title != data.Title {
+		row.NamedBy = AccountKey{} // who named it so is not known
 	}
 	row.Title, row.Expire = data.Title, data.Expire
 	for account := range accountsOf(row.group) {

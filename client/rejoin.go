@@ -3,20 +3,22 @@ package client
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
+	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	"quicproquo/schemas"
 )
 
-// wayBack seals the way back into a group's epoch.
-func (t *turn) wayBack(next *mls.Group) ([]byte, error) {
-	data, err := room.DataOf(next.Public().Context().Extensions)
-	if err != nil {
-		return nil, err
+// wayBack seals the way back into a group's epoch, with what is known at it.
+func (t *turn) wayBack(next *mls.Group, past *room.Known) ([]byte, error) {
+	var link []byte
+	if past.Data != nil {
+		link = past.Data.Link
 	}
-	return room.SealReturn(next, data.Link, schemas.MaxGroupInfo)
+	return room.SealReturn(next, past, link, schemas.MaxGroupInfo)
 }
 
 // buildReturn makes the external commit with which we come back into a group, or
@@ -24,6 +26,8 @@ func (t *turn) wayBack(next *mls.Group) ([]byte, error) {
 func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) error {
 	renewed := w.On && w.Kind == wishRejoin // see restore.go
 	switch {
+	case row.State == stateUnproven || row.State == stateRequested:
+		return ErrMoot // until the user has answered
 	case p.absent && renewed && row.founded:
 		return because(ErrNoWayBack, "%v", errNoRecord)
 	case p.absent && row.group != nil:
@@ -55,7 +59,13 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 	made, err := t.external(row, back)
 	if err != nil {
 		if i.Tries < returnTries {
-			return t.postpone(i, err)
+			return t.postpone(i, err) // the next commit may bring another, or a proof
+		}
+		switch {
+		case errors.Is(err, room.ErrAnother):
+			return t.awaitAnother(row, i, err)
+		case errors.Is(err, room.ErrLineage):
+			return t.askUnproven(row, i)
 		}
 		return because(ErrNoWayBack, "%v", err)
 	}
@@ -70,7 +80,7 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 	if err != nil {
 		return err
 	}
-	sealed, err := t.wayBack(made.Next)
+	sealed, err := t.wayBack(made.Next, row.known.Next(row.group, made.Next))
 	if err != nil {
 		return err
 	}
@@ -112,24 +122,96 @@ func openReturn(row *talk, w *wish, sealed []byte) (*room.Return, error) {
 
 // external makes the external commit, in place of our old leaf where there is one.
 func (t *turn) external(row *talk, back *room.Return) (*mls.Pending, error) {
-	made, err := mls.ExternalJoin(t.c.config(), t.c.identity, back.GroupInfo, mls.ExternalOptions{Resync: row.group != nil}, t.now)
-	if err != nil {
-		other, failed := mls.ExternalJoin(t.c.config(), t.c.identity, back.GroupInfo, mls.ExternalOptions{Resync: row.group == nil}, t.now)
-		if failed != nil {
+	var refused error
+	opt := mls.ExternalOptions{
+		AAD: row.known.TieReturning(row.GroupID, back.Epoch, t.c.self),
+		Check: func(group *mls.PublicGroup, signer mls.Member) error {
+			refused = t.checkReturn(row, back, group, signer)
+			return refused
+		},
+	}
+	for _, opt.Resync = range []bool{row.group != nil, row.group == nil} {
+		made, err := mls.ExternalJoin(t.c.config(), t.c.identity, back.GroupInfo, opt, t.now)
+		if err == nil || refused != nil {
+			return made, errors.Join(refused)
+		}
+		if opt.Resync == (row.group == nil) {
 			return nil, fmt.Errorf("join by external commit: %w", err)
 		}
-		made = other
 	}
-	if string(made.Next.ID()) != string(row.GroupID) {
-		return nil, errors.New("the way back leads into another group")
-	}
-	data, err := room.DataOf(made.Next.Public().Context().Extensions)
+	return nil, nil // not reached
+}
+
+// checkReturn decides whether a way back leads into the conversation that it is for:
+// that is so if it continues what this client knows of it, or the user has said so of
+// exactly this.
+func (t *turn) checkReturn(row *talk, back *room.Return, group *mls.PublicGroup, signer mls.Member) error {
+	offer, err := room.OfferOf(group, signer)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%w: %w", err, room.ErrAnother)
 	}
-	if uint8(data.Kind) != row.Kind {
-		return nil, errors.New("the way back leads into a conversation of another kind")
+	switch {
+	case string(group.ID()) != string(row.GroupID):
+		return fmt.Errorf("it is another group: %w", room.ErrAnother)
+	case group.Epoch() != back.Epoch:
+		return fmt.Errorf("its group info is of epoch %d: %w", group.Epoch(), room.ErrAnother)
+	case uint8(offer.Data.Kind) != row.Kind:
+		return fmt.Errorf("it is of another kind: %w", room.ErrAnother)
+	case row.Kind == kindDM && !t.betweenUs(row, offer):
+		return fmt.Errorf("its people are others: %w", room.ErrAnother)
+	case row.known == nil:
+		return nil // no epoch was ever held here: the link alone leads in
 	}
-	_, err = t.checkRoom(&incoming{}, made.Next, data)
-	return made, err
+	if err = row.known.Allows(offer); err == nil {
+		err = back.Continues(row.GroupID, row.known)
+	}
+	if !errors.Is(err, room.ErrLineage) || errors.Is(err, room.ErrAnother) {
+		return err
+	}
+	digest := offer.Digest()
+	if row.State != stateUnproven && string(row.Offer) == string(digest[:]) {
+		return nil // the user was asked, and has accepted this
+	}
+	row.asked = digest[:]
+	return err
+}
+
+// betweenUs reports whether an offer is of this account and its peer.
+func (t *turn) betweenUs(row *talk, offer *room.Offer) bool {
+	return len(offer.Accounts) == 2 && slices.Contains(offer.Accounts, [identity.KeySize]byte(t.c.account())) && slices.Contains(offer.Accounts, row.Peer)
+}
+
+// awaitAnother goes on waiting for a way back that leads into this conversation: the
+// next commit of a member who was here brings one. Meanwhile nothing is sent.
+func (t *turn) awaitAnother(row *talk, i *vault.Intent, why error) error {
+	if i.Tries == returnTries {
+		row.State, row.Reason = stateRecovering, "what the server offers as its continuation is none: "+why.Error()
+		t.changed(row)
+		if err := t.event(row, EventInvalid, 0, notice{Note: row.Reason + "; nothing is sent until a member whom you know there vouches for one"}); err != nil {
+			return err
+		}
+	}
+	return t.postpone(i, why)
+}
+
+// askUnproven stops a conversation until the user has decided about a continuation
+// that proves nothing.
+func (t *turn) askUnproven(row *talk, i *vault.Intent) error {
+	if err := t.unproven(row, row.asked); err != nil {
+		return err
+	}
+	return t.settle(i, because(ErrUnproven, "%s", row.Reason))
+}
+
+// unproven asks the user about a continuation of a conversation. Nothing is sent there
+// before the answer.
+func (t *turn) unproven(row *talk, offer []byte) error {
+	names := t.names()
+	row.State, row.Offer = stateUnproven, offer
+	row.Reason = "the keys of this group are new, and nothing proves that it is the one that you knew; ask its members by other means"
+	if row.Kind == kindDM {
+		row.Reason = "the keys of this conversation with " + names.name(row.Peer) + " are new; compare the safety number"
+	}
+	t.changed(row)
+	return t.event(row, EventUnproven, 0, notice{Note: row.Reason})
 }

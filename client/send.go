@@ -47,6 +47,10 @@ func (row *talk) usable() error {
 		return nil
 	case stateBroken:
 		return because(ErrBroken, "%s", row.Reason)
+	case stateRequested:
+		return ErrRequest
+	case stateUnproven:
+		return because(ErrUnproven, "%s", row.Reason)
 	}
 	return ErrNotMember
 }

@@ -100,7 +100,7 @@ func TestServerReordersAndRepeats(t *testing.T) {
 		}
 	}
 	bob.take(list)
-	for name, prefix := range map[string]string{"alice": "dm", "friends": "group"} {
+	for name, prefix := range map[string]string{"alice": "dm", "#friends": "group"} {
 		v, err := bob.Find(name)
 		if err != nil {
 			t.Fatalf("bob's conversation %s: %v", name, err)
@@ -133,7 +133,7 @@ func TestServerDropsACommit(t *testing.T) {
 	}
 	bob.find("friends")
 	bob.stopped()
-	bobs := bob.mustFind("friends")
+	bobs := bob.mustFind("#friends")
 	if err := group.Rekey(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestManyEpochsOffline(t *testing.T) {
 			}
 		}
 	}
-	bobs := bob.mustFind("friends")
+	bobs := bob.mustFind("#friends")
 	bob.reads(bobs, want...)
 	if _, err := bobs.Send(t.Context(), content.Text{Text: "here"}); err != nil {
 		t.Fatal(err)

@@ -138,7 +138,7 @@ func (t *turn) ours(i *vault.Intent) bool {
 	switch i.Kind {
 	case wishProposals:
 		return i.Next.Before(t.now.Add(2 * rankPause))
-	case wishRekey, wishDevices:
+	case wishRekey, wishDevices, wishAttest:
 		return false
 	}
 	return true

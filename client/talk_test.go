@@ -31,6 +31,7 @@ type person struct {
 func meet(tb testing.TB, c *testcluster.Cluster, name string, settings client.Settings) *person {
 	tb.Helper()
 	p := &person{t: tb, name: name, cluster: c}
+	settings.Invitations = client.FromEverybody // requests have tests of their own
 	p.profile = client.Profile{Dir: filepath.Join(tb.TempDir(), name), Settings: settings}
 	p.open(client.Create)
 	if err := p.Register(within(tb, time.Minute), name, []byte("password of "+name)); err != nil {
@@ -108,7 +109,12 @@ func (p *person) say(v *client.Conversation, text string) content.ID {
 // find awaits a conversation of a name.
 func (p *person) find(name string) (v *client.Conversation) {
 	p.t.Helper()
-	p.await("a conversation called "+name, func() (err error) { v, err = p.Find(name); return err })
+	p.await("a conversation called "+name, func() (err error) {
+		if v, err = p.Find(name); err != nil {
+			v, err = p.Find("#" + name) // a group that another has named
+		}
+		return err
+	})
 	return v
 }
 

@@ -29,7 +29,10 @@ func TestClocksOffByADay(t *testing.T) {
 	people := map[time.Duration]*person{}
 	for _, off := range []time.Duration{-day, 0, day} {
 		p := &person{t: t, name: fmt.Sprintf("p%d", int(off/day)+1), cluster: c}
-		p.profile = client.Profile{Dir: filepath.Join(t.TempDir(), p.name), Now: func() time.Time { return time.Now().Add(off) }}
+		p.profile = client.Profile{
+			Dir: filepath.Join(t.TempDir(), p.name), Now: func() time.Time { return time.Now().Add(off) },
+			Settings: client.Settings{Invitations: client.FromEverybody},
+		}
 		p.open(client.Create)
 		if err := p.Register(within(t, time.Minute), p.name, []byte("password")); err != nil {
 			t.Fatalf("with a clock off by %s: %v", off, err)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,15 +23,28 @@ type talk struct {
 	started time.Time
 	sent    uint64
 
+	// known is what is known of the group's past, nil if no epoch was ever held here.
+	known, savedKnown *room.Known
+
+	asked []byte     // digest of a continuation that was refused for want of proof
 	saved *mls.Group // what the vault has
 	anew  bool       // the group is in another epoch than saved
 	fresh bool       // the conversation's row must be written
 	noted bool       // the group's row must be written though group is saved
 }
 
-// data is what the members agree on.
-func (row *talk) data() (*room.Data, error) {
-	return room.DataOf(row.group.Public().Context().Extensions)
+// data is what the members agree on: the last that could be read, whatever a commit
+// has put in its place.
+func (row *talk) data() *room.Data {
+	if row.group != nil {
+		if data, err := room.DataOf(row.group.Public().Context().Extensions); err == nil {
+			return data
+		}
+	}
+	if row.known != nil && row.known.Data != nil {
+		return row.known.Data
+	}
+	return &room.Data{Kind: room.Kind(row.Kind), Title: row.Title, Expire: row.Expire}
 }
 
 // turn is one transaction of the vault, with the keys that it uses. Whatever it
@@ -111,17 +125,36 @@ func (t *turn) talk(id vault.ConversationID) (*talk, error) {
 	return v, nil
 }
 
+// loadGroup reads a conversation's keys and past. Keys that can't be read leave that
+// conversation broken, and no other.
 func (t *turn) loadGroup(v *talk) error {
 	row, err := t.Group(v.ID)
-	if err != nil || row == nil {
-		return err
-	}
-	group, err := mls.UnmarshalParts(t.c.config(), row.Fixed, row.Moving)
 	if err != nil {
 		return err
 	}
+	past, err := t.Past(v.ID)
+	if err != nil {
+		return err
+	}
+	if len(past) > 0 {
+		if v.known, err = room.ParseKnown(past); err != nil {
+			t.c.log.Error("the past of a conversation can't be read", "conversation", idText(v.ID), "error", err)
+		}
+		v.savedKnown = v.known
+	}
+	if row == nil {
+		return nil
+	}
+	group, err := mls.UnmarshalParts(t.c.config(), row.Fixed, row.Moving)
+	if err != nil {
+		v.State, v.Reason = stateBroken, "its keys on this device can't be read: "+err.Error()
+		return nil
+	}
 	v.group, v.saved = group, group
 	v.founded, v.started, v.sent = row.Founded, row.Started, row.Sent
+	if v.known == nil { // of a version that kept no past
+		v.known = v.known.Next(nil, group)
+	}
 	return nil
 }
 
@@ -157,6 +190,7 @@ func (t *turn) changed(v *talk) {
 
 // enter continues a conversation in an epoch that has just begun.
 func (row *talk) enter(group *mls.Group, now time.Time) {
+	row.known = row.known.Next(row.group, group)
 	row.group, row.started, row.sent, row.anew = group, now, 0, true
 }
 
@@ -171,6 +205,14 @@ func (t *turn) save() error {
 	for _, v := range t.talks {
 		if v.fresh {
 			if err := t.SetConversation(&v.Conversation); err != nil {
+				return err
+			}
+		}
+		if v.known != v.savedKnown {
+			past := v.known.AppendTo(nil)
+			err := t.SetPast(v.ID, past)
+			clear(past)
+			if err != nil {
 				return err
 			}
 		}
@@ -200,7 +242,10 @@ func (t *turn) keep() {
 		if old := v.saved; old != nil && v.anew {
 			old.Zero()
 		}
-		v.saved, v.anew, v.fresh, v.noted = v.group, false, false, false
+		if v.savedKnown != v.known {
+			v.savedKnown.Zero(v.known)
+		}
+		v.saved, v.savedKnown, v.anew, v.fresh, v.noted = v.group, v.known, false, false, false
 		c.talks[id] = v
 	}
 	for id := range c.talks {
@@ -211,6 +256,29 @@ func (t *turn) keep() {
 			delete(c.talks, id)
 		}
 	}
+}
+
+// apart runs f so that its failure is undone, in the vault and here: what one
+// conversation brings never stops another. err is the vault's own.
+func (t *turn) apart(f func() error) (failure, err error) {
+	rows := make(map[*talk]talk, len(t.talks))
+	for _, v := range t.talks {
+		rows[v] = *v
+	}
+	after, signals, notable, delivered := len(t.after), len(t.signals), t.notable, maps.Clone(t.delivered)
+	failure = t.Nested(f)
+	if failure == nil || t.Lost() != nil {
+		return nil, t.Lost()
+	}
+	for id, v := range t.talks {
+		if was, there := rows[v]; there {
+			*v = was
+		} else {
+			delete(t.talks, id)
+		}
+	}
+	t.after, t.signals, t.notable, t.delivered = t.after[:after], t.signals[:signals], notable, delivered
+	return failure, nil
 }
 
 // then has f run once the turn holds.

@@ -3,58 +3,74 @@ package client
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
 )
 
-// welcome enters a group that we were invited to.
+// welcome takes an invitation: it becomes a conversation, or a request of somebody who
+// is no contact, or continues a conversation that is here if it proves that it does.
 func (t *turn) welcome(in *incoming, p *room.Payload) error {
-	kp, ref, err := t.ownKeyPackage(p.KeyPackages)
+	group, used, err := t.join(p)
+	if err != nil || group == nil {
+		return t.strange(in, errors.Join(err, errNotForUs))
+	}
+	data, err := room.DataOf(group.Public().Context().Extensions)
 	if err != nil {
-		return err
+		return t.strange(in, err)
 	}
-	if kp == nil {
-		return t.strange(in, errors.New("the welcome is for none of our key packages"))
-	}
-	defer kp.Zero()
-	group, err := mls.Join(t.c.config(), []*mls.KeyPackage{kp}, p.Message, mls.JoinOptions{}, t.now)
+	peer, err := t.checkRoom(in, group, data)
 	if err != nil {
-		return t.strange(in, fmt.Errorf("join by welcome: %w", err))
+		return t.strange(in, err)
 	}
-	row, err := t.welcomed(in, group)
-	if err != nil || row == nil {
-		return err
-	}
-	if !mls.LastResort(kp.Public) {
-		if err := t.DeleteKeyPackage(ref); err != nil {
-			return err
-		}
-	}
-	t.c.stockLow.Store(true)
 	by, err := inviter(group)
 	if err != nil {
 		return err
 	}
-	if err := t.event(row, EventInvited, 0, notice{By: by}); err != nil {
+	if blocked, err := t.Blocked(by); err != nil || blocked {
+		return errors.Join(err, t.strange(in, errors.New("who invites is blocked")))
+	}
+	row, err := t.held(group, data)
+	if err != nil {
 		return err
 	}
-	return t.releaseHeld(row)
+	if row == nil {
+		return t.invited(in, group, data, peer, by, used)
+	}
+	return t.invitedAgain(in, p, row, group, data, peer, by, used)
 }
 
-// inviter is the account that has let us in.
-func inviter(group *mls.Group) (*AccountKey, error) {
+var errNotForUs = errors.New("the welcome is for none of our key packages")
+
+// join opens a welcome with the key package that it is for, and returns the
+// reference of that; the group is nil if it is for none.
+func (t *turn) join(p *room.Payload) (*mls.Group, []byte, error) {
+	kp, ref, err := t.ownKeyPackage(p.KeyPackages)
+	if err != nil || kp == nil {
+		return nil, nil, err
+	}
+	defer kp.Zero()
+	group, err := mls.Join(t.c.config(), []*mls.KeyPackage{kp}, p.Message, mls.JoinOptions{}, t.now)
+	if err != nil {
+		return nil, nil, fmt.Errorf("join by welcome: %w", err)
+	}
+	if mls.LastResort(kp.Public) {
+		ref = nil // it is used again
+	}
+	return group, ref, nil
+}
+
+// inviter is the account that has let us in: the signer of the group info.
+func inviter(group *mls.Group) (AccountKey, error) {
 	credential, known := group.Inviter()
 	if !known {
-		return nil, nil
+		return AccountKey{}, errors.New("nobody has signed the welcome")
 	}
 	c, err := room.ParseCredential(credential)
-	if err != nil {
-		return nil, err // our Authenticator has let it in
-	}
-	account := AccountKey(c.Account)
-	return &account, nil
+	return c.Account, err // our Authenticator has let it in
 }
 
 // ownKeyPackage returns the first of our key packages that a welcome is for.
@@ -73,51 +89,115 @@ func (t *turn) ownKeyPackage(refs [][]byte) (*mls.KeyPackage, []byte, error) {
 	return nil, nil, nil
 }
 
-// welcomed makes a group that we have joined a conversation, if it may be one.
-func (t *turn) welcomed(in *incoming, group *mls.Group) (*talk, error) {
-	data, err := room.DataOf(group.Public().Context().Extensions)
-	if err != nil {
-		return nil, t.strange(in, err)
-	}
-	peer, err := t.checkRoom(in, group, data)
-	if err != nil {
-		return nil, t.strange(in, err)
-	}
+// held returns the conversation that a welcome leads into, or claims to: that of the
+// group's id, or of a conversation of two that of its channel. nil: there is none.
+func (t *turn) held(group *mls.Group, data *room.Data) (*talk, error) {
 	row, err := t.talkOf(group.ID())
-	if err != nil {
+	if err != nil || row != nil || data.Kind != room.KindDM {
+		return row, err
+	}
+	old, err := t.ConversationWith([16]byte(group.ID()[:len(ChannelID{})]))
+	if err != nil || old == nil {
 		return nil, err
 	}
-	switch {
-	case row == nil:
-		row = &talk{Conversation: vault.Conversation{
-			ID: newID(), Kind: uint8(data.Kind), GroupID: group.ID(), Peer: peer, Created: t.now, Active: t.now,
-		}}
-		if row.Kind == kindDM {
-			copy(row.Channel[:], group.ID())
-		}
-		if err := t.add(row); err != nil {
-			return nil, err
-		}
-	case row.Kind != uint8(data.Kind) || row.Kind == kindDM && row.Peer != peer:
-		return nil, t.strange(in, errors.New("the welcome is to a group that poses as another conversation"))
-	case row.group != nil && row.founded && row.State == stateActive && row.group.Epoch() >= group.Epoch():
-		return nil, nil // we are further
-	}
-	if err := t.enterBy(row, group, data); err != nil {
-		return nil, err
-	}
-	for account := range accountsOf(group) {
-		if err := t.wantName(account); err != nil {
-			return nil, err
-		}
-	}
-	return row, nil
+	return t.talk(old.ID)
 }
 
-// enterBy continues a conversation with a group that we came into anew.
+// invited makes a conversation of a welcome into a group that is new here.
+func (t *turn) invited(in *incoming, group *mls.Group, data *room.Data, peer, by AccountKey, used []byte) error {
+	wanted, err := t.wanted(by)
+	if err != nil {
+		return err
+	}
+	row := &talk{Conversation: vault.Conversation{
+		ID: newID(), Kind: uint8(data.Kind), GroupID: group.ID(), Peer: peer, Created: t.now, Active: t.now,
+		Inviter: by, NamedBy: by,
+	}}
+	if row.Kind == kindDM {
+		copy(row.Channel[:], group.ID())
+	}
+	if err := t.add(row); err != nil {
+		return err
+	}
+	kind := EventInvited
+	if err := t.enterBy(row, group, data); err != nil {
+		return err
+	}
+	if !wanted {
+		kind, row.State = EventRequest, stateRequested
+	}
+	return t.entered(row, kind, by, used)
+}
+
+// invitedAgain is for a welcome into a group whose id, or whose channel, a conversation
+// has that is here. It never replaces keys that are in use: without a proof that it
+// continues the conversation, it is an invitation of its own.
+func (t *turn) invitedAgain(in *incoming, p *room.Payload, row *talk, group *mls.Group, data *room.Data, peer, by AccountKey, used []byte) error {
+	switch {
+	case row.Kind != uint8(data.Kind) || row.Kind == kindDM && row.Peer != peer:
+		return t.strange(in, errors.New("the welcome is to a group that poses as another conversation"))
+	case row.group != nil && row.founded && string(row.GroupID) == string(group.ID()) && row.group.Epoch() >= group.Epoch():
+		return nil // we are further
+	case row.known == nil && row.State == stateJoining:
+		// It is what we wait for: nothing was held before.
+	case row.group != nil && !row.founded && row.Kind == kindDM && string(row.GroupID) == string(group.ID()):
+		// Both have founded it, and the other was first: nothing was said in ours.
+		row.known, row.group = nil, nil
+	default:
+		if err := t.continues(row, group, data, by); err != nil {
+			return t.keepInvitation(in, p, row, group, data, by, err)
+		}
+	}
+	if err := t.enterBy(row, group, data); err != nil {
+		return err
+	}
+	return t.entered(row, EventInvited, by, used)
+}
+
+// continues checks that a group that somebody invites us into is the one that a
+// conversation was of.
+func (t *turn) continues(row *talk, group *mls.Group, data *room.Data, by AccountKey) error {
+	if row.known == nil || string(row.GroupID) != string(group.ID()) {
+		return room.ErrTie
+	}
+	credential, _ := group.Inviter()
+	offer, err := room.OfferOf(group.Public(), mls.Member{Leaf: &tree.LeafNode{Credential: credential}})
+	if err != nil {
+		return err
+	}
+	return row.known.CheckWelcome(group, offer)
+}
+
+// entered ends the taking of a welcome: its key package is used up, and what came for
+// the group before it is processed.
+func (t *turn) entered(row *talk, kind EventKind, by AccountKey, used []byte) error {
+	if used != nil {
+		if err := t.DeleteKeyPackage(used); err != nil {
+			return err
+		}
+	}
+	t.c.stockLow.Store(true)
+	for account := range accountsOf(row.group) {
+		if err := t.wantName(account); err != nil {
+			return err
+		}
+	}
+	if err := t.event(row, kind, 0, notice{By: &by}); err != nil {
+		return err
+	}
+	if err := t.attest(row, row.data()); err != nil {
+		return err
+	}
+	return t.releaseHeld(row)
+}
+
+// enterBy continues a conversation with a group that we came into by a welcome.
 func (t *turn) enterBy(row *talk, group *mls.Group, data *room.Data) error {
 	row.enter(group, t.now)
-	row.saved, row.founded, row.State, row.Reason = nil, true, stateActive, ""
+	row.saved, row.founded, row.State, row.Reason, row.Offer = nil, true, stateActive, "", nil
+	if row.Title != data.Title && row.Title != "" {
+		row.NamedBy = AccountKey{}
+	}
 	row.Title, row.Expire = data.Title, data.Expire
 	t.changed(row)
 	if err := t.SetPending(row.ID, nil); err != nil {
@@ -138,7 +218,8 @@ func (t *turn) enterBy(row *talk, group *mls.Group, data *room.Data) error {
 }
 
 // checkRoom tells whether a group is what its data say, and returns the other
-// account of a DM.
+// account of a DM. A DM's group has the channel's id, or one that begins with it,
+// where it was founded again after both had lost it.
 func (t *turn) checkRoom(in *incoming, group *mls.Group, data *room.Data) (peer AccountKey, err error) {
 	if data.Kind != room.KindDM {
 		return peer, nil
@@ -150,8 +231,13 @@ func (t *turn) checkRoom(in *incoming, group *mls.Group, data *room.Data) (peer 
 	if len(accounts) != 1 {
 		return peer, fmt.Errorf("a conversation of two has %d accounts", len(accounts)+1)
 	}
-	if len(group.ID()) != len(ChannelID{}) || in.channel != (ChannelID{}) && in.channel != ChannelID(group.ID()) {
+	id := group.ID()
+	if !slices.Contains(dmIDSizes, len(id)) || in.channel != (ChannelID{}) && in.channel != ChannelID(id[:len(in.channel)]) {
 		return peer, errors.New("the group is not that of the channel")
 	}
 	return peer, nil
 }
+
+// dmIDSizes are how long the id of a DM's group is: a channel's, or that and as much
+// again at random.
+var dmIDSizes = []int{len(ChannelID{}), 2 * len(ChannelID{})}

@@ -47,8 +47,7 @@ type request struct {
 	renewSessions   [][]byte
 	closeSessions   closeSessionsRequest
 	registerDevice  registerDeviceRequest
-	revokeDevice    revokeDeviceRequest
-	deleteAccount   said
+	revokeDevice    []byte
 	publishEndpoint publishEndpointRequest
 }
 

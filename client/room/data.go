@@ -46,6 +46,9 @@ type Data struct {
 	Expire time.Duration
 	// Link opens the way into the group for everybody who has it, if it is set.
 	Link []byte
+	// Grant is an admin's signature under all of this and the roster (grant.go); empty
+	// in groups that only older clients have changed.
+	Grant []byte
 	// Rest is what a newer version has added; it is kept.
 	Rest []byte
 }
@@ -62,7 +65,10 @@ func (d *Data) AppendTo(b []byte) []byte {
 	})
 	b = codec.Uint32(b, uint32(d.Expire/time.Second))
 	b = codec.Bytes(b, d.Link)
-	return append(b, d.Rest...)
+	if len(d.Grant) == 0 && len(d.Rest) == 0 {
+		return b // as clients write it that know no grants
+	}
+	return append(codec.Bytes(b, d.Grant), d.Rest...)
 }
 
 // Extensions returns the group context's extensions with these data in place of
@@ -109,6 +115,13 @@ func parseData(b []byte) (*Data, error) {
 	if link := r.Bytes(); len(link) != 0 {
 		d.Link = slices.Clone(link)
 	}
+	if r.More() {
+		if grant := r.Bytes(); len(grant) > maxGrant {
+			return nil, fmt.Errorf("%w: it is too large", ErrData)
+		} else if len(grant) != 0 {
+			d.Grant = slices.Clone(grant)
+		}
+	}
 	if rest := r.Rest(); len(rest) != 0 {
 		d.Rest = slices.Clone(rest)
 	}
@@ -124,7 +137,7 @@ func parseData(b []byte) (*Data, error) {
 // Clone returns a copy to change.
 func (d *Data) Clone() *Data {
 	c := *d
-	c.Admins, c.Link, c.Rest = slices.Clone(d.Admins), slices.Clone(d.Link), slices.Clone(d.Rest)
+	c.Admins, c.Link, c.Grant, c.Rest = slices.Clone(d.Admins), slices.Clone(d.Link), slices.Clone(d.Grant), slices.Clone(d.Rest)
 	return &c
 }
 

@@ -6,5 +6,6 @@
 // Everything here is a function of its arguments. It must never do I/O, read a
 // clock or keep anything.
 //
-// Reading order: credential.go, data.go, payload.go, return.go, link.go.
+// Reading order: credential.go, data.go, grant.go, payload.go, known.go, lineage.go,
+// return.go, link.go.
 package room

@@ -21,7 +21,7 @@ import (
 // the way back however many epochs it missed; a removed one has no leaf there.
 
 const (
-	returnVersion = 1
+	returnVersion = 2 // 1 had no ties
 	returnLabel   = "qpq/1 return"
 	// component is ours among those of draft-ietf-mls-extensions, from the range for
 	// private use.
@@ -56,17 +56,26 @@ type Return struct {
 	Epoch     uint64
 	Proof     []byte // ends the epoch
 	GroupInfo []byte // with the ratchet tree and external_pub
+	// ties prove that who made it held epochs that a member may have held (Known).
+	ties []tie
 }
 
 func (r *Return) appendTo(b []byte) []byte {
 	b = codec.Uint64(b, r.Epoch)
 	b = codec.Bytes(b, r.Proof)
-	return codec.Bytes(b, r.GroupInfo)
+	b = codec.Bytes(b, r.GroupInfo)
+	return codec.AppendList(b, r.ties)
+}
+
+// Continues checks that the way back is tied to an epoch that this client held.
+func (r *Return) Continues(groupID []byte, k *Known) error {
+	return k.tied(r.ties, tiedReturn(groupID, r))
 }
 
 // SealReturn encrypts the way back into a group's present epoch, for its members
-// and its link, to at most limit bytes: nil if it has no room there.
-func SealReturn(g *mls.Group, link []byte, limit int) ([]byte, error) {
+// and its link, to at most limit bytes: nil if it has no room there. past is what is
+// known at this epoch.
+func SealReturn(g *mls.Group, past *Known, link []byte, limit int) ([]byte, error) {
 	info, err := g.GroupInfo(mls.GroupInfoOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("make the group info: %w", err)
@@ -75,13 +84,20 @@ func SealReturn(g *mls.Group, link []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain := (&Return{g.Epoch(), proof, info}).appendTo(nil)
+	back := &Return{Epoch: g.Epoch(), Proof: proof, GroupInfo: info}
+	back.ties = past.ties(tiedReturn(g.ID(), back), func(uint64) bool { return true })
+	plain := back.appendTo(nil)
 	key := make([]byte, returnKeySize)
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
 	defer clear(key)
+	return sealReturn(g, link, key, plain, limit)
+}
+
+func sealReturn(g *mls.Group, link, key, plain []byte, limit int) ([]byte, error) {
 	sealed := codec.Uint64([]byte{returnVersion}, g.Epoch())
+	var err error
 	sealed, err = appendLinkKey(sealed, g.ID(), link, key)
 	if err != nil {
 		return nil, err
@@ -128,19 +144,21 @@ func sealWith(before, key, groupID, plain []byte) ([]byte, error) {
 
 // shares is a sealed way back, taken apart.
 type shares struct {
-	before []byte // all but the encrypted part
-	link   []byte
-	leaves map[tree.LeafIndex][]byte
-	sealed []byte
+	version uint8
+	before  []byte // all but the encrypted part
+	link    []byte
+	leaves  map[tree.LeafIndex][]byte
+	sealed  []byte
 }
 
 func parseReturn(b []byte) (*shares, error) {
 	r := codec.NewReader(b)
-	if v := r.Uint8(); r.Err() == nil && v != returnVersion {
+	v := r.Uint8()
+	if r.Err() == nil && (v == 0 || v > returnVersion) {
 		return nil, fmt.Errorf("%w: version %d is unknown here", ErrReturn, v)
 	}
 	r.Uint64()
-	s := &shares{link: r.Bytes(), leaves: map[tree.LeafIndex][]byte{}}
+	s := &shares{version: v, link: r.Bytes(), leaves: map[tree.LeafIndex][]byte{}}
 	list := r.Vector()
 	for list.More() {
 		leaf := tree.LeafIndex(list.Uint32())
@@ -199,6 +217,9 @@ func (s *shares) open(groupID []byte, key suite.Secret) (*Return, error) {
 	}
 	r := codec.NewReader(plain)
 	back := &Return{Epoch: r.Uint64(), Proof: r.Bytes(), GroupInfo: r.Bytes()}
+	if s.version > 1 {
+		back.ties = codec.List(r, readTie)
+	}
 	if err := r.Finish(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReturn, err)
 	}

@@ -20,9 +20,18 @@ type Conversation struct {
 	Active  time.Time // of the last message
 	// ReadSeq is the last message that the user has seen.
 	ReadSeq uint64
+	// Alias is what the user calls it, empty: nothing of its own.
+	Alias string
+	// NamedBy is the account that gave a group its title, zero if that is not known.
+	NamedBy [32]byte
+	// Inviter is the account that let us in, zero: nobody did.
+	Inviter [32]byte
+	// Offer is the digest of a continuation that the user is asked about, or has agreed
+	// to; empty: none.
+	Offer []byte
 }
 
-const conversationColumns = `id, kind, group_id, channel, peer, title, state, reason, expire, created, active, read_seq`
+const conversationColumns = `id, kind, group_id, channel, peer, title, state, reason, expire, created, active, read_seq, alias, named_by, inviter, offer`
 
 func readConversation(r *row) *Conversation {
 	c := &Conversation{
@@ -32,20 +41,28 @@ func readConversation(r *row) *Conversation {
 	c.ID = r.id(0)
 	c.Channel = r.id(3)
 	c.Peer = r.key(4)
+	c.Alias, c.NamedBy, c.Inviter, c.Offer = r.text(12), r.key(13), r.key(14), r.bytes(15)
 	return c
 }
 
 // AddConversation adds a conversation.
 func (tx *Tx) AddConversation(c *Conversation) error {
-	return tx.run(`INSERT INTO conversation (`+conversationColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	return tx.run(`INSERT INTO conversation (`+conversationColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.ID[:], int64(c.Kind), c.GroupID, c.Channel[:], c.Peer[:], c.Title, int64(c.State), c.Reason,
-		int64(c.Expire/time.Second), c.Created, c.Active, c.ReadSeq)
+		int64(c.Expire/time.Second), c.Created, c.Active, c.ReadSeq, c.Alias, c.NamedBy[:], c.Inviter[:], c.Offer)
 }
 
 // SetConversation writes what can change of a conversation.
 func (tx *Tx) SetConversation(c *Conversation) error {
-	return tx.run(`UPDATE conversation SET title = ?, state = ?, reason = ?, expire = ?, active = ?, read_seq = ? WHERE id = ?`,
-		c.Title, int64(c.State), c.Reason, int64(c.Expire/time.Second), c.Active, c.ReadSeq, c.ID[:])
+	return tx.run(`UPDATE conversation SET group_id = ?, title = ?, state = ?, reason = ?, expire = ?, active = ?, read_seq = ?,
+		alias = ?, named_by = ?, inviter = ?, offer = ? WHERE id = ?`,
+		c.GroupID, c.Title, int64(c.State), c.Reason, int64(c.Expire/time.Second), c.Active, c.ReadSeq,
+		c.Alias, c.NamedBy[:], c.Inviter[:], c.Offer, c.ID[:])
+}
+
+// ConversationWith returns the conversation of two on a channel, nil if there is none.
+func (tx *Tx) ConversationWith(channel [16]byte) (*Conversation, error) {
+	return tx.conversation(`kind = 1 AND channel = ?`, channel[:])
 }
 
 // DeleteConversation removes a conversation and all that belongs to it.

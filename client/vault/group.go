@@ -49,6 +49,18 @@ func (tx *Tx) DeleteGroup(of ConversationID) error {
 	return tx.run(`DELETE FROM mls_group WHERE conversation = ?`, of[:])
 }
 
+// Past returns what is known of the past of a conversation's group (room.Known),
+// nil if nothing is. It outlives the group's state.
+func (tx *Tx) Past(of ConversationID) (known []byte, err error) {
+	_, err = tx.one(`SELECT known FROM group_past WHERE conversation = ?`, func(r *row) { known = r.bytes(0) }, of[:])
+	return known, err
+}
+
+// SetPast writes what is known of the past of a conversation's group.
+func (tx *Tx) SetPast(of ConversationID, known []byte) error {
+	return tx.run(`INSERT OR REPLACE INTO group_past (conversation, known) VALUES (?, ?)`, of[:], known)
+}
+
 // Pending is a commit that is on its way to the cluster.
 type Pending struct {
 	Intent int64

@@ -51,17 +51,32 @@ func (tx *Tx) NextHeld(groupID []byte, epoch uint64) (h *Held, err error) {
 	return h, err
 }
 
-// CountHeld tells how many envelopes are held for a group, and for all.
-func (tx *Tx) CountHeld(groupID []byte) (n, all int64, err error) {
-	_, err = tx.one(`SELECT count(*) FILTER (WHERE group_id = ?), count(*) FROM held`,
-		func(r *row) { n, all = r.int64(0), r.int64(1) }, groupID)
-	return n, all, err
+// HeldSize is how much is held: envelopes, and bytes of their payloads.
+type HeldSize struct{ Envelopes, Bytes int64 }
+
+// CountHeld returns how much is held for a group, for all groups of conversations, and
+// for groups that no conversation has.
+func (tx *Tx) CountHeld(groupID []byte) (group, known, unknown HeldSize, err error) {
+	err = tx.each(`SELECT group_id = ?, EXISTS (SELECT 1 FROM conversation c WHERE c.group_id = held_size.group_id), envelopes, bytes
+		FROM held_size`, func(r *row) error {
+		of := HeldSize{r.int64(2), r.int64(3)}
+		if r.bool(0) {
+			group = of
+		}
+		sum := &unknown
+		if r.bool(1) {
+			sum = &known
+		}
+		sum.Envelopes, sum.Bytes = sum.Envelopes+of.Envelopes, sum.Bytes+of.Bytes
+		return nil
+	}, groupID)
+	return group, known, unknown, err
 }
 
 // HeldGroups returns the groups for which envelopes are held, with their number.
 func (tx *Tx) HeldGroups() (groups map[string]int64, err error) {
 	groups = map[string]int64{}
-	err = tx.each(`SELECT group_id, count(*) FROM held GROUP BY group_id`, func(r *row) error {
+	err = tx.each(`SELECT group_id, envelopes FROM held_size`, func(r *row) error {
 		groups[string(r.bytes(0))] = r.int64(1)
 		return nil
 	})

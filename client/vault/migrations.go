@@ -19,6 +19,7 @@ var migrations = []string{
 		value ANY NOT NULL
 	) STRICT, WITHOUT ROWID;`,
 	topicTables,
+	lineageTables,
 }
 
 // The names in meta that the core uses.

@@ -106,6 +106,41 @@ CREATE TABLE event (
 CREATE TABLE consumer (name TEXT PRIMARY KEY, event INTEGER NOT NULL) STRICT;
 `
 
+// lineageTables are what lineage and requests added.
+const lineageTables = `
+-- conversation.go
+ALTER TABLE conversation ADD COLUMN alias TEXT NOT NULL DEFAULT '';
+ALTER TABLE conversation ADD COLUMN named_by BLOB NOT NULL DEFAULT x'';
+ALTER TABLE conversation ADD COLUMN inviter BLOB NOT NULL DEFAULT x'';
+ALTER TABLE conversation ADD COLUMN offer BLOB;
+-- group.go
+CREATE TABLE group_past (
+	conversation BLOB PRIMARY KEY REFERENCES conversation(id) ON DELETE CASCADE, known BLOB NOT NULL
+) STRICT;
+-- inbox.go
+CREATE TABLE held_size (group_id BLOB PRIMARY KEY, envelopes INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO held_size SELECT group_id, count(*), sum(length(payload)) FROM held GROUP BY group_id;
+CREATE TRIGGER held_added AFTER INSERT ON held BEGIN
+	INSERT INTO held_size (group_id, envelopes, bytes) VALUES (new.group_id, 1, length(new.payload))
+		ON CONFLICT (group_id) DO UPDATE SET envelopes = envelopes + 1, bytes = bytes + length(new.payload);
+END;
+CREATE TRIGGER held_removed AFTER DELETE ON held BEGIN
+	UPDATE held_size SET envelopes = envelopes - 1, bytes = bytes - length(old.payload) WHERE group_id = old.group_id;
+	DELETE FROM held_size WHERE group_id = old.group_id AND envelopes <= 0;
+END;
+-- invitation.go
+CREATE TABLE invitation (
+	id INTEGER PRIMARY KEY AUTOINCREMENT,
+	conversation BLOB NOT NULL REFERENCES conversation(id) ON DELETE CASCADE,
+	inviter BLOB NOT NULL, kind INTEGER NOT NULL, title TEXT NOT NULL, members INTEGER NOT NULL,
+	channel BLOB NOT NULL, received INTEGER NOT NULL, payload BLOB NOT NULL
+) STRICT;
+-- contact.go
+ALTER TABLE contact ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+UPDATE contact SET accepted = 1 WHERE verified <> 0 OR account IN (SELECT peer FROM conversation WHERE kind = 1);
+CREATE TABLE blocked (account BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
 // id reads an id of 16 bytes; what is shorter in a damaged file is filled up.
 func (r *row) id(i int) (id [16]byte) {
 	copy(id[:], r.bytes(i))

@@ -50,6 +50,32 @@ func (v *Vault) Update(f func(*Tx) error) error {
 	return nil
 }
 
+// Nested calls f as a part of the transaction. If f returns an error, what it wrote is
+// undone, and the transaction goes on, unless the store itself has failed (Lost).
+func (tx *Tx) Nested(f func() error) error {
+	if err := tx.control("SAVEPOINT nested"); err != nil {
+		return tx.broken(err)
+	}
+	err := f()
+	if tx.lost != nil {
+		return tx.lost
+	}
+	if err != nil {
+		if undone := tx.control("ROLLBACK TO nested"); undone != nil {
+			tx.lost = undone
+			return undone
+		}
+	}
+	if released := tx.control("RELEASE nested"); released != nil {
+		tx.lost = released
+		return released
+	}
+	return err
+}
+
+// Lost returns why the store can't go on with the transaction, nil if it can.
+func (tx *Tx) Lost() error { return tx.lost }
+
 func (d *database) view(f func(*Tx) error) error {
 	tx, err := d.begin("BEGIN")
 	if err != nil {

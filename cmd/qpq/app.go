@@ -54,6 +54,7 @@ type options struct {
 	timeout               time.Duration
 	logLevel              string
 	noReceipts            bool
+	acceptAll             bool
 	padding               int
 }
 
@@ -147,9 +148,13 @@ func (a *app) exists() bool {
 
 // profileSettings is what a client of this program needs to know.
 func (a *app) profileSettings(key vault.Key, options client.Options) client.Profile {
+	who := client.FromContacts
+	if a.options.acceptAll {
+		who = client.FromEverybody
+	}
 	return client.Profile{
 		Dir: a.dir(), Key: key, Options: options,
-		Settings: client.Settings{NoReceipts: a.options.noReceipts, Padding: a.options.padding},
+		Settings: client.Settings{NoReceipts: a.options.noReceipts, Padding: a.options.padding, Invitations: who},
 	}
 }
 

@@ -19,6 +19,9 @@ func (a *app) groupCommand() *cobra.Command {
 		a.groupPeople("invite GROUP NAME…", "Add people to a group, with all their devices", "invite", "%s invited", func(ctx context.Context, v *client.Conversation, names []string) error {
 			return v.Invite(ctx, names...)
 		}),
+		a.groupInvited(),
+		a.groupPeople("uninvite GROUP NAME…", "Take back invitations of people who are not in the group yet", "uninvite", "%s is not invited any more",
+			each(func(v *client.Conversation, _ context.Context, name string) error { return v.CancelInvite(name) })),
 		a.groupPeople("remove GROUP NAME…", "Remove people from a group", "remove", "%s removed", each((*client.Conversation).Remove)),
 		a.groupPeople("promote GROUP NAME…", "Make members admins", "promote", "%s may now change the group", each((*client.Conversation).Promote)),
 		a.groupPeople("demote GROUP NAME…", "Make admins ordinary members", "demote", "%s may no longer change the group", each((*client.Conversation).Demote)),
@@ -136,6 +139,39 @@ func (a *app) groupMembers() *cobra.Command {
 		})),
 	}
 }
+
+func (a *app) groupInvited() *cobra.Command {
+	return &cobra.Command{
+		Use: "invited GROUP", Short: "List who is invited and not in the group yet, and why", Example: "  qpq group invited \"book club\"",
+		Args: args(cobra.ExactArgs(1)),
+		RunE: a.local(a.conversation(func(_ context.Context, v *client.Conversation, _ []string) error {
+			list, err := v.Invited()
+			if err != nil {
+				return err
+			}
+			rows := make([]*invitedRecord, 0, len(list))
+			for i := range list {
+				rows = append(rows, &invitedRecord{
+					Username: list[i].Username, Account: hex.EncodeToString(list[i].Key[:]), Since: stamp(list[i].Since), Reason: list[i].Reason, since: list[i].Since,
+				})
+			}
+			return table(a, "NAME\tSINCE\tWHY NOT YET", rows)
+		})),
+	}
+}
+
+type invitedRecord struct {
+	header
+	Username string `json:"username"`
+	Account  string `json:"account"`
+	Since    string `json:"since"`
+	Reason   string `json:"reason,omitempty"`
+	since    time.Time
+}
+
+func (*invitedRecord) kind() string   { return "invited" }
+func (r *invitedRecord) line() string { return plain.Line(r.Username) }
+func (r *invitedRecord) cells() []any { return []any{r.Username, clock(r.since), r.Reason} }
 
 type memberRecord struct {
 	header

@@ -137,6 +137,7 @@ type conversationRecord struct {
 	ID      string `json:"id"`
 	Kind    string `json:"kind"` // dm or group
 	Title   string `json:"title"`
+	Alias   string `json:"alias,omitempty"`
 	State   string `json:"state"`
 	Reason  string `json:"reason,omitempty"`
 	Epoch   uint64 `json:"epoch"`
@@ -166,7 +167,7 @@ func conversationOf(v *client.Conversation) (*conversationRecord, error) {
 		title = info.Peer
 	}
 	return &conversationRecord{
-		ID: info.ID, Kind: info.Kind, Title: title, State: info.State, Reason: info.Reason, Epoch: info.Epoch,
+		ID: info.ID, Kind: info.Kind, Title: title, Alias: info.Alias, State: info.State, Reason: info.Reason, Epoch: info.Epoch,
 		Suite: info.Suite, Members: info.Members, Unread: info.Unread, Admin: info.Admin, Link: info.Link,
 		Timer: int64(info.Timer / time.Second), Waiting: info.Waiting, LastAt: stamp(info.LastAt), Last: info.Last, at: info.LastAt,
 	}, nil

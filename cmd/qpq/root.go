@@ -65,7 +65,7 @@ keys are the flags' names. Exit codes: 0 ok, 1 a mistake of the user,
 	root.AddCommand(a.demoNodeCommand())
 	add(groupStart, a.demoCommand(), a.registerCommand(), a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.passwdCommand(), a.deviceCommand())
 	add(groupTalk, a.dmCommand(), a.sendCommand(), a.replyCommand(), a.reactCommand(), a.editCommand(), a.deleteCommand(),
-		a.recvCommand(), a.chatCommand(), a.listCommand(), a.historyCommand(), a.searchCommand(), a.readCommand(), a.groupCommand(), a.contactCommand())
+		a.recvCommand(), a.chatCommand(), a.listCommand(), a.requestsCommand(), a.acceptCommand(), a.declineCommand(), a.blockCommand(), a.unblockCommand(), a.aliasCommand(), a.historyCommand(), a.searchCommand(), a.readCommand(), a.groupCommand(), a.contactCommand())
 	add(groupCare, a.keysCommand(), a.statusCommand(), a.doctorCommand(), a.exportCommand(), a.importCommand(), a.rekeyCommand(),
 		a.errorsCommand(), a.manCommand())
 	return root
@@ -84,6 +84,7 @@ func (a *app) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a command may take; what it wanted stays in the profile")
 	flags.StringVar(&o.logLevel, "log-level", "error", "what goes to standard error: debug, info, warn or error")
 	flags.BoolVar(&o.noReceipts, "no-receipts", false, "do not tell others what was delivered and read")
+	flags.BoolVar(&o.acceptAll, "accept-all", false, "take everybody's invitations without asking: for bots")
 	flags.IntVar(&o.padding, "padding", 256, "messages are padded to multiples of so many bytes; -1: not at all")
 }
 

@@ -76,6 +76,7 @@ func setUp(env *testscript.Env, c *testcluster.Cluster, suffix string) error {
 		env.Setenv(fmt.Sprintf("NODE%d", i+1), client.Address{Endpoint: n.Address(), Pin: &pin}.String())
 		env.Setenv(fmt.Sprintf("ADDRESS%d", i+1), n.Address())
 	}
+	env.Setenv("QPQ_ACCEPT_ALL", "true") // requests have a script of their own
 	env.Setenv("HOSTILE", "\x1b[2Jgone\x1b[31m \u202eevil")
 	for file, text := range map[string]string{
 		"big": strings.Repeat("x", content.MaxText+1), "pass": "open sesame\n", "word": "correct horse\n", "ca.pem": string(secrets.Identity.AuthoritiesPEM()),

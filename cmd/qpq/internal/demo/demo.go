@@ -162,7 +162,7 @@ func (d *demo) meet(ctx context.Context) error {
 	}
 	d.alice().dm, d.alice().group = dm, group
 	for _, p := range d.people[1:] {
-		if err := p.await(ctx, "the group", func() (err error) { p.group, err = p.Find("demo"); return err }); err != nil {
+		if err := p.await(ctx, "the group", func() (err error) { p.group, err = p.Find("#demo"); return err }); err != nil {
 			return err
 		}
 	}

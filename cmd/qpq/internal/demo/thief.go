@@ -31,7 +31,7 @@ func (d *demo) removeCarol(ctx context.Context) error {
 	if err := errors.Join(bob.close(), bob.open(client.Open)); err != nil {
 		return err
 	}
-	if bob.group, err = bob.Find("demo"); err != nil {
+	if bob.group, err = bob.Find("#demo"); err != nil {
 		return err
 	}
 	if bob.dm, err = bob.Find("alice"); err != nil {
@@ -103,7 +103,7 @@ func (d *demo) steal(ctx context.Context) (*thief, error) {
 	if err := carol.open(client.Open); err != nil {
 		return nil, err
 	}
-	if carol.group, err = carol.Find("demo"); err != nil {
+	if carol.group, err = carol.Find("#demo"); err != nil {
 		return nil, err
 	}
 	return t, carol.Start()
@@ -137,7 +137,7 @@ func (t *thief) reads(ctx context.Context, bob *person, after uint64) error {
 }
 
 func (t *thief) pry(ctx context.Context, c *client.Client, loot []client.Envelope) error {
-	group, err := c.Find("demo")
+	group, err := c.Find("#demo")
 	if err != nil {
 		return err
 	}

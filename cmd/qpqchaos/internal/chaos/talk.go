@@ -44,7 +44,9 @@ func newTalks(ctx context.Context, w *world) (t *talks, err error) {
 		}
 	}()
 	for i, name := range []string{"alice", "bob", "carol"} {
-		p := &person{name: name, profile: client.Profile{Dir: filepath.Join(w.options.Dir, "people", name)}}
+		p := &person{name: name, profile: client.Profile{
+			Dir: filepath.Join(w.options.Dir, "people", name), Settings: client.Settings{Invitations: client.FromEverybody},
+		}}
 		if err := t.open(p, i, client.Create); err != nil {
 			return nil, err
 		}
@@ -66,9 +68,9 @@ func newTalks(ctx context.Context, w *world) (t *talks, err error) {
 		}
 	}
 	for _, p := range t.people {
-		v, err := p.client.Find(talkGroup)
+		v, err := p.client.Find("#" + talkGroup)
 		for err != nil && sleep(ctx, 100*time.Millisecond) {
-			v, err = p.client.Find(talkGroup)
+			v, err = p.client.Find("#" + talkGroup)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s is not in the group: %w", p.name, err)

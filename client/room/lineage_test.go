@@ -1,0 +1,487 @@
+package room_test
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"quicproquo/client/room"
+	"quicproquo/crypto/identity"
+	"quicproquo/crypto/mls"
+	wire "quicproquo/crypto/mls/message"
+	"quicproquo/crypto/mls/tree"
+	"quicproquo/crypto/suite"
+)
+
+var noon = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+
+var config = &mls.Config{Auth: room.Authenticator{}, PrivateHandshake: true}
+
+// device is somebody's device in groups, with what it knows of one.
+type device struct {
+	t     testing.TB
+	name  string
+	id    *mls.Identity
+	who   room.Member
+	group *mls.Group
+	known *room.Known
+}
+
+func newDevice(tb testing.TB, name string) *device {
+	tb.Helper()
+	_, account, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s, err := suite.Lookup(suite.X25519AES128SHA256Ed25519)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	signer, err := s.GenerateSigner()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := room.Credential{Member: room.Member{Account: [32]byte(account.Public().(ed25519.PublicKey)), Device: [16]byte{1}}}
+	signature, err := identity.Device(c.Account, c.Device, [32]byte(signer.Public())).Sign(account)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	copy(c.Signature[:], signature)
+	return &device{t: tb, name: name, who: c.Member, id: &mls.Identity{
+		Signer: signer, Credential: c.MLS(), Extensions: []tree.ExtensionType{room.ExtensionType},
+		Proposals: []tree.ProposalType{tree.ProposalSelfRemove},
+	}}
+}
+
+func (d *device) enter(g *mls.Group) { d.known, d.group = d.known.Next(d.group, g), g }
+
+// found makes a group with this device as its only member and admin.
+func (d *device) found(id string, kind room.Kind, title string) {
+	d.t.Helper()
+	data := &room.Data{Kind: kind, Title: title}
+	if kind == room.KindGroup {
+		data.SetAdmin(d.who.Account, true)
+		if err := data.SetGrant([]byte(id), 0, [][32]byte{d.who.Account}, d.id); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	g, err := mls.Create(config, d.id, []byte(id), data.Extensions(nil), noon)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.enter(g)
+}
+
+// commit commits and gives it to others, but to those who are away.
+func (d *device) commit(opt mls.CommitOptions, others ...*device) *mls.Pending {
+	d.t.Helper()
+	p, err := d.group.Commit(opt, noon)
+	if err != nil {
+		d.t.Fatalf("%s commits: %v", d.name, err)
+	}
+	for _, o := range others {
+		g, _, err := o.group.Process(p.Commit, noon)
+		if err != nil {
+			d.t.Fatalf("%s takes %s's commit: %v", o.name, d.name, err)
+		}
+		o.enter(g)
+	}
+	d.enter(p.Next)
+	return p
+}
+
+// add lets devices in; who is in already gets the commit. change may alter the data,
+// and grant says whether the committer signs them.
+func (d *device) add(joiners []*device, grant bool, change func(*room.Data), others ...*device) {
+	d.t.Helper()
+	opt := mls.CommitOptions{}
+	var kps []*mls.KeyPackage
+	roster := d.known.Accounts
+	for _, j := range joiners {
+		kp, err := j.id.NewKeyPackage(noon, mls.KeyPackageOptions{})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		kps = append(kps, kp)
+		opt.Add = append(opt.Add, kp.Public)
+		roster = append(slices.Clip(roster), j.who.Account)
+	}
+	opt.Extensions = d.extensions(roster, grant, change)
+	tie := d.known.TieWelcome(d.group.ID(), d.group.Epoch()+1, d.who, func(a [32]byte) bool {
+		return slices.ContainsFunc(joiners, func(j *device) bool { return j.who.Account == a })
+	})
+	if tie != nil {
+		opt.InfoExtensions = tree.Extensions{{Type: room.InfoExtensionType, Data: tie}}
+	}
+	p := d.commit(opt, others...)
+	for i, j := range joiners {
+		g, err := mls.Join(config, kps[i:i+1], p.Welcome, mls.JoinOptions{}, noon)
+		if err != nil {
+			d.t.Fatalf("%s joins: %v", j.name, err)
+		}
+		j.group, j.known = g, j.known.Next(nil, g)
+	}
+}
+
+func (d *device) extensions(roster [][32]byte, grant bool, change func(*room.Data)) *tree.Extensions {
+	d.t.Helper()
+	data, err := room.DataOf(d.group.Public().Context().Extensions)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	data = data.Clone()
+	if change != nil {
+		change(data)
+	}
+	if grant {
+		roster = slices.Clone(roster)
+		slices.SortFunc(roster, func(a, b [32]byte) int { return slices.Compare(a[:], b[:]) })
+		if err := data.SetGrant(d.group.ID(), d.group.Epoch()+1, slices.Compact(roster), d.id); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	ext := data.Extensions(d.group.Public().Context().Extensions)
+	return &ext
+}
+
+func (d *device) leaf(who *device) tree.LeafIndex {
+	d.t.Helper()
+	for _, m := range d.group.Members() {
+		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil && c.Member == who.who {
+			return m.Index
+		}
+	}
+	d.t.Fatalf("%s is not in %s's group", who.name, d.name)
+	return 0
+}
+
+// removes removes somebody, with an admin's grant.
+func (d *device) removes(who *device, others ...*device) {
+	d.t.Helper()
+	roster := slices.DeleteFunc(slices.Clone(d.known.Accounts), func(a [32]byte) bool { return a == who.who.Account })
+	d.commit(mls.CommitOptions{Remove: []tree.LeafIndex{d.leaf(who)}, Extensions: d.extensions(roster, true, nil)}, others...)
+}
+
+// seal makes the way back into a device's group as it is there.
+func (d *device) seal() []byte {
+	d.t.Helper()
+	b, err := room.SealReturn(d.group, d.known, nil, 1<<20)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return b
+}
+
+// takes judges a way back as the client does: opened, verified, allowed, tied.
+func (d *device) takes(sealed []byte) error {
+	back, err := room.OpenReturn(d.group, sealed)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	var refused error
+	_, err = mls.ExternalJoin(config, d.id, back.GroupInfo, mls.ExternalOptions{Resync: true, Check: func(p *mls.PublicGroup, m mls.Member) error {
+		offer, err := room.OfferOf(p, m)
+		if err == nil {
+			err = d.known.Allows(offer)
+		}
+		if err == nil {
+			err = back.Continues(d.group.ID(), d.known)
+		}
+		refused = err
+		return err
+	}}, noon)
+	if refused != nil {
+		return refused
+	}
+	return err
+}
+
+func trio(t *testing.T) (alice, bob, carol *device) {
+	t.Helper()
+	alice, bob, carol = newDevice(t, "alice"), newDevice(t, "bob"), newDevice(t, "carol")
+	alice.found("the group's id 16", room.KindGroup, "friends")
+	alice.add([]*device{bob, carol}, true, nil)
+	return alice, bob, carol
+}
+
+// Whoever was away comes back by the word of those who may give it, however long it
+// was; what does not prove that it continues the group is refused, and what is another
+// group certainly can't be accepted by anybody.
+func TestLineage(t *testing.T) {
+	type scene struct {
+		name string
+		play func(t *testing.T) (away *device, sealed []byte)
+		want error // nil: taken
+	}
+	for _, s := range []scene{
+		{"an admin's changes, one epoch", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			alice.removes(carol)
+			return bob, alice.seal()
+		}, nil},
+		{"a hundred epochs", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			for range 50 {
+				alice.commit(mls.CommitOptions{}, carol)
+				carol.commit(mls.CommitOptions{}, alice)
+			}
+			return bob, carol.seal()
+		}, nil},
+		{"a member's word after an admin's changes, with the admin's grant", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			dave := newDevice(t, "dave")
+			alice.add([]*device{dave}, true, func(d *room.Data) { d.Title = "best friends" }, carol)
+			carol.commit(mls.CommitOptions{}, alice, dave)
+			return bob, carol.seal()
+		}, nil},
+		{"a member's word after an admin's changes without a grant", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			dave := newDevice(t, "dave")
+			alice.add([]*device{dave}, false, nil, carol)
+			carol.commit(mls.CommitOptions{}, alice, dave)
+			return bob, carol.seal()
+		}, room.ErrLineage},
+		{"a member's own changes", func(t *testing.T) (*device, []byte) {
+			_, bob, carol := trio(t)
+			carol.add([]*device{newDevice(t, "eve")}, false, nil)
+			return bob, carol.seal()
+		}, room.ErrLineage},
+		{"a member's own changes with its own grant", func(t *testing.T) (*device, []byte) {
+			_, bob, carol := trio(t)
+			carol.add([]*device{newDevice(t, "eve")}, true, nil)
+			return bob, carol.seal()
+		}, room.ErrLineage},
+		{"a member makes itself admin and grants", func(t *testing.T) (*device, []byte) {
+			_, bob, carol := trio(t)
+			carol.commit(mls.CommitOptions{Extensions: carol.extensions(carol.known.Accounts, true, func(d *room.Data) { d.SetAdmin(carol.who.Account, true) })})
+			return bob, carol.seal()
+		}, room.ErrLineage},
+		{"a member drops the others but keeps an old grant", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			carol.commit(mls.CommitOptions{Remove: []tree.LeafIndex{carol.leaf(alice)}})
+			return bob, carol.seal()
+		}, room.ErrLineage},
+		{"a newcomer's word: it held no epoch that the other held", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			dave := newDevice(t, "dave")
+			alice.add([]*device{dave}, true, func(d *room.Data) { d.SetAdmin(dave.who.Account, true) }, carol)
+			dave.commit(mls.CommitOptions{}, alice, carol)
+			return bob, dave.seal()
+		}, room.ErrAnother},
+		{"another group of the same id by a stranger who knows the leaf", func(t *testing.T) (*device, []byte) {
+			_, bob, _ := trio(t)
+			mallory := newDevice(t, "mallory")
+			mallory.found("the group's id 16", room.KindGroup, "friends")
+			mallory.addOld(bob)
+			return bob, mallory.seal()
+		}, room.ErrAnother},
+		{"another group of the same id by a member who was removed", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			alice.removes(carol, bob)
+			carol.group, carol.known = nil, nil
+			carol.found("the group's id 16", room.KindGroup, "friends")
+			carol.addOld(bob)
+			return bob, carol.seal()
+		}, room.ErrAnother},
+		{"another group of the same id by an admin without the old keys", func(t *testing.T) (*device, []byte) {
+			alice, bob, _ := trio(t)
+			alice.group, alice.known = nil, nil
+			alice.found("the group's id 16", room.KindGroup, "friends")
+			alice.addOld(bob)
+			for alice.group.Epoch() <= bob.group.Epoch() {
+				alice.commit(mls.CommitOptions{})
+			}
+			return bob, alice.seal()
+		}, room.ErrTie},
+		{"a conversation of two that got a third", func(t *testing.T) (*device, []byte) {
+			alice, bob := newDevice(t, "alice"), newDevice(t, "bob")
+			alice.found("a channel of 16.", room.KindDM, "")
+			alice.add([]*device{bob}, false, nil)
+			alice.add([]*device{newDevice(t, "eve")}, false, nil)
+			return bob, alice.seal()
+		}, room.ErrAnother},
+		{"a group that became a conversation of two", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			alice.commit(mls.CommitOptions{
+				Remove:     []tree.LeafIndex{alice.leaf(carol)},
+				Extensions: alice.extensions(nil, true, func(d *room.Data) { d.Kind = room.KindDM }),
+			})
+			return bob, alice.seal()
+		}, room.ErrAnother},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			away, sealed := s.play(t)
+			err := away.takes(sealed)
+			if s.want == nil && err != nil || !errors.Is(err, s.want) {
+				t.Errorf("%s got %v, want %v", away.name, err, s.want)
+			}
+		})
+	}
+}
+
+// addOld adds a device with the leaf that it has in another group: its key is public.
+func (d *device) addOld(who *device) {
+	d.t.Helper()
+	kp, err := who.id.NewKeyPackage(noon, mls.KeyPackageOptions{})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	// The victim's client would know the private key of this leaf: give it that.
+	p := d.commit(mls.CommitOptions{Add: []*wire.KeyPackage{kp.Public}})
+	g, err := mls.Join(config, []*mls.KeyPackage{kp}, p.Welcome, mls.JoinOptions{}, noon)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	who.group = g // what it knows stays that of the true group
+}
+
+// Who was removed and is added again by an admin continues; a welcome into a group of
+// the same id by anybody else does not, nor does one of the same inviter that is not
+// tied to what was held.
+func TestWelcomeContinues(t *testing.T) {
+	check := func(who *device, known *room.Known, by *device) error {
+		offer, err := room.OfferOf(who.group.Public(), mls.Member{Leaf: by.group.Public().Tree().Leaf(by.group.Self())})
+		if err != nil {
+			return err
+		}
+		return known.CheckWelcome(who.group, offer)
+	}
+	alice, bob, carol := trio(t)
+	held := bob.known
+	alice.removes(bob, carol)
+	alice.commit(mls.CommitOptions{}, carol)
+	alice.add([]*device{bob}, true, nil, carol)
+	if err := check(bob, held, alice); err != nil {
+		t.Errorf("added again by the admin: %v, want that it continues", err)
+	}
+	alice.removes(bob, carol)
+	carol.add([]*device{bob}, false, nil, alice)
+	if err := check(bob, held, carol); !errors.Is(err, room.ErrLineage) {
+		t.Errorf("added again by a member who is no admin: %v, want ErrLineage", err)
+	}
+	alice.group, alice.known = nil, nil
+	alice.found("the group's id 16", room.KindGroup, "friends")
+	for range 8 {
+		alice.commit(mls.CommitOptions{})
+	}
+	alice.add([]*device{bob}, true, nil)
+	if err := check(bob, held, alice); !errors.Is(err, room.ErrTie) {
+		t.Errorf("a welcome by the admin who has lost the old keys: %v, want ErrTie", err)
+	}
+	mallory := newDevice(t, "mallory")
+	mallory.found("the group's id 16", room.KindGroup, "friends")
+	for range 8 {
+		mallory.commit(mls.CommitOptions{})
+	}
+	mallory.add([]*device{bob}, true, nil)
+	if err := check(bob, held, mallory); !errors.Is(err, room.ErrAnother) {
+		t.Errorf("a stranger's group of the same id: %v, want ErrAnother", err)
+	}
+}
+
+// A member who comes back proves that it held an epoch; the proof is for its device,
+// group and epoch only.
+func TestReturningIsTied(t *testing.T) {
+	alice, bob, carol := trio(t)
+	id := alice.group.ID()
+	said := bob.known.TieReturning(id, 7, bob.who)
+	if err := alice.known.CheckReturning(id, 7, bob.who, said); err != nil {
+		t.Errorf("bob's proof: %v, want it taken", err)
+	}
+	changed := slices.Clone(said)
+	changed[len(changed)-1] ^= 1
+	for name, err := range map[string]error{
+		"for another epoch":    alice.known.CheckReturning(id, 8, bob.who, said),
+		"for another's device": alice.known.CheckReturning(id, 7, carol.who, said),
+		"for another group":    alice.known.CheckReturning([]byte("another"), 7, bob.who, said),
+		"that is changed":      alice.known.CheckReturning(id, 7, bob.who, changed),
+		"that is missing":      alice.known.CheckReturning(id, 7, bob.who, nil),
+	} {
+		if !errors.Is(err, room.ErrTie) {
+			t.Errorf("a proof %s: %v, want ErrTie", name, err)
+		}
+	}
+}
+
+// What is known survives its encoding, and Zero erases the keys that nobody keeps.
+func TestKnownIsSaved(t *testing.T) {
+	alice, bob, carol := trio(t)
+	alice.removes(carol, bob)
+	for range 40 {
+		alice.commit(mls.CommitOptions{}, bob)
+	}
+	raw := bob.known.AppendTo(nil)
+	back, err := room.ParseKnown(append(slices.Clone(raw), "of a newer version"...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := back.AppendTo(nil); !slices.Equal(got, raw) {
+		t.Errorf("what is known changes when it is saved:\n %x\n %x", got, raw)
+	}
+	if keys := room.LineageKeys(bob.known); len(keys) > 32+3 {
+		t.Errorf("%d keys are kept after 42 epochs, want the last 32 and those of leaves", len(keys))
+	}
+	old := bob.known
+	alice.commit(mls.CommitOptions{}, bob)
+	kept, gone := 0, 0
+	before := room.LineageKeys(old)
+	old.Zero(bob.known)
+	for epoch, key := range before {
+		zero := !slices.ContainsFunc(key, func(b byte) bool { return b != 0 })
+		if _, still := room.LineageKeys(bob.known)[epoch]; still == zero {
+			t.Errorf("the key of epoch %d: kept %t, erased %t", epoch, still, zero)
+		}
+		if zero {
+			gone++
+		} else {
+			kept++
+		}
+	}
+	if gone == 0 || kept == 0 {
+		t.Errorf("%d keys erased, %d kept, want some of both", gone, kept)
+	}
+}
+
+// Bytes that are not what is known are refused, and what is taken means one thing.
+func FuzzParseKnown(f *testing.F) {
+	d := newDevice(f, "alice")
+	d.found("the group's id 16", room.KindGroup, "friends")
+	f.Add(d.known.AppendTo(nil))
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k, err := room.ParseKnown(b)
+		if err != nil {
+			return
+		}
+		again, err := room.ParseKnown(k.AppendTo(nil))
+		if err != nil || !slices.Equal(again.AppendTo(nil), k.AppendTo(nil)) {
+			t.Errorf("what was read from %x is not what is written (%v)", b, err)
+		}
+	})
+}
+
+// Whatever the server makes of a way back is refused, unless it is the way back.
+func FuzzOpenReturn(f *testing.F) {
+	alice, bob := newDevice(f, "alice"), newDevice(f, "bob")
+	alice.found("a channel of 16.", room.KindDM, "")
+	alice.add([]*device{bob}, false, nil)
+	sealed := alice.seal()
+	f.Add(0, byte(0))
+	for _, at := range []int{0, 5, 9, 20, len(sealed) / 2, len(sealed) - 1} {
+		f.Add(at, byte(1))
+	}
+	f.Fuzz(func(t *testing.T, at int, flip byte) {
+		b := slices.Clone(sealed)
+		b[(at%len(b)+len(b))%len(b)] ^= flip
+		back, err := room.OpenReturn(bob.group, b)
+		if flip == 0 && err != nil {
+			t.Fatalf("the way back itself: %v", err)
+		}
+		if flip != 0 && err == nil {
+			t.Errorf("with byte %d changed it opens, to epoch %d", at, back.Epoch)
+		}
+	})
+}
