@@ -165,14 +165,15 @@ func (c *Conn) finishLogin(ctx context.Context, name account.Username, who *Cred
 }
 
 // ChangePassword proves the old password and sets the new one; all other sessions
-// of the account end. It takes both over and overwrites them, and returns the new
+// of the account end. key is the account's identity key: a session and the old password
+// alone don't do. It takes both passwords over and overwrites them, and returns the new
 // export key.
-func (c *Conn) ChangePassword(ctx context.Context, username string, old, replacement []byte) (account.Key, error) {
+func (c *Conn) ChangePassword(ctx context.Context, username string, old, replacement []byte, key crypto.Signer) (account.Key, error) {
 	defer clear(old)
 	defer clear(replacement)
-	name, err := account.ParseUsername(username)
+	name, public, err := whoRegisters(username, key)
 	if err != nil {
-		return account.Key{}, refused(err)
+		return account.Key{}, err
 	}
 	login, ke1, err := account.StartLogin(name, old)
 	if err != nil {
@@ -185,6 +186,7 @@ func (c *Conn) ChangePassword(ctx context.Context, username string, old, replace
 	}
 	defer registration.Close()
 	var loginResponse, registrationResponse, handshake []byte
+	var present [32]byte
 	err = CallAs(ctx, c, Request{Method: methodPasswordStart}, schemas.NewChangePasswordStartParams,
 		func(p schemas.ChangePasswordStartParams) error {
 			return errors.Join(p.SetLoginRequest(ke1), p.SetRegistrationRequest(request))
@@ -196,8 +198,14 @@ func (c *Conn) ChangePassword(ctx context.Context, username string, old, replace
 			if registrationResponse, err = copied(r.RegistrationResponse()); err != nil {
 				return err
 			}
-			handshake, err = copied(r.Handshake())
-			return err
+			if handshake, err = copied(r.Handshake()); err != nil {
+				return err
+			}
+			digest, err := r.RecordDigest()
+			if err != nil {
+				return err
+			}
+			return fill(present[:], digest, "digest of the record")
 		})
 	if err != nil {
 		return account.Key{}, err
@@ -210,9 +218,13 @@ func (c *Conn) ChangePassword(ctx context.Context, username string, old, replace
 	if err != nil {
 		return account.Key{}, refused(err)
 	}
+	signature, err := identity.ChangePassword(public, present, upload).Sign(key)
+	if err != nil {
+		return account.Key{}, err
+	}
 	return export, CallAs(ctx, c, Request{Method: methodPasswordFinish, Write: true}, schemas.NewChangePasswordFinishParams,
 		func(p schemas.ChangePasswordFinishParams) error {
-			return errors.Join(p.SetFinalization(finalization), p.SetHandshake(handshake), p.SetUpload(upload))
+			return errors.Join(p.SetFinalization(finalization), p.SetHandshake(handshake), p.SetUpload(upload), p.SetSignature(signature))
 		},
 		func(schemas.ChangePasswordFinishResults) error { return nil })
 }
@@ -291,10 +303,22 @@ func (c *Conn) ResolveIdentity(ctx context.Context, key AccountKey) (username st
 }
 
 // DeleteAccount ends the account of the Conn's session and removes all that the
-// cluster keeps for it. Its identity key can't be registered again.
-func (c *Conn) DeleteAccount(ctx context.Context) error {
+// cluster keeps for it. Its identity key, which signs that, can't be registered again.
+func (c *Conn) DeleteAccount(ctx context.Context, key crypto.Signer) error {
 	s := c.session.Load()
-	err := CallAs(ctx, c, Request{Method: methodDeleteAccount, Write: true}, schemas.NewDeleteAccountParams, nil,
+	if s == nil {
+		return ErrTokenMissing
+	}
+	signed := msOf(time.Now())
+	signature, err := identity.DeleteAccount(s.Account, signed).Sign(key)
+	if err != nil {
+		return err
+	}
+	err = CallAs(ctx, c, Request{Method: methodDeleteAccount, Write: true}, schemas.NewDeleteAccountParams,
+		func(p schemas.DeleteAccountParams) error {
+			p.SetSignedAtMs(signed)
+			return p.SetSignature(signature)
+		},
 		func(schemas.DeleteAccountResults) error { return nil })
 	if err == nil && c.session.Load() == s {
 		c.SetSession(nil)
@@ -318,6 +342,8 @@ func refused(err error) error {
 	}
 	return err
 }
+
+func msOf(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 0)) }
 
 func timeOf(ms uint64) time.Time { return time.UnixMilli(int64(ms)) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"time"
 
 	"capnproto.org/go/capnp/v3"
@@ -68,21 +69,23 @@ func (c *Conn) signDevice(d *Device, account crypto.Signer) ([]byte, error) {
 func (c *Conn) ListDevices(ctx context.Context, of AccountKey) (devices []Device, err error) {
 	err = CallAs(ctx, c, Request{Method: methodListDevices}, schemas.NewListDevicesParams,
 		func(p schemas.ListDevicesParams) error { return p.SetIdentityKey(of[:]) },
-		func(r schemas.ListDevicesResults) error {
-			list, err := r.Devices()
-			if err != nil {
-				return err
-			}
-			for i := range list.Len() {
-				d, err := deviceFrom(of, list.At(i))
-				if err != nil {
-					return err
-				}
-				devices = append(devices, d)
-			}
-			return nil
+		func(r schemas.ListDevicesResults) (err error) {
+			devices, err = devicesFrom(of, r)
+			return err
 		})
 	return devices, err
+}
+
+func devicesFrom(of AccountKey, r schemas.ListDevicesResults) (devices []Device, err error) {
+	list, err := r.Devices()
+	if err != nil {
+		return nil, err
+	}
+	return devices, eachOf(list, func(from schemas.Device) error {
+		d, err := deviceFrom(of, from)
+		devices = append(devices, d)
+		return err
+	})
 }
 
 func deviceFrom(of AccountKey, from schemas.Device) (d Device, err error) {
@@ -112,10 +115,113 @@ func deviceFrom(of AccountKey, from schemas.Device) (d Device, err error) {
 	return d, nil
 }
 
-// RevokeDevice removes a device, its sessions and what the cluster keeps for it.
-func (c *Conn) RevokeDevice(ctx context.Context, id DeviceID) error {
+// Revocation is what an account says of a device that is no longer its own. It
+// verifies: [Conn.DeviceStatements] returns no other.
+type Revocation struct {
+	Device    DeviceID
+	Signed    time.Time // by the signer's clock
+	Revoked   time.Time // as the cluster says
+	Signature []byte
+}
+
+// Deletion is what an account says of its own end. It verifies.
+type Deletion struct {
+	Signed    time.Time // by the signer's clock
+	Deleted   time.Time // as the cluster says
+	Signature []byte
+}
+
+// DeviceStatements returns the devices of an account, as ListDevices, and what the
+// account has said of devices that it revoked (the 256 that were taken last), or of its
+// own end: then deleted is set and the lists are empty. Everything is verified with the
+// account's key: a cluster's word that a device or an account is gone removes nobody.
+// What does not verify is an error, SIGNATURE_INVALID, and nothing is returned beside
+// it; ACCOUNT_NOT_FOUND says only that the cluster knows no such account.
+func (c *Conn) DeviceStatements(ctx context.Context, of AccountKey) (devices []Device, revoked []Revocation, deleted *Deletion, err error) {
+	err = CallAs(ctx, c, Request{Method: methodListDevices}, schemas.NewListDevicesParams,
+		func(p schemas.ListDevicesParams) error {
+			p.SetStatements(true)
+			return p.SetIdentityKey(of[:])
+		},
+		func(r schemas.ListDevicesResults) (err error) {
+			if deleted, err = deletionFrom(of, r); err != nil || deleted != nil {
+				return err
+			}
+			if devices, err = devicesFrom(of, r); err != nil {
+				return err
+			}
+			revoked, err = revokedFrom(of, r)
+			return err
+		})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return devices, revoked, deleted, nil
+}
+
+func deletionFrom(of AccountKey, r schemas.ListDevicesResults) (*Deletion, error) {
+	if !r.HasDeletion() {
+		return nil, nil
+	}
+	from, err := r.Deletion()
+	if err != nil {
+		return nil, err
+	}
+	signature, err := copied(from.Signature())
+	if err != nil {
+		return nil, err
+	}
+	if !identity.DeleteAccount(of, from.SignedAtMs()).Verify(of[:], signature) {
+		return nil, &Error{Code: schemas.Code_signatureInvalid, Message: "The end of an account is not signed by it."}
+	}
+	return &Deletion{timeOf(from.SignedAtMs()), timeOf(from.DeletedAtMs()), signature}, nil
+}
+
+func revokedFrom(of AccountKey, r schemas.ListDevicesResults) (revoked []Revocation, err error) {
+	list, err := r.Revoked()
+	if err != nil {
+		return nil, err
+	}
+	if list.Len() > schemas.MaxRevocations {
+		return nil, fmt.Errorf("%w: %d revocations, at most %d are kept", errResponse, list.Len(), schemas.MaxRevocations)
+	}
+	return revoked, eachOf(list, func(from schemas.Revocation) error {
+		one := Revocation{Signed: timeOf(from.SignedAtMs()), Revoked: timeOf(from.RevokedAtMs())}
+		id, err := from.DeviceId()
+		if err == nil {
+			err = fill(one.Device[:], id, "device id")
+		}
+		if err != nil {
+			return err
+		}
+		if one.Signature, err = copied(from.Signature()); err != nil {
+			return err
+		}
+		if !identity.RevokeDevice(of, one.Device, from.SignedAtMs()).Verify(of[:], one.Signature) {
+			return &Error{Code: schemas.Code_signatureInvalid, Message: "The revocation of a device is not signed by its account."}
+		}
+		revoked = append(revoked, one)
+		return nil
+	})
+}
+
+// RevokeDevice removes a device, its sessions and what the cluster keeps for it. key is
+// the account's identity key: others believe what it signs, and nobody else.
+func (c *Conn) RevokeDevice(ctx context.Context, id DeviceID, key crypto.Signer) error {
+	s := c.session.Load()
+	if s == nil {
+		return ErrTokenMissing
+	}
+	signed := msOf(time.Now())
+	signature, err := identity.RevokeDevice(s.Account, id, signed).Sign(key)
+	if err != nil {
+		return err
+	}
 	return CallAs(ctx, c, Request{Method: methodRevokeDevice, Write: true}, schemas.NewRevokeDeviceParams,
-		func(p schemas.RevokeDeviceParams) error { return p.SetDeviceId(id[:]) },
+		func(p schemas.RevokeDeviceParams) error {
+			p.SetSignedAtMs(signed)
+			return errors.Join(p.SetDeviceId(id[:]), p.SetSignature(signature))
+		},
 		func(schemas.RevokeDeviceResults) error { return nil })
 }
 

@@ -181,7 +181,7 @@ func (c *Client) ChangePassword(ctx context.Context, old, replacement []byte) er
 	if err := c.ready(); err != nil {
 		return err
 	}
-	_, err := c.conn.ChangePassword(ctx, c.Account().Username, old, replacement)
+	_, err := c.conn.ChangePassword(ctx, c.Account().Username, old, replacement, c.accountSigner())
 	return err
 }
 
@@ -191,9 +191,25 @@ func (c *Client) DeleteAccount(ctx context.Context) error {
 		return err
 	}
 	c.halt()
-	if err := c.conn.DeleteAccount(ctx); err != nil {
+	if err := c.conn.DeleteAccount(ctx, c.accountSigner()); err != nil {
 		return err
 	}
 	c.conn.SetSession(nil)
 	return errors.Join(c.vault.Update(func(tx *vault.Tx) error { return tx.SetSession(nil) }))
+}
+
+// accountSigner is the account's identity key.
+func (c *Client) accountSigner() ed25519.PrivateKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ed25519.NewKeyFromSeed(c.who.AccountKey)
+}
+
+// RevokeDevice removes a device of the account, as its account says to everybody. Groups
+// let it go with the next thing that a member does there.
+func (c *Client) RevokeDevice(ctx context.Context, id DeviceID) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	return c.conn.RevokeDevice(ctx, id, c.accountSigner())
 }

@@ -165,7 +165,7 @@ func TestSetSessionTakesAnotherConnection(t *testing.T) {
 			t.Errorf("requests were %v, want a binding and two calls for each of three sessions", got)
 		}
 		conn.SetSession(nil)
-		if err := conn.RevokeDevice(within(t, time.Second), DeviceID{}); !errors.Is(err, ErrTokenMissing) {
+		if err := conn.RevokeDevice(within(t, time.Second), DeviceID{}, nil); !errors.Is(err, ErrTokenMissing) {
 			t.Errorf("as nobody again: %v", err)
 		}
 	})

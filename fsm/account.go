@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
 
@@ -146,8 +147,9 @@ func (tx *Tx) putUsage(key AccountKey, steps uint64) {
 
 func createAccountKey(r *request) []byte { return clone(r.createAccount.identityKey) }
 
-// checkCreateAccount refuses in this order: name, key, record, name taken, key
-// taken. That the name is canonical the node has seen to.
+// checkCreateAccount refuses in this order: name, key, record, proof, name taken, key
+// taken. That the name is canonical the node has seen to, and that the proof names this
+// cluster.
 func checkCreateAccount(st state, r *request) refusal {
 	p := &r.createAccount
 	switch {
@@ -160,6 +162,9 @@ func checkCreateAccount(st state, r *request) refusal {
 	case len(p.record) == 0 || len(p.record) > schemas.MaxAccountRecord:
 		return refusal{schemas.Code_opaqueFinishFailed, schemas.MaxAccountRecord}
 	}
+	if no := checkProof(st, p); no.refused() {
+		return no
+	}
 	if u := username(st, p.username); u.taken(st.now()) {
 		return refuse(schemas.Code_usernameTaken)
 	}
@@ -167,6 +172,16 @@ func checkCreateAccount(st state, r *request) refusal {
 		return refuse(schemas.Code_identityTaken)
 	}
 	return refusal{}
+}
+
+// checkProof refuses an account that its key has not registered.
+func checkProof(st state, p *createAccountRequest) refusal {
+	var server [32]byte
+	if !copyExact(server[:], p.server) && since(st, levelStatements) {
+		return refuse(schemas.Code_statementRequired)
+	}
+	key := AccountKey(p.identityKey)
+	return checkStatement(st, key, identity.Register(server, key, p.username, uploadOf(p.record)), p.proof)
 }
 
 func applyCreateAccount(tx *Tx, r *request) Result {
@@ -189,7 +204,14 @@ func checkLiveActor(st state, r *request) refusal {
 	return refusal{}
 }
 
-func checkDeleteAccount(st state, r *request) refusal { return checkLiveActor(st, r) }
+// checkDeleteAccount refuses in this order: account, statement.
+func checkDeleteAccount(st state, r *request) refusal {
+	if no := checkLiveActor(st, r); no.refused() {
+		return no
+	}
+	p := &r.deleteAccount
+	return checkStatement(st, r.actor.account, identity.DeleteAccount(r.actor.account, p.signed), p.signature)
+}
 
 // applyDeleteAccount removes the account and all that is its own.
 func applyDeleteAccount(tx *Tx, r *request) Result {
@@ -204,6 +226,9 @@ func applyDeleteAccount(tx *Tx, r *request) Result {
 		remove(tx, key)
 	}
 	tx.putAccount(key, &accountRow{state: accountDeleted})
+	if p := &r.deleteAccount; since(tx, levelStatements) {
+		keepLastStatement(tx, key, &statementRow{p.signed, tx.now(), p.signature})
+	}
 	u := usernameRow{held: tx.now() + tx.setting(usernameHoldSecs)*1000}
 	tx.set(tableUsernames, rowKey(tableUsernames, []byte(row.username)), u.encode())
 	tx.setTimer(timerUsername, []byte(row.username), u.held)
@@ -222,7 +247,7 @@ func releaseUsername(tx *Tx, name []byte) {
 }
 
 // checkReplaceRecord refuses in this order: account, record, handshake, proof of
-// the present password.
+// the present password, statement.
 func checkReplaceRecord(st state, r *request) refusal {
 	p := &r.replaceRecord
 	if no := checkLiveActor(st, r); no.refused() {
@@ -234,7 +259,11 @@ func checkReplaceRecord(st state, r *request) refusal {
 	if no := checkHandshake(st, p.handshakeID, p.handshakeExpires); no.refused() {
 		return no
 	}
-	return checkRecord(st.account(r.actor.account), p.recordDigest)
+	if no := checkRecord(st.account(r.actor.account), p.recordDigest); no.refused() {
+		return no
+	}
+	said := identity.ChangePassword(r.actor.account, [32]byte(p.recordDigest), uploadOf(p.record))
+	return checkStatement(st, r.actor.account, said, p.signature)
 }
 
 // checkRecord refuses a login whose password was proved against another record

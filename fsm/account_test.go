@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"capnproto.org/go/capnp/v3"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
 
@@ -62,13 +64,34 @@ func (c *call) fillCreateAccount(tb testing.TB, cmd schemas.Entry_command) error
 	must(tb, err)
 	must(tb, p.SetUsername(string(bodyBytes(tb, c.arg("name", "")))))
 	must(tb, p.SetIdentityKey(idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)))
-	return p.SetRecord(bodyBytes(tb, c.arg("record", "r1")))
+	record := bodyBytes(tb, c.arg("record", "r1"))
+	must(tb, p.SetRecord(record))
+	if c.arg("by", "") == "" {
+		return nil
+	}
+	server, key := idBytes(tb, c.arg("server", "server"), 32), idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)
+	must(tb, p.SetServer(server))
+	named := idBytes(tb, c.arg("signedServer", c.arg("server", "server")), 32)
+	upload := uploadOf(bodyBytes(tb, c.arg("signedRecord", c.arg("record", "r1"))))
+	return p.SetProof(c.signed(tb, identity.Register([32]byte(padded(named)), [32]byte(key), c.arg("signedName", c.arg("name", "")), upload)))
 }
+
+// padded is 32 bytes that begin as b does.
+func padded(b []byte) []byte { return append(append([]byte(nil), b...), make([]byte, 32)...)[:32] }
 
 func (c *call) fillDeleteAccount(tb testing.TB, cmd schemas.Entry_command) error {
 	tb.Helper()
-	_, err := cmd.NewDeleteAccount()
-	return err
+	p, err := cmd.NewDeleteAccount()
+	must(tb, err)
+	p.SetSignedAtMs(c.number(tb, "signed", 7))
+	return p.SetSignature(c.signed(tb, identity.DeleteAccount(c.actorKey(tb), c.number(tb, "said", p.SignedAtMs()))))
+}
+
+// actorKey is the account whose command the line is, or that it says it signs for.
+func (c *call) actorKey(tb testing.TB) [32]byte {
+	tb.Helper()
+	name, _, _ := strings.Cut(c.arg("of", c.arg("as", "")), ":")
+	return [32]byte(padded(idBytes(tb, name, schemas.AccountKeySize)))
 }
 
 func (c *call) fillReplaceRecord(tb testing.TB, cmd schemas.Entry_command) error {
@@ -79,6 +102,9 @@ func (c *call) fillReplaceRecord(tb testing.TB, cmd schemas.Entry_command) error
 	must(tb, p.SetHandshakeId(idBytes(tb, c.arg("handshake", "-"), schemas.HandshakeIDSize)))
 	p.SetHandshakeExpiresMs(c.number(tb, "expires", 0))
 	must(tb, p.SetRecordDigest(hashOf(tb, c.arg("proved", "r1"))))
+	old := hashOf(tb, c.arg("signedOld", c.arg("proved", "r1")))
+	upload := uploadOf(bodyBytes(tb, c.arg("signedRecord", c.arg("record", "r2"))))
+	must(tb, p.SetSignature(c.signed(tb, identity.ChangePassword(c.actorKey(tb), [32]byte(padded(old)), upload))))
 	return p.SetKeepTokenHash(hashOf(tb, c.arg("keep", "-")))
 }
 
@@ -133,7 +159,12 @@ func (c *call) fillRegisterDevice(tb testing.TB, cmd schemas.Entry_command) erro
 	must(tb, err)
 	must(tb, p.SetDeviceId(idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize)))
 	must(tb, p.SetDeviceName(string(bodyBytes(tb, c.arg("name", "")))))
-	must(tb, p.SetDeviceKey(idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)))
+	key := idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)
+	must(tb, p.SetDeviceKey(key))
+	if c.arg("by", "") != "" {
+		id := padded(idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize))[:16]
+		return p.SetSignature(c.signed(tb, identity.Device(c.actorKey(tb), [16]byte(id), [32]byte(padded(key)))))
+	}
 	return p.SetSignature(bodyBytes(tb, c.arg("signature", "")))
 }
 
@@ -141,7 +172,11 @@ func (c *call) fillRevokeDevice(tb testing.TB, cmd schemas.Entry_command) error 
 	tb.Helper()
 	p, err := cmd.NewRevokeDevice()
 	must(tb, err)
-	return p.SetDeviceId(idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize))
+	id := idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize)
+	must(tb, p.SetDeviceId(id))
+	p.SetSignedAtMs(c.number(tb, "signed", 7))
+	named := idBytes(tb, c.arg("signedDevice", c.arg("device", "-")), schemas.DeviceIDSize)
+	return p.SetSignature(c.signed(tb, identity.RevokeDevice(c.actorKey(tb), [16]byte(padded(named)[:16]), c.number(tb, "said", p.SignedAtMs()))))
 }
 
 func (c *call) fillPublishEndpoint(tb testing.TB, cmd schemas.Entry_command) error {
@@ -176,6 +211,27 @@ func showAccount(t *testing.T, v *View, name string) string {
 	must(t, err)
 	for _, e := range endpoints {
 		fmt.Fprintf(&out, "endpoint of %q until %d: %s\n", short(e.Device[:]), e.ExpiresMs, e.Endpoint)
+	}
+	return out.String()
+}
+
+// showStatements is the statements directive. Everything in it must verify.
+func showStatements(t *testing.T, v *View, name string) string {
+	t.Helper()
+	account := AccountKey(idBytes(t, name, schemas.AccountKeySize))
+	devices, deleted, err := v.Statements(account)
+	must(t, err)
+	var out strings.Builder
+	for _, r := range devices {
+		ok := identity.RevokeDevice(account, r.Device, r.SignedMs).Verify(account[:], r.Signature)
+		fmt.Fprintf(&out, "device %s signed=%d taken=%d verifies=%v\n", short(r.Device[:]), r.SignedMs, r.RevokedMs, ok)
+	}
+	if deleted != nil {
+		ok := identity.DeleteAccount(account, deleted.SignedMs).Verify(account[:], deleted.Signature)
+		fmt.Fprintf(&out, "deleted signed=%d taken=%d verifies=%v\n", deleted.SignedMs, deleted.DeletedMs, ok)
+	}
+	if out.Len() == 0 {
+		return "none\n"
 	}
 	return out.String()
 }
@@ -227,4 +283,45 @@ func accountLine(pick func(...string) string) string {
 		return "putSecret name=" + pick("a", "b") + " version=" + pick("1", "2", "3") + " wrapped=w"
 	}
 	return "changeSettings " + pick("session_ttl_secs=300", "session_max=2", "device_max=1", "username_hold_secs=60", "login_failures_max=1")
+}
+
+// Of the statements on an account's devices the last schemas.MaxRevocations are kept.
+func TestStatementsAreBounded(t *testing.T) {
+	s := openTest(t, testOptions(vfs.NewMem()))
+	defer closeTest(t, s)
+	index, n := uint64(0), 0
+	apply := func(lines ...string) {
+		var frames [][]byte
+		for _, line := range lines {
+			n++
+			c := parseCall(t, line, n)
+			frames = append(frames, c.frame(t))
+		}
+		index++
+		results, err := s.Apply([]Log{seal(t, index, 1_000_000+1000*index, frames...)})
+		must(t, err)
+		for i, r := range results[0] {
+			if r.Code != schemas.Code_ok {
+				t.Fatalf("%s: %s", lines[i], r.Code.ID())
+			}
+		}
+	}
+	apply("changeSettings feature_level=2", "createAccount name=ann key=+ann by=ann")
+	for i := range schemas.MaxRevocations + 2 {
+		device := fmt.Sprintf(" as=+ann device=d%03d", schemas.MaxRevocations+1-i) // the oldest is not the lowest
+		apply("registerDevice"+device, "revokeDevice by=ann"+device)
+	}
+	v, err := s.View()
+	must(t, err)
+	defer func() { must(t, v.Close()) }()
+	list, _, err := v.Statements(AccountKey(idBytes(t, "+ann", schemas.AccountKeySize)))
+	must(t, err)
+	if len(list) != schemas.MaxRevocations {
+		t.Fatalf("%d statements are kept, want %d", len(list), schemas.MaxRevocations)
+	}
+	for i, r := range list {
+		if want := fmt.Sprintf("d%03d", i); short(r.Device[:]) != want {
+			t.Fatalf("statement %d is on %s, want %s: those that were taken first go first", i, short(r.Device[:]), want)
+		}
+	}
 }

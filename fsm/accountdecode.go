@@ -18,9 +18,22 @@ type putSecretRequest struct {
 type createAccountRequest struct {
 	username            string
 	identityKey, record []byte
+	server, proof       []byte // since levelStatements
+}
+
+// said is a statement of an account with its signature.
+type said struct {
+	signed    uint64
+	signature []byte
+}
+
+type revokeDeviceRequest struct {
+	id []byte
+	said
 }
 
 type replaceRecordRequest struct {
+	signature                           []byte // since levelStatements
 	record, recordDigest, keepTokenHash []byte
 	handshakeID                         []byte
 	handshakeExpires                    uint64
@@ -81,13 +94,19 @@ func (r *request) decodeCreateAccount(cmd schemas.Entry_command) error {
 	var g reading
 	r.createAccount = createAccountRequest{
 		username: g.text(msg.Username()), identityKey: g.bytes(msg.IdentityKey()), record: g.bytes(msg.Record()),
+		server: g.bytes(msg.Server()), proof: g.bytes(msg.Proof()),
 	}
 	return g.err
 }
 
 func (r *request) decodeDeleteAccount(cmd schemas.Entry_command) error {
-	_, err := cmd.DeleteAccount()
-	return err
+	msg, err := cmd.DeleteAccount()
+	if err != nil {
+		return err
+	}
+	var g reading
+	r.deleteAccount = said{msg.SignedAtMs(), g.bytes(msg.Signature())}
+	return g.err
 }
 
 func (r *request) decodeReplaceRecord(cmd schemas.Entry_command) error {
@@ -97,7 +116,8 @@ func (r *request) decodeReplaceRecord(cmd schemas.Entry_command) error {
 	}
 	var g reading
 	r.replaceRecord = replaceRecordRequest{
-		record: g.bytes(msg.Record()), recordDigest: g.bytes(msg.RecordDigest()),
+		signature: g.bytes(msg.Signature()),
+		record:    g.bytes(msg.Record()), recordDigest: g.bytes(msg.RecordDigest()),
 		keepTokenHash: g.bytes(msg.KeepTokenHash()), handshakeID: g.bytes(msg.HandshakeId()),
 		handshakeExpires: msg.HandshakeExpiresMs(),
 	}
@@ -180,7 +200,9 @@ func (r *request) decodeRevokeDevice(cmd schemas.Entry_command) error {
 		return err
 	}
 	var g reading
-	r.revokeDevice = g.bytes(msg.DeviceId())
+	r.revokeDevice = revokeDeviceRequest{
+		id: g.bytes(msg.DeviceId()), said: said{msg.SignedAtMs(), g.bytes(msg.Signature())},
+	}
 	return g.err
 }
 

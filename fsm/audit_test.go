@@ -113,7 +113,7 @@ func (a *audit) envelope(tb testing.TB, q QueueID, seq uint64, e *envelopeRow) {
 		a.found[q] = &head{}
 	}
 	first := seq
-	if e.kind == envelopeLoss {
+	if e.isMarker() {
 		first = max(e.first, a.heads[q].acked+1) // what was acknowledged clips it
 	} else {
 		a.found[q].count++

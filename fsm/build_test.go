@@ -2,6 +2,8 @@ package fsm
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"strconv"
@@ -10,6 +12,7 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
 
@@ -65,6 +68,8 @@ func idBytes(tb testing.TB, name string, size int) []byte {
 		return nil
 	case name == "zeros":
 		return make([]byte, size)
+	case name[0] == '+':
+		return signer(name[1:]).Public().(ed25519.PublicKey)[:size]
 	case name[0] == '!':
 		n, err := strconv.Atoi(name[1:])
 		must(tb, err)
@@ -73,6 +78,25 @@ func idBytes(tb testing.TB, name string, size int) []byte {
 	id := bytes.Repeat([]byte{'.'}, size)
 	copy(id, name)
 	return id
+}
+
+// signer is the Ed25519 key of a name; +name stands for its public key.
+func signer(name string) ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(name))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// signed is the signature of the line's by over a statement: none without, !N is N
+// bytes.
+func (c *call) signed(tb testing.TB, s identity.Statement) []byte {
+	tb.Helper()
+	by := c.arg("by", "")
+	if by == "" || by[0] == '!' {
+		return idBytes(tb, by, 0)
+	}
+	signature, err := s.Sign(signer(by))
+	must(tb, err)
+	return signature
 }
 
 func bodyBytes(tb testing.TB, text string) []byte {
@@ -100,7 +124,7 @@ func queueID(tb testing.TB, text string) QueueID {
 	var q QueueID
 	text, channel, _ := strings.Cut(text, "@")
 	name, device, _ := strings.Cut(text, ":")
-	copy(q.Owner[:], accountKey(name))
+	copy(q.Owner[:], idBytes(tb, name, schemas.AccountKeySize))
 	copy(q.Device[:], idBytes(tb, device, schemas.DeviceIDSize))
 	if !q.Channel.set(idBytes(tb, channel, schemas.ChannelIDSize)) {
 		tb.Fatalf("%q: channel of the wrong length", text)

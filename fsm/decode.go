@@ -47,7 +47,8 @@ type request struct {
 	renewSessions   [][]byte
 	closeSessions   closeSessionsRequest
 	registerDevice  registerDeviceRequest
-	revokeDevice    []byte
+	revokeDevice    revokeDeviceRequest
+	deleteAccount   said
 	publishEndpoint publishEndpointRequest
 }
 

@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
 
@@ -50,8 +51,9 @@ func (a *accountRow) principalKey(account AccountKey, id DeviceID) []byte {
 	return account[:]
 }
 
-// checkRegisterDevice refuses in this order: account, lengths, another key for
-// the id, number of devices. That the signature is good the node has seen to.
+// checkRegisterDevice refuses in this order: account, lengths, statement on a device
+// with a key, another key for the id, an id that was revoked, number of devices. That the
+// key is usable the node has seen to.
 func checkRegisterDevice(st state, r *request) refusal {
 	p := &r.registerDevice
 	if no := checkLiveActor(st, r); no.refused() {
@@ -66,8 +68,18 @@ func checkRegisterDevice(st state, r *request) refusal {
 	case len(p.signature) > schemas.SignatureSize:
 		return refuse(schemas.Code_signatureInvalid)
 	}
+	id := DeviceID(p.id)
+	if len(p.key) != 0 {
+		said := identity.Device(r.actor.account, id, [identity.KeySize]byte(p.key))
+		if no := checkStatement(st, r.actor.account, said, p.signature); no.refused() {
+			return no
+		}
+	}
+	if revoked(st, r.actor.account, id) {
+		return refuse(schemas.Code_deviceExists) // ids are never used again
+	}
 	a := st.account(r.actor.account)
-	if d := a.device(DeviceID(p.id)); d != nil {
+	if d := a.device(id); d != nil {
 		if !bytes.Equal(d.key, p.key) {
 			return refuse(schemas.Code_deviceExists)
 		}
@@ -97,22 +109,25 @@ func applyRegisterDevice(tx *Tx, r *request) Result {
 	return tx.flagResult(isNew)
 }
 
+// checkRevokeDevice refuses in this order: account, length, device, statement.
 func checkRevokeDevice(st state, r *request) refusal {
 	if no := checkLiveActor(st, r); no.refused() {
 		return no
 	}
-	if len(r.revokeDevice) != schemas.DeviceIDSize {
+	p := &r.revokeDevice
+	if len(p.id) != schemas.DeviceIDSize {
 		return refuse(schemas.Code_keyLength)
 	}
-	if st.account(r.actor.account).device(DeviceID(r.revokeDevice)) == nil {
+	id := DeviceID(p.id)
+	if st.account(r.actor.account).device(id) == nil {
 		return refuse(schemas.Code_deviceNotFound)
 	}
-	return refusal{}
+	return checkStatement(st, r.actor.account, identity.RevokeDevice(r.actor.account, id, p.signed), p.signature)
 }
 
 // applyRevokeDevice removes the device, its sessions and what topics keep for it.
 func applyRevokeDevice(tx *Tx, r *request) Result {
-	key, id := r.actor.account, DeviceID(r.revokeDevice)
+	key, id := r.actor.account, DeviceID(r.revokeDevice.id)
 	a := *tx.account(key)
 	devices := make([]deviceRow, 0, len(a.devices))
 	for _, d := range a.devices {
@@ -124,6 +139,9 @@ func applyRevokeDevice(tx *Tx, r *request) Result {
 	tx.putAccount(key, &a)
 	closeSessions(tx, key, func(_ []byte, s *sessionRow) bool { return s.device == id })
 	removeDevice(tx, key, id)
+	if p := &r.revokeDevice; since(tx, levelStatements) {
+		keepStatement(tx, key, id, &statementRow{p.signed, tx.now(), p.signature})
+	}
 	tx.touchAccount(key) // sessions of the account itself may read for the device
 	return tx.flagResult(true)
 }

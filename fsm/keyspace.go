@@ -39,6 +39,7 @@ import (
 //	groupInfos 26 groupID                         → the group info
 //	usages    27 account                          → usageRow
 //	ends      28 second:8 queue seq:8             → nothing
+//	statements 29 account device                  → statementRow
 //
 // A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
 // channel's id: no queue's key is the beginning of another's.
@@ -74,6 +75,7 @@ const (
 	tableGroupInfos
 	tableUsages
 	tableEnds
+	tableStatements
 	tableEnd
 )
 

@@ -144,13 +144,13 @@ type envelopeRow struct {
 	timed     bool
 	ephemeral bool
 	runs      []run // ended
-	received uint64
-	expires  uint64
-	first    uint64
-	header   []byte
-	body     []byte // inline
-	bodyID   uint64 // shared
-	bodyLen  uint32 // shared
+	received  uint64
+	expires   uint64
+	first     uint64
+	header    []byte
+	body      []byte // inline
+	bodyID    uint64 // shared
+	bodyLen   uint32 // shared
 }
 
 const (

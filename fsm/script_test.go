@@ -26,6 +26,7 @@ import (
 //	session TOKEN     and of a session
 //	secret NAME
 //	channels ACCOUNT
+//	statements ACCOUNT   what it has said of devices that it revoked, and of its end
 //	group ID          what readers see of a group
 //	keys A[:D]        a device's key packages and hybrid key
 //	due at=MS         whether there is something to expire
@@ -84,6 +85,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return showGroup(t, v, d.CmdArgs[0].Key)
 	case "keys":
 		return showKeys(t, v, d.CmdArgs[0].Key)
+	case "statements":
+		return showStatements(t, v, d.CmdArgs[0].Key)
 	case "channels":
 		return showChannels(t, v, d.CmdArgs[0].Key)
 	case "session":
@@ -193,7 +196,7 @@ var tableNames = [tableEnd]string{
 	"meta", "settings", "dedupe", "heads", "envelopes", "bodies", "bodyRefs", "due",
 	"timers", "secrets", "accounts", "usernames", "sessions", "sessionsOf", "handshakes",
 	"logins", "endpoints", "pools", "packages", "packageHashes", "claims", "hybridKeys",
-	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends",
+	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends", "statements",
 }
 
 func countRows(tb testing.TB, v *View) string {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
 
@@ -69,11 +70,24 @@ func resolveIdentity(c *call, p schemas.ResolveIdentityParams, results schemas.R
 	return results.SetUsername(a.Username)
 }
 
-// deleteAccount removes the caller's account and all that is its own.
-func deleteAccount(c *call, _ schemas.DeleteAccountParams, _ schemas.DeleteAccountResults) error {
-	result, err := c.propose(func(to schemas.Entry_command) error {
-		_, err := to.NewDeleteAccount()
+// deleteAccount removes the caller's account and all that is its own. The account's key
+// must have signed that: a session alone can't do it.
+func deleteAccount(c *call, p schemas.DeleteAccountParams, _ schemas.DeleteAccountResults) error {
+	signature, err := p.Signature()
+	if err != nil {
+		return malformed(err)
+	}
+	said := identity.DeleteAccount(c.caller.account, p.SignedAtMs())
+	if err := checkSaid(c.caller.account, said, signature, "signature."); err != nil {
 		return err
+	}
+	result, err := c.propose(func(to schemas.Entry_command) error {
+		d, err := to.NewDeleteAccount()
+		if err != nil {
+			return err
+		}
+		d.SetSignedAtMs(p.SignedAtMs())
+		return d.SetSignature(signature)
 	})
 	if err != nil {
 		return err

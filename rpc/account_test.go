@@ -87,7 +87,7 @@ func TestDeleteAccount(t *testing.T) {
 	alice, bob := d.register(t, "alice"), d.register(t, "bob")
 	c, other := d.login(t, alice.as()), d.login(t, bob.as())
 	session := c.Session()
-	if err := c.DeleteAccount(t.Context()); err != nil {
+	if err := c.DeleteAccount(t.Context(), alice.key); err != nil {
 		t.Fatal(err)
 	}
 	c.SetSession(session)
@@ -131,6 +131,8 @@ func TestRegistrationRefused(t *testing.T) {
 		return signature
 	}
 	server := [32]byte(responseCopy[32:])
+	ownersProof, err := identity.Register(server, taken, "carol", upload).Sign(alice.key)
+	must(t, err)
 	forged := ed25519.Sign(alice.key, []byte("something else"))
 	before := d.node.digest()
 	for _, c := range []struct {
@@ -168,14 +170,15 @@ func TestRegistrationRefused(t *testing.T) {
 		{"no upload", "carol", nil, key, nil, schemas.Code_opaqueFinishFailed},
 		{"a short upload", "carol", upload[:191], key, nil, schemas.Code_opaqueFinishFailed},
 		{"an upload of zeros", "carol", make([]byte, 192), key, nil, schemas.Code_opaqueFinishFailed},
+		{"no proof", "carol", upload, key, nil, schemas.Code_statementRequired},
 		{"a short proof", "carol", upload, taken[:], forged[:63], schemas.Code_signatureInvalid},
 		{"another's proof", "carol", upload, key, forged, schemas.Code_signatureInvalid},
 		{"a proof for another name", "carol", upload, key, proof(server, "dave", upload), schemas.Code_signatureInvalid},
 		{"a proof for another cluster", "carol", upload, key, proof([32]byte{1}, "carol", upload), schemas.Code_signatureInvalid},
 		{"a proof for another password", "carol", upload, key, proof(server, "carol", make([]byte, 192)), schemas.Code_signatureInvalid},
-		{"a taken name", "alice", upload, key, nil, schemas.Code_usernameTaken},
-		{"a taken name in capitals", "ALICE", upload, key, nil, schemas.Code_usernameTaken},
-		{"a taken key", "carol", upload, taken[:], nil, schemas.Code_identityTaken},
+		{"a taken name", "alice", upload, key, proof(server, "alice", upload), schemas.Code_usernameTaken},
+		{"a taken name in capitals", "ALICE", upload, key, proof(server, "alice", upload), schemas.Code_usernameTaken},
+		{"a taken key", "carol", upload, taken[:], ownersProof, schemas.Code_identityTaken},
 	} {
 		got := callRaw(t, qc, 9, nil, schemas.NewOpaqueRegisterFinishParams, func(p schemas.OpaqueRegisterFinishParams) error {
 			must(t, p.SetUsername(c.name))
@@ -190,11 +193,12 @@ func TestRegistrationRefused(t *testing.T) {
 	if d.node.digest() != before {
 		t.Error("a refused registration has written something")
 	}
-	// The published parameters alone, without a proof, are enough.
+	// What is signed is the canonical name.
 	got := callRaw(t, qc, 9, nil, schemas.NewOpaqueRegisterFinishParams, func(p schemas.OpaqueRegisterFinishParams) error {
 		must(t, p.SetUsername("Carol"))
 		must(t, p.SetUpload(upload))
-		return p.SetIdentityKey(key)
+		must(t, p.SetIdentityKey(key))
+		return p.SetIdentityProof(proof(server, "carol", upload))
 	})
 	if got.failure.code != schemas.Code_ok || !schemas.OpaqueRegisterFinishResults(got.results).Success() {
 		t.Errorf("a good registration: %s", got.failure.code)
@@ -238,13 +242,13 @@ func TestChangePassword(t *testing.T) {
 	alice := d.register(t, "alice")
 	c, other := d.login(t, alice.as()), d.login(t, alice.as())
 	stale := begun(t, d.dial(t), alice, "right") // before the change
-	_, err := c.ChangePassword(t.Context(), "alice", []byte("wrong"), []byte("new"))
+	_, err := c.ChangePassword(t.Context(), "alice", []byte("wrong"), []byte("new"), alice.key)
 	wantCode(t, "with a wrong password", err, schemas.Code_opaqueFinishFailed)
 	if _, err := other.Whoami(t.Context()); err != nil {
 		t.Fatalf("a refused change ended a session: %v", err)
 	}
 	old, replacement := []byte("right"), []byte("new")
-	if _, err := c.ChangePassword(t.Context(), "alice", old, replacement); err != nil {
+	if _, err := c.ChangePassword(t.Context(), "alice", old, replacement, alice.key); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(old, make([]byte, 5)) || !bytes.Equal(replacement, make([]byte, 3)) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/crypto/identity"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
@@ -22,6 +23,14 @@ type citizen struct {
 
 func (p *citizen) caller() schemas.Caller {
 	return schemas.Caller{Kind: schemas.Actor_Kind_account, Account: p.key[:]}
+}
+
+// says signs a statement with the account's key.
+func (p *citizen) says(tb testing.TB, s identity.Statement) []byte {
+	tb.Helper()
+	signature, err := s.Sign(p.private)
+	must(tb, err)
+	return signature
 }
 
 // run proposes a command that must succeed.

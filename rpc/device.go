@@ -74,6 +74,12 @@ func listDevices(c *call, p schemas.ListDevicesParams, results schemas.ListDevic
 	if err != nil {
 		return err
 	}
+	if p.Statements() {
+		ended, err := c.statements(key, results)
+		if err != nil || ended {
+			return err
+		}
+	}
 	a, err := c.account(key)
 	if err != nil {
 		return err
@@ -95,6 +101,42 @@ func listDevices(c *call, p schemas.ListDevicesParams, results schemas.ListDevic
 	return nil
 }
 
+// statements gives what an account has said of devices that it revoked, and of its own
+// end: whoever asks can verify that, and need not believe this node. It reports whether
+// the account has ended so.
+func (c *call) statements(key fsm.AccountKey, results schemas.ListDevicesResults) (ended bool, err error) {
+	view, err := c.state()
+	if err != nil {
+		return false, err
+	}
+	revoked, deleted, err := view.Statements(key)
+	if err != nil {
+		return false, storageFault(err)
+	}
+	if deleted != nil {
+		d, err := results.NewDeletion()
+		if err != nil {
+			return true, err
+		}
+		d.SetSignedAtMs(deleted.SignedMs)
+		d.SetDeletedAtMs(deleted.DeletedMs)
+		return true, d.SetSignature(deleted.Signature)
+	}
+	list, err := results.NewRevoked(int32(len(revoked)))
+	if err != nil {
+		return false, err
+	}
+	for i := range revoked {
+		r, to := &revoked[i], list.At(i)
+		to.SetSignedAtMs(r.SignedMs)
+		to.SetRevokedAtMs(r.RevokedMs)
+		if err := errors.Join(to.SetDeviceId(r.Device[:]), to.SetSignature(r.Signature)); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
 // ownOr reads an identity key; none means the caller's.
 func (c *call) ownOr(key []byte, err error) (fsm.AccountKey, error) {
 	if err == nil && len(key) == 0 {
@@ -103,18 +145,31 @@ func (c *call) ownOr(key []byte, err error) (fsm.AccountKey, error) {
 	return accountKey(key, err)
 }
 
-// revokeDevice removes a device of the caller's account and its sessions.
+// revokeDevice removes a device of the caller's account and its sessions. The account's
+// key must have signed that: a session alone can't do it, and others believe nobody else.
 func revokeDevice(c *call, p schemas.RevokeDeviceParams, _ schemas.RevokeDeviceResults) error {
 	id, err := p.DeviceId()
 	if err != nil {
 		return malformed(err)
+	}
+	signature, err := p.Signature()
+	if err != nil {
+		return malformed(err)
+	}
+	if len(id) != schemas.DeviceIDSize {
+		return &refusal{code: schemas.Code_keyLength, value: uint64(len(id)), detail: "deviceId."}
+	}
+	said := identity.RevokeDevice(c.caller.account, [identity.DeviceIDSize]byte(id), p.SignedAtMs())
+	if err := checkSaid(c.caller.account, said, signature, "signature."); err != nil {
+		return err
 	}
 	result, err := c.propose(func(to schemas.Entry_command) error {
 		d, err := to.NewRevokeDevice()
 		if err != nil {
 			return err
 		}
-		return d.SetDeviceId(id)
+		d.SetSignedAtMs(p.SignedAtMs())
+		return errors.Join(d.SetDeviceId(id), d.SetSignature(signature))
 	})
 	if err != nil {
 		return err

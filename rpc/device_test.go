@@ -124,12 +124,12 @@ func TestDeviceLimit(t *testing.T) {
 	if me, err := ofDevice.Whoami(t.Context()); err != nil || me.Device != who.Device {
 		t.Fatalf("a device's session is of %x, %v", me.Device, err)
 	}
-	if err := c.RevokeDevice(t.Context(), who.Device); err != nil {
+	if err := c.RevokeDevice(t.Context(), who.Device, alice.key); err != nil {
 		t.Fatal(err)
 	}
 	_, err = ofDevice.Whoami(t.Context())
 	wantCode(t, "a revoked device's session", err, schemas.Code_tokenInvalid)
-	wantCode(t, "revoke it again", c.RevokeDevice(t.Context(), who.Device), schemas.Code_deviceNotFound)
+	wantCode(t, "revoke it again", c.RevokeDevice(t.Context(), who.Device, alice.key), schemas.Code_deviceNotFound)
 	if _, err := c.RegisterDevice(t.Context(), client.Device{ID: client.DeviceID{9}}, nil); err != nil {
 		t.Errorf("in the place of the revoked device: %v", err)
 	}

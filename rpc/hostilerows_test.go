@@ -29,12 +29,17 @@ var hostileRows = map[string]hostileRow{
 	},
 	"opaqueRegisterFinish": {
 		good: good(func(w *world, p schemas.OpaqueRegisterFinishParams) error {
-			return errors.Join(p.SetUsername("dora"), p.SetUpload(bogusUpload(w.tb)), p.SetIdentityKey(newKey(w.tb)[32:]))
+			return w.registration(p, "dora", newKey(w.tb))
 		}),
-		fields: "username:name upload:finish identityKey:newKey identityProof:proof", params: schemas.Code_usernameInvalid,
+		fields: "username:name upload:finish identityKey:saidKey identityProof:said", params: schemas.Code_usernameInvalid,
 		more: []hostileCase{
-			{"a taken name", func(_ *world, p capnp.Struct) { _ = schemas.OpaqueRegisterFinishParams(p).SetUsername("ALICE") }, schemas.Code_usernameTaken},
-			{"a taken key", func(w *world, p capnp.Struct) { _ = schemas.OpaqueRegisterFinishParams(p).SetIdentityKey(w.bob.key[:]) }, schemas.Code_identityTaken},
+			{"a taken name", func(w *world, p capnp.Struct) {
+				_ = w.registration(schemas.OpaqueRegisterFinishParams(p), "ALICE", newKey(w.tb))
+			}, schemas.Code_usernameTaken},
+			{"a taken key", func(w *world, p capnp.Struct) {
+				_ = w.registration(schemas.OpaqueRegisterFinishParams(p), "dora", w.bob.private)
+			}, schemas.Code_identityTaken},
+			{"a proof of another name", func(_ *world, p capnp.Struct) { _ = schemas.OpaqueRegisterFinishParams(p).SetUsername("dana") }, schemas.Code_signatureInvalid},
 		},
 	},
 	"opaqueLoginStart": {
@@ -83,7 +88,21 @@ var hostileRows = map[string]hostileRow{
 		good:   good(func(w *world, p schemas.ResolveIdentityParams) error { return p.SetIdentityKey(w.bob.key[:]) }),
 		fields: "identityKey:otherKey", params: schemas.Code_identityRequired,
 	},
-	"deleteAccount": {good: nothing[schemas.DeleteAccountParams]},
+	"deleteAccount": {
+		good: good(func(w *world, p schemas.DeleteAccountParams) error {
+			p.SetSignedAtMs(7)
+			return p.SetSignature(w.alice.says(w.tb, identity.DeleteAccount(w.alice.key, 7)))
+		}),
+		fields: "signedAtMs:saidTime signature:said", params: schemas.Code_statementRequired,
+		more: []hostileCase{
+			{"signed by another", func(w *world, p capnp.Struct) {
+				_ = schemas.DeleteAccountParams(p).SetSignature(w.bob.says(w.tb, identity.DeleteAccount(w.alice.key, 7)))
+			}, schemas.Code_signatureInvalid},
+			{"another's end", func(w *world, p capnp.Struct) {
+				_ = schemas.DeleteAccountParams(p).SetSignature(w.bob.says(w.tb, identity.DeleteAccount(w.bob.key, 7)))
+			}, schemas.Code_signatureInvalid},
+		},
+	},
 	"changePasswordStart": {
 		good: good(func(w *world, p schemas.ChangePasswordStartParams) error {
 			_, request, err := account.StartRegistration(mustName(w.tb, "alice"), []byte("secret"))
@@ -96,7 +115,7 @@ var hostileRows = map[string]hostileRow{
 			return errors.Join(p.SetFinalization(make([]byte, 64)), p.SetHandshake(w.login), p.SetUpload(bogusUpload(w.tb)))
 		}),
 		want:   schemas.Code_opaqueFinishFailed,
-		fields: "finalization:finish handshake:handshake upload:finish", params: schemas.Code_opaqueFinishFailed,
+		fields: "finalization:finish handshake:handshake upload:finish signature:any", params: schemas.Code_opaqueFinishFailed,
 	},
 
 	"registerDevice": {
@@ -113,10 +132,28 @@ var hostileRows = map[string]hostileRow{
 			{"a key that nobody signed", func(w *world, p capnp.Struct) { _ = schemas.RegisterDeviceParams(p).SetDeviceKey(newKey(w.tb)[32:]) }, schemas.Code_signatureInvalid},
 		},
 	},
-	"listDevices": {good: nothing[schemas.ListDevicesParams], fields: "identityKey:maybeKey"},
+	"listDevices": {good: nothing[schemas.ListDevicesParams], fields: "identityKey:maybeKey statements:any"},
 	"revokeDevice": {
-		good:   good(func(w *world, p schemas.RevokeDeviceParams) error { return p.SetDeviceId(w.phone[:]) }),
-		fields: "deviceId:knownDevice", params: schemas.Code_keyLength,
+		good: good(func(w *world, p schemas.RevokeDeviceParams) error {
+			p.SetSignedAtMs(7)
+			return errors.Join(p.SetDeviceId(w.phone[:]), p.SetSignature(w.alice.says(w.tb, identity.RevokeDevice(w.alice.key, w.phone, 7))))
+		}),
+		fields: "deviceId:saidDevice signedAtMs:saidTime signature:said", params: schemas.Code_keyLength,
+		more: []hostileCase{
+			{"a device that is not there", func(w *world, params capnp.Struct) {
+				p, id := schemas.RevokeDeviceParams(params), [16]byte{9}
+				_ = errors.Join(p.SetDeviceId(id[:]), p.SetSignature(w.alice.says(w.tb, identity.RevokeDevice(w.alice.key, id, 7))))
+			}, schemas.Code_deviceNotFound},
+			{"signed by another", func(w *world, p capnp.Struct) {
+				_ = schemas.RevokeDeviceParams(p).SetSignature(w.bob.says(w.tb, identity.RevokeDevice(w.alice.key, w.phone, 7)))
+			}, schemas.Code_signatureInvalid},
+			{"of another's device", func(w *world, p capnp.Struct) {
+				_ = schemas.RevokeDeviceParams(p).SetSignature(w.bob.says(w.tb, identity.RevokeDevice(w.bob.key, w.phone, 7)))
+			}, schemas.Code_signatureInvalid},
+			{"signed by the device", func(w *world, p capnp.Struct) {
+				_ = schemas.RevokeDeviceParams(p).SetSignature(w.bob.says(w.tb, identity.Device(w.alice.key, w.phone, [32]byte{})))
+			}, schemas.Code_signatureInvalid},
+		},
 	},
 	"publishEndpoint": {
 		good: good(func(w *world, p schemas.PublishEndpointParams) error {
@@ -137,7 +174,7 @@ var hostileRows = map[string]hostileRow{
 			p.SetVersion(1)
 			return errors.Join(p.SetRecipientKey(w.bob.key[:]), p.SetPayload([]byte("hello")))
 		}),
-		fields: "recipientKey:queueKey payload:body channelId:channel ttlSecs:ttl", params: schemas.Code_wireVersionUnsupported,
+		fields: "recipientKey:queueKey payload:body channelId:channel ttlSecs:ttl ephemeral:any", params: schemas.Code_wireVersionUnsupported,
 		more: []hostileCase{
 			{"a body over 1 MiB", func(_ *world, p capnp.Struct) {
 				_ = schemas.EnqueueParams(p).SetPayload(make([]byte, schemas.MaxBody+1))
@@ -154,7 +191,7 @@ var hostileRows = map[string]hostileRow{
 			p.SetVersion(1)
 			return errors.Join(recipients(p.NewRecipients, w.bob.key[:]), p.SetPayload([]byte("hello")))
 		}),
-		fields: "recipients:recipients payload:body channelId:channel ttlSecs:ttl", params: schemas.Code_wireVersionUnsupported,
+		fields: "recipients:recipients payload:body channelId:channel ttlSecs:ttl ephemeral:any", params: schemas.Code_wireVersionUnsupported,
 		more: []hostileCase{
 			{"4,097 recipients", func(_ *world, p capnp.Struct) { _, _ = schemas.BatchEnqueueParams(p).NewRecipients(4097) }, schemas.Code_tooManyRecipients},
 			{"500 million recipients of no size", func(_ *world, p capnp.Struct) { setEmptyStructs(p, 0, 1<<29-1) }, schemas.Code_malformed},

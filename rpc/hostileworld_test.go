@@ -14,6 +14,7 @@ import (
 	capnpschemas "capnproto.org/go/capnp/v3/schemas"
 	capnpschema "capnproto.org/go/capnp/v3/std/capnp/schema"
 
+	"quicproquo/crypto/account"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -24,6 +25,7 @@ import (
 
 // world is a cluster of one with people in it.
 type world struct {
+	opaque          []byte // the cluster's OPAQUE public key
 	tb              testing.TB
 	node            *accountNode
 	server          *Server
@@ -290,13 +292,33 @@ func bogusUpload(tb testing.TB) []byte {
 	return append(ke1(tb, "alice")[:32:32], bytes.Repeat([]byte{3}, 160)...)
 }
 
+// registration fills in what registers a name for a key, with nobody's password.
+func (w *world) registration(p schemas.OpaqueRegisterFinishParams, name string, key ed25519.PrivateKey) error {
+	w.tb.Helper()
+	if w.opaque == nil {
+		_, request, err := account.StartRegistration(mustName(w.tb, "alice"), []byte("x"))
+		must(w.tb, err)
+		results := w.results(8, func(r schemas.Request) {
+			start, err := schemas.NewOpaqueRegisterStartParams(r.Segment())
+			must(w.tb, errors.Join(err, start.SetUsername("alice"), start.SetRequest(request), r.SetParams(start.ToPtr())))
+		})
+		response, err := schemas.OpaqueRegisterStartResults(results).Response()
+		must(w.tb, err)
+		w.opaque = bytes.Clone(response[32:])
+	}
+	public, upload := key.Public().(ed25519.PublicKey), bogusUpload(w.tb)
+	canonical := mustName(w.tb, name).String()
+	proof, err := identity.Register([32]byte(w.opaque), [32]byte(public), canonical, upload).Sign(key)
+	return errors.Join(err, p.SetUsername(name), p.SetUpload(upload), p.SetIdentityKey(public), p.SetIdentityProof(proof))
+}
+
 // register makes an account at the door.
 func (w *world) register(name string) *citizen {
 	w.tb.Helper()
 	p := citizenOf(name)
 	w.results(9, func(r schemas.Request) {
 		params, err := schemas.NewOpaqueRegisterFinishParams(r.Segment())
-		must(w.tb, errors.Join(err, params.SetUsername(name), params.SetUpload(bogusUpload(w.tb)), params.SetIdentityKey(p.key[:]), r.SetParams(params.ToPtr())))
+		must(w.tb, errors.Join(err, w.registration(params, name, p.private), r.SetParams(params.ToPtr())))
 	})
 	return p
 }

@@ -259,7 +259,7 @@ func TestKeyPackagesOfDevices(t *testing.T) {
 	// With the device go its packages.
 	_, _, err = onDesk.UploadKeyPackages(t.Context(), [][]byte{packageOf(t, 1, deskKey, mls.KeyPackageOptions{})}, nil)
 	must(t, err)
-	must(t, owner.RevokeDevice(t.Context(), desk))
+	must(t, owner.RevokeDevice(t.Context(), desk, ann.key))
 	_, err = taker.FetchKeyPackage(t.Context(), ann.public(), desk, nil)
 	wantCode(t, "of a revoked device", err, schemas.Code_deviceNotFound)
 	_, err = taker.FetchKeyPackage(t.Context(), ann.public(), client.DeviceID{}, nil)

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -58,20 +59,34 @@ func registerFinish(c *call, p schemas.OpaqueRegisterFinishParams, _ schemas.Opa
 	if err != nil {
 		return malformed(err)
 	}
-	if len(proof) != 0 && !identity.Register(server.PublicKey(), key, name.String(), upload).Verify(key[:], proof) {
-		return &refusal{code: schemas.Code_signatureInvalid, detail: "identityProof."}
+	public := server.PublicKey()
+	if err := checkSaid(key, identity.Register(public, key, name.String(), upload), proof, "identityProof."); err != nil {
+		return err
 	}
 	result, err := c.proposeAsNode(func(to schemas.Entry_command) error {
 		a, err := to.NewCreateAccount()
 		if err != nil {
 			return err
 		}
-		return errors.Join(a.SetUsername(name.String()), a.SetIdentityKey(key[:]), a.SetRecord(record))
+		return errors.Join(a.SetUsername(name.String()), a.SetIdentityKey(key[:]), a.SetRecord(record),
+			a.SetServer(public[:]), a.SetProof(proof))
 	})
 	if err != nil {
 		return err
 	}
 	return c.relay(result)
+}
+
+// checkSaid refuses what an account has not signed. The log does too, since feature
+// level 2; here the answer is early, and holds at every level.
+func checkSaid(key fsm.AccountKey, said identity.Statement, signature []byte, field string) error {
+	switch {
+	case len(signature) == 0:
+		return &refusal{code: schemas.Code_statementRequired, detail: field}
+	case !said.Verify(key[:], signature):
+		return &refusal{code: schemas.Code_signatureInvalid, detail: field}
+	}
+	return nil
 }
 
 // loginStart is the first step of a login. A name without an account gets the
@@ -290,8 +305,9 @@ func changePasswordStart(c *call, p schemas.ChangePasswordStartParams, results s
 	if err != nil {
 		return err
 	}
+	digest := sha256.Sum256(a.Record)
 	return errors.Join(results.SetLoginResponse(response), results.SetHandshake(handshake),
-		results.SetRegistrationResponse(registration))
+		results.SetRegistrationResponse(registration), results.SetRecordDigest(digest[:]))
 }
 
 // changePasswordFinish replaces the record; all other sessions end.
@@ -316,6 +332,14 @@ func changePasswordFinish(c *call, p schemas.ChangePasswordFinishParams, _ schem
 	if err != nil {
 		return opaqueRefusal(err, schemas.Code_opaqueFinishFailed)
 	}
+	signature, err := p.Signature()
+	if err != nil {
+		return malformed(err)
+	}
+	said := identity.ChangePassword(c.caller.account, login.Record, upload)
+	if err := checkSaid(c.caller.account, said, signature, "signature."); err != nil {
+		return err
+	}
 	result, err := c.propose(func(to schemas.Entry_command) error {
 		r, err := to.NewReplaceRecord()
 		if err != nil {
@@ -323,7 +347,7 @@ func changePasswordFinish(c *call, p schemas.ChangePasswordFinishParams, _ schem
 		}
 		r.SetHandshakeExpiresMs(uint64(login.Expires.UnixMilli()))
 		return errors.Join(r.SetRecord(record), r.SetHandshakeId(login.ID[:]),
-			r.SetRecordDigest(login.Record[:]), r.SetKeepTokenHash(c.caller.token[:]))
+			r.SetRecordDigest(login.Record[:]), r.SetKeepTokenHash(c.caller.token[:]), r.SetSignature(signature))
 	})
 	if err != nil {
 		return err

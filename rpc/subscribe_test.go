@@ -295,9 +295,11 @@ func TestSubscribeDevice(t *testing.T) {
 	foreign := phone.subscribe(t, client.Subscription{Device: client.DeviceID{2}})
 	foreign.ended(t, schemas.Code_deviceNotFound)
 
-	if err := ann.RevokeDevice(t.Context(), client.DeviceID{1}); err != nil {
-		t.Fatal(err)
-	}
+	d.node.run(t, schemas.Caller{Kind: schemas.Actor_Kind_account, Account: ann.key[:]}, func(to schemas.Entry_command) error {
+		p, err := to.NewRevokeDevice()
+		must(t, err)
+		return p.SetDeviceId(append([]byte{1}, make([]byte, 15)...))
+	})
 	s.ended(t, schemas.Code_tokenInvalid)
 	own.ended(t, schemas.Code_tokenInvalid)
 	named.ended(t, schemas.Code_deviceNotFound)

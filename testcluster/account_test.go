@@ -290,7 +290,7 @@ func TestEndedSessionsEndEverywhere(t *testing.T) {
 			_, err := conns[0].Logout(ctx, false)
 			return err
 		},
-		"revoked device": func() error { return owner.RevokeDevice(ctx, device) },
+		"revoked device": func() error { return owner.RevokeDevice(ctx, device, alice.key) },
 	} {
 		who := alice.credentials()
 		if what == "revoked device" {

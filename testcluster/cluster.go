@@ -37,6 +37,8 @@ type Options struct {
 	// MemoryStore keeps the stores in memory; logs stay on disk.
 	MemoryStore bool
 	MinFreeDisk float64
+	// FeatureLevel is what a node announces when it starts; nil: this build's.
+	FeatureLevel func(tlsid.NodeID) uint32
 	// Limits of the nodes' front doors. In tests (StartT) rates are off if none
 	// are named: hundreds of callers share one address there.
 	Limits rpc.Limits

@@ -112,6 +112,9 @@ func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Conf
 		LogStore: o.LogStore, Timing: o.Timing, Snapshot: o.Snapshot, Batching: o.Batching,
 		MinFreeDisk: o.MinFreeDisk, Logger: o.Logger,
 	}
+	if o.FeatureLevel != nil {
+		cfg.FeatureLevel = o.FeatureLevel(n.id)
+	}
 	cfg.MeasureDisk = n.disk.measure
 	if o.Disk != nil {
 		cfg.MeasureDisk = func(string) (diskguard.Usage, error) { return o.Disk(n.id), nil }

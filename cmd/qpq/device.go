@@ -47,7 +47,7 @@ func (a *app) deviceCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.Conn().RevokeDevice(ctx, id); err != nil {
+			if err := c.RevokeDevice(ctx, id); err != nil {
 				return err
 			}
 			return a.done("revoke", "device %s is revoked", hex.EncodeToString(id[:]))

@@ -48,6 +48,9 @@ const (
 	labelDevice   = "qpq/1 device"
 	labelHybrid   = "qpq/1 hybrid key"
 	labelBind     = "qpq/1 bind session"
+	labelRevoke   = "qpq/1 revoke device"
+	labelDelete   = "qpq/1 delete account"
+	labelPassword = "qpq/1 change password"
 )
 
 // Statement is what is signed.
@@ -79,6 +82,30 @@ func HybridKey(account [KeySize]byte, device, hybrid []byte) Statement {
 func Bind(exporter [ExporterSize]byte, tokenHash [32]byte) Statement {
 	return statement(labelBind, exporter[:], tokenHash[:])
 }
+
+// RevokeDevice is what an identity key says of a device that is no longer its
+// account's. It names no cluster: other clients verify it. Device ids are never used
+// again, so it can be shown again and again and says nothing new. signedAt is the
+// signer's clock, in milliseconds since 1970.
+func RevokeDevice(account [KeySize]byte, device [DeviceIDSize]byte, signedAt uint64) Statement {
+	return statement(labelRevoke, account[:], device[:], number(signedAt))
+}
+
+// DeleteAccount is what an identity key says of the end of its account, for other
+// clients too. A key is an account once, so it is good for one deletion.
+func DeleteAccount(account [KeySize]byte, signedAt uint64) Statement {
+	return statement(labelDelete, account[:], number(signedAt))
+}
+
+// ChangePassword is what an identity key says when the record of its password is to
+// be replaced: the one of this SHA-256 by that of the new registration's upload (192
+// bytes). Records are drawn at random, so a record comes once, and the statement is
+// good for one change.
+func ChangePassword(account [KeySize]byte, record [32]byte, upload []byte) Statement {
+	return statement(labelPassword, account[:], record[:], upload)
+}
+
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 func statement(label string, parts ...[]byte) Statement {
 	size := 2 + len(label)

@@ -47,6 +47,9 @@ func vectors() map[string]Statement {
 		"hybrid":         HybridKey(fixed[[32]byte](2), bytes.Repeat([]byte{4}, 16), bytes.Repeat([]byte{6}, 1216)),
 		"hybrid account": HybridKey(fixed[[32]byte](2), nil, bytes.Repeat([]byte{6}, 1216)),
 		"bind":           Bind(fixed[[32]byte](7), fixed[[32]byte](8)),
+		"revoke":         RevokeDevice(fixed[[32]byte](2), fixed[[16]byte](4), 1_764_460_800_123),
+		"delete":         DeleteAccount(fixed[[32]byte](2), 1_764_460_800_123),
+		"password":       ChangePassword(fixed[[32]byte](2), fixed[[32]byte](9), bytes.Repeat([]byte{3}, 192)),
 	}
 }
 
@@ -64,6 +67,9 @@ func TestStatementVectors(t *testing.T) {
 		"hybrid":         {1288, "2d489e35c16b1da6867bb2d3fa3c8c30451598ae3a56c20c138b82cac4c46a54", "47bc25f9b3ad41abb1c439eedcdf89e26a2d230d862b6d201fa6f0cdceaab0f9ea06c0fc5efeb7426a6998c4987bbf8e92055e86e06ade4efafadfd835fb4d0d"},
 		"hybrid account": {1272, "ab603ac80e26abbda247d3a11d716d2a0d31b6a610fe5023175267e7b1551792", "357ca75cbbbe795cd0698d90bbf30c566244f0244f4814c07dea0d163c272987a4e23b416b77e8530c3cd48c17245c658c53dc0e952bc16a4c8abb5ceff0650c"},
 		"bind":           {88, "7ee52ff25180550c8166dba4cdab65569458a4c8265bd7db74442698251e40d1", "6fa7ee23aa2cebfb9d1ad29ae652003704c53a5d621878ad8fed2bb5c5946375c1f8841da4c90daab9fc353704fc96a388a1743d2d9fce908c30ed1c92fe1201"},
+		"revoke":         {83, "7d106ff981732961f84adbbd9c1764660a318344ec696791ad2889185cafceab", "87a52967d84cf2c73c9859720db45e540aadd139ae112dc830fb0fe582317464926782e8a85c717c3b9106b9c70ad5543a8822824624cc7be6739eaeceba6f06"},
+		"delete":         {66, "a40df9d3d9f40041cb05d33dda63bafea5c411f541bb115c292b12c6040ae462", "9b5dee3f207c87d61bcd074b28f8dba44b4afbd96aea9f6580c12c8572dde4c5c6c1c99d98c800a19228c86d059af5bdb38f2dd8616e699525e57d3977462c04"},
+		"password":       {285, "59aa51e35cd50201009316ddff8c484ee104d0f6733b7c9c02c8e8b9ee637435", "0ea0dda8b4c8a8f7a8d92469269750b52c1c47d6552d986938688fb71a573b49b7c7fc0b9bae1ba3317b19955be9db9efd2f124eb6bd3031c1134ba87c9f4405"},
 	} {
 		s := got[what]
 		if len(s) != want.size {
@@ -77,8 +83,8 @@ func TestStatementVectors(t *testing.T) {
 			t.Errorf("%s: signature %x (%v), want %s", what, signature, err, want.signature)
 		}
 	}
-	if len(got) != 5 {
-		t.Errorf("there are %d statements and 5 vectors", len(got))
+	if len(got) != 8 {
+		t.Errorf("there are %d statements and 8 vectors", len(got))
 	}
 }
 
