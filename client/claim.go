@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
@@ -31,10 +34,15 @@ func (c *Client) prepare(ctx context.Context, i *vault.Intent, w *wish) (p prepa
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	switch w.Kind {
-	case wishFound, wishInvite:
+	case wishFound:
 		p.add, p.failed, err = c.claimPackages(ctx, i, w)
-	case wishDevices:
-		p, err = c.compareDevices(ctx, i, w)
+	case wishInvite:
+		if p, err = c.compareDevices(ctx, i, w, false); err == nil {
+			p.add, p.failed, err = c.claimPackages(ctx, i, w)
+		}
+	default:
+		// Whatever a member does, revoked devices leave with it.
+		p, err = c.compareDevices(ctx, i, w, w.Kind == wishDevices)
 	case wishRejoin, wishJoin:
 		c.net.mu.Lock()
 		p.current = c.net.online
@@ -200,10 +208,79 @@ func checkPackage(b []byte, account AccountKey) (*wire.KeyPackage, error) {
 	return kp, nil
 }
 
-// compareDevices finds the devices of the members that are not in the group, and
-// those in the group that are not theirs any more.
-func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish) (p prepared, err error) {
-	var in map[room.Member]mls.Member
+// compareDevices finds the devices of the members that are not in the group, if they
+// are wanted, and those in the group that their accounts have revoked. That a device is
+// revoked, or an account has ended, is believed of the account's own key only: a server's
+// answer that something is gone removes nobody.
+func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish, add bool) (p prepared, err error) {
+	in, err := c.membersNow(i)
+	if err != nil {
+		return p, err
+	}
+	// What was revoked before this call counts, whichever node answers: a linearizable
+	// read brings the index of all that was acknowledged.
+	if _, _, err := c.conn.Peek(ctx, Read{Limit: 1, Linearizable: true}); err != nil {
+		return p, fmt.Errorf("ask for the members' devices: %w", err)
+	}
+	accounts := map[AccountKey]bool{}
+	for m := range in {
+		accounts[m.Account] = true
+	}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(statementsAtOnce)
+	for account := range accounts {
+		group.Go(func() error {
+			devices, revoked, deleted, err := c.conn.DeviceStatements(ctx, account)
+			if err != nil && about(err) {
+				c.log.Warn("the devices of a member can't be told", "account", fmt.Sprintf("%x", account[:4]), "error", err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for m := range in {
+				if m.Account == account && m != c.self && (deleted != nil || isRevoked(revoked, m.Device)) {
+					p.gone = append(p.gone, m)
+				}
+			}
+			if add {
+				p.add = append(p.add, c.claimMissing(ctx, i, w, account, devices, in)...)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return prepared{}, fmt.Errorf("ask for the members' devices: %w", err)
+	}
+	slices.SortFunc(p.gone, room.Compare)
+	return p, nil
+}
+
+// statementsAtOnce is how many accounts' devices are asked for at the same time.
+const statementsAtOnce = 8
+
+func isRevoked(list []Revocation, device [16]byte) bool {
+	return slices.ContainsFunc(list, func(r Revocation) bool { return [16]byte(r.Device) == device })
+}
+
+// claimMissing takes a key package of each device of an account that is not in a group.
+func (c *Client) claimMissing(ctx context.Context, i *vault.Intent, w *wish, account AccountKey, devices []Device, in map[room.Member]mls.Member) (list []*wire.KeyPackage) {
+	for _, d := range devices {
+		if _, there := in[room.Member{Account: account, Device: d.ID}]; there || len(d.Key) == 0 {
+			continue
+		}
+		if some, none := c.claimOf(ctx, i, w, account, d.ID); none == nil {
+			list = append(list, some...)
+		}
+	}
+	return list
+}
+
+// membersNow returns who is in the group of an intent.
+func (c *Client) membersNow(i *vault.Intent) (in map[room.Member]mls.Member, err error) {
 	err = c.look(func(t *turn) error {
 		row, err := t.talk(i.Conversation)
 		if err == nil && row.group != nil {
@@ -211,34 +288,5 @@ func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish) (
 		}
 		return err
 	})
-	if err != nil {
-		return p, err
-	}
-	accounts := map[AccountKey][]Device{}
-	for _, m := range sortedMembers(in) {
-		if _, asked := accounts[m.Account]; asked {
-			continue
-		}
-		devices, err := c.conn.ListDevices(ctx, m.Account)
-		if err != nil && !Is(err, schemas.Code_accountNotFound) {
-			return p, err
-		}
-		accounts[m.Account] = devices
-	}
-	for _, m := range sortedMembers(in) {
-		if !slices.ContainsFunc(accounts[m.Account], func(d Device) bool { return [16]byte(d.ID) == m.Device }) && m != c.self {
-			p.gone = append(p.gone, m)
-		}
-	}
-	for account, devices := range accounts {
-		for _, d := range devices {
-			if _, there := in[room.Member{Account: account, Device: d.ID}]; there || len(d.Key) == 0 {
-				continue
-			}
-			if some, none := c.claimOf(ctx, i, w, account, d.ID); none == nil {
-				p.add = append(p.add, some...)
-			}
-		}
-	}
-	return p, ctx.Err()
+	return in, err
 }

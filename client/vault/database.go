@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -72,7 +73,7 @@ func (d *database) connect(file string) error {
 	}
 	// modeof gives the log the permissions of the database.
 	options := url.Values{"vfs": {d.layer}, "hexkey": {placeholder}, "modeof": {full}}
-	uri := url.URL{Scheme: "file", Path: full, RawQuery: options.Encode()}
+	uri := url.URL{Scheme: "file", Path: full, RawQuery: strings.ReplaceAll(options.Encode(), "+", "%20")} // SQLite takes a + as it is
 	d.conn, err = sqlite3.OpenFlags(uri.String(), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI|sqlite3.OPEN_NOFOLLOW)
 	if err != nil {
 		return storage("open vault", err)

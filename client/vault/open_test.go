@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -263,5 +264,27 @@ func TestDirectoryNotWritable(t *testing.T) {
 		t.Error("without room for a log:", err)
 	} else {
 		t.Log(err)
+	}
+}
+
+// A profile may lie in a directory with any name that people give to directories.
+func TestDirectoryNames(t *testing.T) {
+	for _, name := range []string{"with space", "a+b", "100%", "ü?#&=;", "…"} {
+		dir := filepath.Join(t.TempDir(), name)
+		v, err := Create(dir, Raw(bytes.Repeat([]byte{1}, 32)))
+		if err != nil {
+			t.Errorf("create in %q: %v", name, err)
+			continue
+		}
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+		if v, err = Open(dir, Raw(bytes.Repeat([]byte{1}, 32))); err != nil {
+			t.Errorf("open in %q: %v", name, err)
+			continue
+		}
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -122,8 +122,8 @@ func readIntent(r *row) *Intent {
 
 // AddIntent keeps an intent and sets its ID.
 func (tx *Tx) AddIntent(i *Intent) error {
-	err := tx.run(`INSERT INTO intent (conversation, kind, args, created, next) VALUES (?, ?, ?, ?, ?)`,
-		i.Conversation[:], i.Kind, i.Args, i.Created, i.Next)
+	err := tx.run(`INSERT INTO intent (conversation, kind, args, created, tries, next, error) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		i.Conversation[:], i.Kind, i.Args, i.Created, i.Tries, i.Next, i.Error)
 	i.ID = tx.lastInsert()
 	return err
 }
