@@ -156,6 +156,9 @@ const (
 // of them to upkeep. If others ask already it waits for them: the names may be those
 // that its caller is about to show.
 func (c *Client) learnNames(ctx context.Context) {
+	if c.conn == nil {
+		return // of a profile without endpoints: the next connection asks
+	}
 	select {
 	case c.naming <- struct{}{}:
 		defer func() { <-c.naming }()

@@ -6,7 +6,7 @@
 // go command's -overlay puts the changed file in the original's place.
 //
 // Files: row.go (the format), table.go (rows against the code), choose.go (which rows),
-// try.go (one row), report.go (many, and what they came to).
+// try.go (one row), lean.go (what it need not compile), report.go (many, and what they came to).
 package main
 
 import (

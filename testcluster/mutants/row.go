@@ -138,6 +138,12 @@ func (r *row) complete() error {
 	return nil
 }
 
+// topLevel is the part of the pattern that names a test function.
+func (r *row) topLevel() string {
+	top, _, _ := strings.Cut(r.anchored(), "/")
+	return top
+}
+
 // anchored is the pattern as -run takes it: each level of a test's name in full.
 func (r *row) anchored() string {
 	levels := strings.Split(r.pattern, "/")

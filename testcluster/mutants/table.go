@@ -112,8 +112,7 @@ func (v *verifier) namesATest(r *row) error {
 	if r.pkg != "." && (!strings.HasPrefix(r.pkg, "./") || !fs.ValidPath(r.pkg[2:])) {
 		return fmt.Errorf("%q is no package as \"./client\" is one", r.pkg)
 	}
-	top, _, _ := strings.Cut(r.anchored(), "/")
-	pattern, err := regexp.Compile(top)
+	pattern, err := regexp.Compile(r.topLevel())
 	if err != nil {
 		return fmt.Errorf("the test's pattern: %w", err)
 	}

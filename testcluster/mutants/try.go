@@ -91,8 +91,15 @@ func (u *runner) overlay(r *row) (string, error) {
 	if err := os.WriteFile(file, []byte(mutated), 0o600); err != nil {
 		return "", err
 	}
-	replace := map[string]map[string]string{"Replace": {filepath.Join(u.root, r.file): file}}
-	text, err := json.Marshal(replace)
+	replace := map[string]string{filepath.Join(u.root, r.file): file}
+	unneeded, err := u.external(r)
+	if err != nil {
+		return "", err
+	}
+	for _, test := range unneeded {
+		replace[test] = "" // as if it were not there
+	}
+	text, err := json.Marshal(map[string]map[string]string{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
@@ -103,7 +110,7 @@ func (u *runner) overlay(r *row) (string, error) {
 // build compiles a package's tests, so that a mutant that does not compile is told from
 // one that is noticed.
 func (u *runner) build(ctx context.Context, program, pkg, overlay string) ([]byte, error) {
-	args := []string{"test", "-c", "-o", program}
+	args := []string{"test", "-c", "-ldflags", "-s -w", "-o", program}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
