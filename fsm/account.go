@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 
+	"quicproquo/crypto/confusable"
 	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
@@ -148,7 +149,7 @@ func (tx *Tx) putUsage(key AccountKey, steps uint64) {
 func createAccountKey(r *request) []byte { return clone(r.createAccount.identityKey) }
 
 // checkCreateAccount refuses in this order: name, key, record, proof, name taken, key
-// taken. That the name is canonical the node has seen to, and that the proof names this
+// taken, name of several scripts, name that looks like another. That the name is canonical the node has seen to, and that the proof names this
 // cluster.
 func checkCreateAccount(st state, r *request) refusal {
 	p := &r.createAccount
@@ -171,6 +172,13 @@ func checkCreateAccount(st state, r *request) refusal {
 	if st.account(AccountKey(p.identityKey)).state != accountNone {
 		return refuse(schemas.Code_identityTaken)
 	}
+	switch {
+	case !since(st, levelStatements):
+	case confusable.MixedScripts(p.username):
+		return refuse(schemas.Code_usernameMixed)
+	case looksLikeAnother(st, p.username):
+		return refuse(schemas.Code_usernameConfusable)
+	}
 	return refusal{}
 }
 
@@ -192,6 +200,9 @@ func applyCreateAccount(tx *Tx, r *request) Result {
 	})
 	u := usernameRow{owner: key}
 	tx.set(tableUsernames, rowKey(tableUsernames, []byte(p.username)), u.encode())
+	if since(tx, levelStatements) {
+		tx.set(tableSkeletons, skeletonKey(p.username), nil)
+	}
 	return tx.flagResult(true)
 }
 
@@ -243,6 +254,9 @@ var accountRemovers = [...]func(*Tx, AccountKey){leaveChannels}
 func releaseUsername(tx *Tx, name []byte) {
 	if u := username(tx, string(name)); u.owner == (AccountKey{}) && u.held != 0 && !u.taken(tx.now()) {
 		tx.delete(tableUsernames, rowKey(tableUsernames, name))
+		if since(tx, levelStatements) {
+			tx.delete(tableSkeletons, skeletonKey(string(name)))
+		}
 	}
 }
 

@@ -40,6 +40,7 @@ import (
 //	usages    27 account                          → usageRow
 //	ends      28 second:8 queue seq:8             → nothing
 //	statements 29 account device                  → statementRow
+//	skeletons 30 version:1 SHA-256 of the skeleton:32 name → nothing
 //
 // A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
 // channel's id: no queue's key is the beginning of another's.
@@ -76,6 +77,7 @@ const (
 	tableUsages
 	tableEnds
 	tableStatements
+	tableSkeletons
 	tableEnd
 )
 

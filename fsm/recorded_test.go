@@ -19,14 +19,15 @@ import (
 var record = flag.Bool("record", false, "record testdata/logs for this format version, if there is none")
 
 // Logs that released versions wrote lead to the states that they led to then,
-// for ever. testdata/logs/vN.log is a log of format version N, entries one after
-// another as index:8 length:4 envelope; vN.want is the state that it leads to.
+// for ever. testdata/logs/vN.log is a log of format version N, and vN-levelM.log one
+// whose rules are of a later feature level, entries one after another as index:8
+// length:4 envelope; vN.want is the state that it leads to.
 func TestRecordedLogs(t *testing.T) {
 	if *record {
-		recordLog(t)
+		recordLogs(t)
 	}
-	for version := 1; version <= FormatVersion; version++ {
-		name := fmt.Sprintf("testdata/logs/v%d", version)
+	for _, log := range recordedLogs {
+		name := "testdata/logs/" + log.name
 		data, err := os.ReadFile(name + ".log")
 		must(t, err)
 		want, err := os.ReadFile(name + ".want")
@@ -69,37 +70,88 @@ func parseRecorded(t *testing.T, data []byte) (logs []Log) {
 	return logs
 }
 
-// recordLog writes the log and the state of the format version that this build
-// writes. What was recorded once is never recorded again.
-func recordLog(t *testing.T) {
+// recordedLogs are how the recorded logs were made, one for each format version and
+// feature level.
+var recordedLogs = []struct {
+	name   string
+	seed   uint64
+	begins []string // without these most of what follows is refused
+	line   func(*rand.Rand, int) string
+}{
+	{"v1", 1, recordedAccounts, randomLine},
+	{"v1-level2", 2, levelTwoAccounts, levelTwoLine},
+}
+
+// recordLogs writes the logs that are not there yet and the states that they lead to.
+// What was recorded once is never recorded again.
+func recordLogs(t *testing.T) {
 	t.Helper()
-	name := fmt.Sprintf("testdata/logs/v%d", FormatVersion)
-	if _, err := os.Stat(name + ".log"); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("%s.log exists; a recorded log is for ever", name)
-	}
-	rng := rand.New(rand.NewPCG(1, FormatVersion))
-	var data []byte
-	stamp, n := uint64(1_760_000_000_000), 0
-	for index := uint64(2); index < 400; index += 1 + rng.Uint64N(2) {
-		stamp += []uint64{0, 20, 400, 61_000, 900_000}[rng.IntN(5)]
-		var frames [][]byte
-		for range rng.IntN(5) {
-			line := randomLine(rng, n+1)
-			if n < len(recordedAccounts) {
-				line = recordedAccounts[n]
-			}
-			n++
-			c := parseCall(t, line, n)
-			frames = append(frames, c.frame(t))
+	for _, log := range recordedLogs {
+		name := "testdata/logs/" + log.name
+		if _, err := os.Stat(name + ".log"); !errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		log := seal(t, index, stamp, frames...)
-		data = binary.LittleEndian.AppendUint64(data, log.Index)
-		data = binary.LittleEndian.AppendUint32(data, uint32(len(log.Data)))
-		data = append(data, log.Data...)
+		rng := rand.New(rand.NewPCG(1, log.seed))
+		var data []byte
+		stamp, n := uint64(1_760_000_000_000), 0
+		for index := uint64(2); index < 400; index += 1 + rng.Uint64N(2) {
+			stamp += []uint64{0, 20, 400, 61_000, 900_000}[rng.IntN(5)]
+			var frames [][]byte
+			for range rng.IntN(5) {
+				line := log.line(rng, n+1)
+				if n < len(log.begins) {
+					line = log.begins[n]
+				}
+				n++
+				c := parseCall(t, line, n)
+				frames = append(frames, c.frame(t))
+			}
+			entry := seal(t, index, stamp, frames...)
+			data = binary.LittleEndian.AppendUint64(data, entry.Index)
+			data = binary.LittleEndian.AppendUint32(data, uint32(len(entry.Data)))
+			data = append(data, entry.Data...)
+		}
+		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		must(t, os.WriteFile(name+".log", data, 0o644))
+		must(t, os.WriteFile(name+".want", []byte(describeReplay(t, parseRecorded(t, data))), 0o644))
 	}
-	must(t, os.MkdirAll(filepath.Dir(name), 0o755))
-	must(t, os.WriteFile(name+".log", data, 0o644))
-	must(t, os.WriteFile(name+".want", []byte(describeReplay(t, parseRecorded(t, data))), 0o644))
+}
+
+var levelTwoAccounts = []string{
+	"createAccount name=old key=+old", "enqueue to=+old body=before ttl=30 ephemeral=1", "changeSettings feature_level=2",
+	"createAccount name=ann key=+ann by=ann", "createAccount name=bob key=+bob by=bob",
+	"registerDevice as=+ann device=phone key=+phone by=ann", "registerDevice as=+bob device=desk",
+}
+
+// levelTwoLine is a command for the log of level 2: what that level brought, good and
+// refused, among what was there before.
+func levelTwoLine(rng *rand.Rand, n int) string {
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	who := pick("ann", "bob", "eve")
+	as, by := " as=+"+who, pick("", " by="+who, " by="+who, " by="+who, " by=mallory")
+	ephemeral := pick("", " ephemeral=1", " ephemeral=1")
+	ttl := " ttl=" + pick("0", "1", "10", "600", "601", "86400")
+	device := " device=" + pick("phone", "desk", "lap1", "lap2", fmt.Sprint("d", n))
+	switch rng.IntN(12) {
+	case 0, 1, 2:
+		return fmt.Sprintf("enqueue to=+%s body=b*%d%s%s", who, 1+rng.IntN(200), ttl, ephemeral)
+	case 3, 4:
+		return fmt.Sprintf("batchEnqueue to=+ann,+bob/h,+old body=b*%d%s%s", 1+rng.IntN(200), ttl, ephemeral)
+	case 5:
+		return fmt.Sprintf("ack to=+%s%s seq=%d", who, pick("", device), rng.IntN(20))
+	case 6, 7:
+		return fmt.Sprintf("expire rows=%d", rng.IntN(20))
+	case 8:
+		return "registerDevice" + as + device + pick("", " key=+k1") + by
+	case 9:
+		return "revokeDevice" + as + device + by
+	case 10:
+		name := pick("cat", "сat", "саt", "c4t", "dog", "d0g", "eve")
+		return fmt.Sprintf("createAccount name=%s key=+%s by=%s", name, name, name)
+	}
+	return pick("deleteAccount as=+cat by=cat", "deleteAccount as=+dog by=eve", "changeSettings feature_level=1",
+		"changeSettings queue_max_envelopes=20", "changeSettings username_hold_secs=0",
+		"replaceRecord as=+ann record=r2 proved=r1 handshake=h1 expires=1760000100000 by=ann")
 }
 
 // recordedAccounts come first: without them most of what follows is refused.

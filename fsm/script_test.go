@@ -196,7 +196,7 @@ var tableNames = [tableEnd]string{
 	"meta", "settings", "dedupe", "heads", "envelopes", "bodies", "bodyRefs", "due",
 	"timers", "secrets", "accounts", "usernames", "sessions", "sessionsOf", "handshakes",
 	"logins", "endpoints", "pools", "packages", "packageHashes", "claims", "hybridKeys",
-	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends", "statements",
+	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends", "statements", "skeletons",
 }
 
 func countRows(tb testing.TB, v *View) string {

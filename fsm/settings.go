@@ -192,6 +192,9 @@ func applyChangeSettings(tx *Tx, r *request) Result {
 		if id == featureLevel && s.value < tx.setting(featureLevel) {
 			continue // an earlier one of the same command has raised it
 		}
+		if id == featureLevel && tx.setting(id) < levelStatements && s.value >= levelStatements {
+			startIndexing(tx)
+		}
 		if tx.setting(id) != s.value {
 			tx.putSetting(id, s.value)
 			changed++

@@ -25,6 +25,7 @@ const (
 	timerClaim
 	timerGroup
 	timerPurge
+	timerNames
 )
 
 // timerHandlers is the one table of what runs when a timer's bucket has come.
@@ -38,6 +39,7 @@ var timerHandlers = [...]func(tx *Tx, key []byte){
 	timerClaim:     endClaims,
 	timerGroup:     endGroup,
 	timerPurge:     purge,
+	timerNames:     indexNames,
 }
 
 // setTimer has kind's handler run with key once log time is at or after at, within

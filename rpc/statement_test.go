@@ -11,6 +11,35 @@ import (
 	"quicproquo/schemas"
 )
 
+// A username that mixes scripts, or that looks like another one, is refused when it is
+// registered, with the code that says why; what PRECIS makes one name is taken.
+func TestLookalikeNamesAreRefused(t *testing.T) {
+	d := openAccounts(t)
+	d.node.set(t, fsm.SettingFeatureLevel, 2)
+	for _, name := range []string{"paypal", "bob", "josé", "modern", "борис"} {
+		d.register(t, name)
+	}
+	for name, want := range map[string]schemas.Code{
+		"раураӏ":       schemas.Code_usernameConfusable, // Cyrillic throughout
+		"рaypal":       schemas.Code_usernameMixed,
+		"PAYPA1":       schemas.Code_usernameConfusable,
+		"b0b":          schemas.Code_usernameConfusable,
+		"rnodern":      schemas.Code_usernameConfusable,
+		"ｂｏｂ":          schemas.Code_usernameTaken, // fullwidth
+		"jose\u0301":   schemas.Code_usernameTaken, // a combining accent
+		"boри\u0441":   schemas.Code_usernameMixed,
+		"b\u03bfb":     schemas.Code_usernameMixed, // Greek omicron
+		"bobby":        schemas.Code_ok,
+		"jose":         schemas.Code_ok,
+		"γιώργος":      schemas.Code_ok,
+		"борисов":      schemas.Code_ok,
+		"somebody-new": schemas.Code_ok,
+	} {
+		_, err := d.client(t).Register(t.Context(), name, []byte("x"), newKey(t))
+		wantCode(t, "register "+name, err, want)
+	}
+}
+
 // What an account has said of its devices and of its own end reaches whoever asks, and
 // verifies with the account's key alone; a session without that key can't say it.
 func TestStatementsReachOthers(t *testing.T) {
