@@ -227,6 +227,26 @@ const (
 	maxStrayBytes     = 1 << 20 // of their payloads
 )
 
+// HoldTime is how long an envelope that came too early is kept by default.
+const HoldTime = 7 * 24 * time.Hour
+
+// Held is what waits for something earlier. Stray envelopes are of groups that no
+// conversation has: strangers can send them.
+type Held struct{ Envelopes, Bytes, Stray, StrayBytes int64 }
+
+// StrayFull reports whether more stray envelopes would be dropped.
+func (h Held) StrayFull() bool { return h.Stray >= maxStray || h.StrayBytes > maxStrayBytes*9/10 }
+
+// HeldEnvelopes returns how much waits for something earlier.
+func (c *Client) HeldEnvelopes() (h Held, err error) {
+	err = c.look(func(t *turn) error {
+		_, known, stray, err := t.CountHeld(nil)
+		h = Held{known.Envelopes, known.Bytes, stray.Envelopes, stray.Bytes}
+		return err
+	})
+	return h, err
+}
+
 // hold keeps a payload until its epoch comes.
 func (t *turn) hold(in *incoming, p *room.Payload) error {
 	group, known, stray, err := t.CountHeld(p.GroupID)

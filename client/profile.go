@@ -65,7 +65,7 @@ func (s Settings) withDefaults() Settings {
 	}
 	fill(&s.RekeyAge, 7*24*time.Hour)
 	fill(&s.LastResortAge, 7*24*time.Hour)
-	fill(&s.HoldTime, 7*24*time.Hour)
+	fill(&s.HoldTime, HoldTime)
 	fill(&s.Upkeep, time.Minute)
 	if s.Padding == 0 {
 		s.Padding = 256

@@ -205,5 +205,13 @@ func (d *doctor) session(ctx context.Context, c *client.Client) error {
 	if err == nil && s.Reason != "" {
 		err = fmt.Errorf("%d messages and %d changes wait: %s", s.Outbox, s.Intents, s.Reason)
 	}
-	return d.found("outbox", fmt.Sprintf("%d messages and %d changes wait", s.Outbox, s.Intents), err)
+	if failed := d.found("outbox", fmt.Sprintf("%d messages and %d changes wait", s.Outbox, s.Intents), err); failed != nil {
+		return failed
+	}
+	held, err := c.HeldEnvelopes()
+	if err == nil && held.StrayFull() {
+		err = fmt.Errorf("envelopes for conversations that are not here fill their room (%d bytes): somebody sends junk, and more is dropped; it goes by itself after %s", held.StrayBytes, client.HoldTime)
+	}
+	return d.found("held", fmt.Sprintf("%d envelopes (%d bytes) wait for an earlier one, %d (%d bytes) belong to no conversation",
+		held.Envelopes, held.Bytes, held.Stray, held.StrayBytes), err)
 }

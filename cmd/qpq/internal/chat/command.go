@@ -31,6 +31,9 @@ func commands() []command {
 		{"react", "EMOJI", "mark the chosen or last message", 1, true, (*model).react},
 		{"edit", "TEXT", "replace your chosen or last message", 1, true, (*model).rewrite},
 		{"delete", "", "take back your chosen or last message", 0, true, (*model).takeBack},
+		{"accept", "", "say yes to the request, or to the new keys, that is shown", 0, true, changesRequest("accepted", accept)},
+		{"decline", "", "say no to it", 0, true, changesRequest("declined", (*client.Client).Decline)},
+		{"block", "NAME", "let nothing of a person through any more", 1, false, (*model).block},
 		{"members", "", "who is here", 0, true, (*model).members},
 		{"verify", "NAME", "show your safety number with a person", 1, false, (*model).verify},
 		{"verified", "NAME", "note that you have compared it", 1, false, (*model).verified},
@@ -143,6 +146,25 @@ func changes(note string, f func(context.Context, *client.Conversation, []string
 			return doneMsg{note: note, err: err}
 		})
 	}
+}
+
+// changesRequest makes a command of an answer to the shown request.
+func changesRequest(note string, f func(*client.Client, context.Context, string) error) func(*model, []string, string) tea.Cmd {
+	return func(m *model, _ []string, _ string) tea.Cmd {
+		id := m.current
+		return m.within(func(ctx context.Context) doneMsg { return doneMsg{note: note, err: f(m.c, ctx, id)} })
+	}
+}
+
+func accept(c *client.Client, ctx context.Context, id string) error {
+	_, err := c.Accept(ctx, id)
+	return err
+}
+
+func (m *model) block(args []string, _ string) tea.Cmd {
+	return m.within(func(ctx context.Context) doneMsg {
+		return doneMsg{note: args[0] + " is blocked", err: m.c.Block(ctx, args[0])}
+	})
 }
 
 func one(f func(*client.Conversation, context.Context, string) error) func(context.Context, *client.Conversation, []string) error {

@@ -65,6 +65,11 @@ func TestFrames(t *testing.T) {
 			s.told(client.Status{Outbox: 3}, fmt.Errorf("no node answers"))
 			s.say("there is no such conversation. List the conversations, or open one", true)
 		},
+		"requests-80x24": func(s *screen) {
+			s.rows = append(s.rows, client.Info{ID: "e", Kind: "dm", Peer: "eve", State: "request"}, client.Info{ID: "f", Kind: "dm", Peer: "frank", State: "active"})
+			requestsLast(s.rows)
+			s.resize(80, 24)
+		},
 		"older-80x24": func(s *screen) { s.whole = false; s.resize(80, 24); s.scroll = s.maxScroll(); s.chosen = 3 },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -15,17 +16,35 @@ func (s *screen) list(width, height int) []string {
 		return fill([]string{faint(pad(" nobody yet", width)), faint(pad(" /dm NAME", width))}, height)
 	}
 	at := 0
+	var lines []string
 	for i := range s.rows {
-		if s.rows[i].ID == s.current {
-			at = i
+		if asks(&s.rows[i]) && (i == 0 || !asks(&s.rows[i-1])) {
+			lines = append(lines, faint(pad("─ requests ", width)))
 		}
-	}
-	first := max(0, min(at-height/2, len(s.rows)-height))
-	lines := make([]string, 0, height)
-	for i := first; i < len(s.rows) && len(lines) < height; i++ {
+		if s.rows[i].ID == s.current {
+			at = len(lines)
+		}
 		lines = append(lines, s.listLine(&s.rows[i], width))
 	}
-	return fill(lines, height)
+	first := max(0, min(at-height/2, len(lines)-height))
+	return fill(lines[first:min(first+height, len(lines))], height)
+}
+
+// asks reports whether a conversation waits for the user's yes or no: those stand in a
+// list of their own, below the others.
+func asks(info *client.Info) bool { return info.State == "request" || info.State == "unproven" }
+
+// requestsLast puts what waits for a yes or no behind the rest.
+func requestsLast(rows []client.Info) {
+	slices.SortStableFunc(rows, func(a, b client.Info) int {
+		switch {
+		case asks(&a) == asks(&b):
+			return 0
+		case asks(&b):
+			return -1
+		}
+		return 1
+	})
 }
 
 // listLine is "> name (2)": a mark for the current one, one for groups, the unread

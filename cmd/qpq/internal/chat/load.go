@@ -61,6 +61,7 @@ func (m *model) load(id string, n int) tea.Cmd {
 			}
 			msg.rows = append(msg.rows, info)
 		}
+		requestsLast(msg.rows)
 		if msg.id == "" && open != "" {
 			v, err := m.c.Find(open)
 			if err != nil {
@@ -69,7 +70,7 @@ func (m *model) load(id string, n int) tea.Cmd {
 			}
 			msg.id = v.ID()
 		}
-		if msg.id == "" && len(msg.rows) > 0 {
+		if msg.id == "" && len(msg.rows) > 0 && !asks(&msg.rows[0]) {
 			msg.id = msg.rows[0].ID
 		}
 		if msg.id == "" {
