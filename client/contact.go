@@ -78,6 +78,11 @@ func (c *Client) SetVerified(username string, verified bool) error {
 			return because(ErrNoConversation, "%s is not a contact", name)
 		}
 		row.Verified = verified
+		if verified {
+			if err := t.befriend(row.Account); err != nil {
+				return err
+			}
+		}
 		return t.SetContact(row)
 	})
 }

@@ -26,23 +26,14 @@ func (t *turn) wanted(by AccountKey) (bool, error) {
 	if t.c.settings.Invitations == FromEverybody || by == t.c.account() {
 		return true, nil
 	}
-	contact, err := t.Contact(by)
-	return contact != nil && contact.Accepted, err
+	return t.Accepted(by)
 }
 
 // befriend notes that the user wants to hear of an account: what it asks is accepted
 // from now on.
 func (t *turn) befriend(accounts ...AccountKey) error {
 	for _, key := range accounts {
-		contact, err := t.Contact(key)
-		if err != nil {
-			return err
-		}
-		if contact == nil || contact.Accepted {
-			continue
-		}
-		contact.Accepted = true
-		if err := t.SetContact(contact); err != nil {
+		if err := t.Tx.Accept(key); err != nil {
 			return err
 		}
 	}

@@ -10,3 +10,11 @@ func LineageKeys(k *Known) map[uint64]suite.Secret {
 	}
 	return keys
 }
+
+// ForgeGrant writes what the data and accounts are into the grant, whose signature is
+// then of something else.
+func ForgeGrant(d *Data, accounts [][32]byte) {
+	roster, data := rosterDigest(accounts), d.digest()
+	copy(d.Grant[8:], roster[:])
+	copy(d.Grant[8+len(roster):], data[:])
+}

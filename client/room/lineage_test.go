@@ -304,13 +304,46 @@ func TestLineage(t *testing.T) {
 			return bob, alice.seal()
 		}, room.ErrAnother},
 		{"a group that became a conversation of two", func(t *testing.T) (*device, []byte) {
-			alice, bob, carol := trio(t)
-			alice.commit(mls.CommitOptions{
-				Remove:     []tree.LeafIndex{alice.leaf(carol)},
-				Extensions: alice.extensions(nil, true, func(d *room.Data) { d.Kind = room.KindDM }),
-			})
+			alice, bob := newDevice(t, "alice"), newDevice(t, "bob")
+			alice.found("the group's id 16", room.KindGroup, "friends")
+			alice.add([]*device{bob}, true, nil)
+			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *room.Data) { d.Kind = room.KindDM })})
 			return bob, alice.seal()
 		}, room.ErrAnother},
+		{"a member takes in whom an admin has removed, with the grant of before", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			dave := newDevice(t, "dave")
+			alice.add([]*device{dave}, true, nil, bob, carol)
+			alice.removes(carol, bob, dave)
+			old, _ := room.DataOf(carol.group.Public().Context().Extensions)
+			dave.add([]*device{carol}, false, func(d *room.Data) { d.Grant = old.Grant })
+			return bob, dave.seal()
+		}, room.ErrLineage},
+		{"a member drops the admin and keeps a grant that the other has not seen", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *room.Data) { d.Title = "new" })}, carol)
+			carol.commit(mls.CommitOptions{Remove: []tree.LeafIndex{carol.leaf(alice)}})
+			return bob, carol.seal()
+		}, room.ErrLineage},
+		{"a member changes what an admin has signed, and the grant's digests with it", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *room.Data) { d.Title = "new" })}, carol)
+			carol.add([]*device{newDevice(t, "eve")}, false, func(d *room.Data) { d.Title = "mine" })
+			carol.commit(mls.CommitOptions{Extensions: carol.extensions(nil, false, func(d *room.Data) { room.ForgeGrant(d, carol.known.Accounts) })})
+			return bob, carol.seal()
+		}, room.ErrLineage},
+		{"a member grants in an admin's name", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			carol.add([]*device{newDevice(t, "eve")}, false, nil)
+			posing := *carol.id
+			posing.Credential = alice.id.Credential
+			carol.commit(mls.CommitOptions{Extensions: carol.extensions(nil, false, func(d *room.Data) {
+				if err := d.SetGrant(carol.group.ID(), carol.group.Epoch()+1, carol.known.Accounts, &posing); err != nil {
+					t.Fatal(err)
+				}
+			})})
+			return bob, carol.seal()
+		}, room.ErrLineage},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			away, sealed := s.play(t)

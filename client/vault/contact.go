@@ -8,37 +8,35 @@ type Contact struct {
 	Username string
 	Verified bool // the user has compared the safety number
 	Since    time.Time
-	// Accepted is set once the user has written to it, or has said yes to what it asked.
-	Accepted bool
 }
 
 func readContact(r *row) *Contact {
-	return &Contact{r.key(0), r.text(1), r.bool(2), r.time(3), r.bool(4)}
+	return &Contact{r.key(0), r.text(1), r.bool(2), r.time(3)}
 }
 
 // SetContact adds or replaces a contact.
 func (tx *Tx) SetContact(c *Contact) error {
-	return tx.run(`INSERT OR REPLACE INTO contact (account, username, verified, since, accepted) VALUES (?, ?, ?, ?, ?)`,
-		c.Account[:], c.Username, c.Verified, c.Since, c.Accepted)
+	return tx.run(`INSERT OR REPLACE INTO contact (account, username, verified, since) VALUES (?, ?, ?, ?)`,
+		c.Account[:], c.Username, c.Verified, c.Since)
 }
 
 // Contact returns the contact of an account, nil if there is none.
 func (tx *Tx) Contact(account [32]byte) (c *Contact, err error) {
-	_, err = tx.one(`SELECT account, username, verified, since, accepted FROM contact WHERE account = ?`,
+	_, err = tx.one(`SELECT account, username, verified, since FROM contact WHERE account = ?`,
 		func(r *row) { c = readContact(r) }, account[:])
 	return c, err
 }
 
 // ContactNamed returns the contact of a username, nil if there is none.
 func (tx *Tx) ContactNamed(username string) (c *Contact, err error) {
-	_, err = tx.one(`SELECT account, username, verified, since, accepted FROM contact WHERE username = ?`,
+	_, err = tx.one(`SELECT account, username, verified, since FROM contact WHERE username = ?`,
 		func(r *row) { c = readContact(r) }, username)
 	return c, err
 }
 
 // Contacts returns all contacts by name.
 func (tx *Tx) Contacts() (list []*Contact, err error) {
-	err = tx.each(`SELECT account, username, verified, since, accepted FROM contact ORDER BY username`, func(r *row) error {
+	err = tx.each(`SELECT account, username, verified, since FROM contact ORDER BY username`, func(r *row) error {
 		list = append(list, readContact(r))
 		return nil
 	})
@@ -62,6 +60,17 @@ func (tx *Tx) Nameless() (list [][32]byte, err error) {
 // Named forgets that an account's name was wanted.
 func (tx *Tx) Named(account [32]byte) error {
 	return tx.run(`DELETE FROM nameless WHERE account = ?`, account[:])
+}
+
+// Accept notes that the user wants to hear of an account: it has written to it, or has
+// said yes to what it asked. Its name need not be known.
+func (tx *Tx) Accept(account [32]byte) error {
+	return tx.run(`INSERT OR IGNORE INTO accepted (account) VALUES (?)`, account[:])
+}
+
+// Accepted reports whether the user wants to hear of an account.
+func (tx *Tx) Accepted(account [32]byte) (bool, error) {
+	return tx.one(`SELECT 1 FROM accepted WHERE account = ?`, func(*row) {}, account[:])
 }
 
 // Block notes that nothing of an account is wanted, or that it is again.

@@ -136,8 +136,8 @@ CREATE TABLE invitation (
 	channel BLOB NOT NULL, received INTEGER NOT NULL, payload BLOB NOT NULL
 ) STRICT;
 -- contact.go
-ALTER TABLE contact ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
-UPDATE contact SET accepted = 1 WHERE verified <> 0 OR account IN (SELECT peer FROM conversation WHERE kind = 1);
+CREATE TABLE accepted (account BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+INSERT INTO accepted SELECT account FROM contact WHERE verified <> 0 UNION SELECT peer FROM conversation WHERE kind = 1;
 CREATE TABLE blocked (account BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
 
