@@ -11,7 +11,7 @@ import (
 
 // What lineage adds to a way back: making it with and without its ties, for groups of a
 // size whose members have each committed once, and proving it at one member.
-func BenchmarkReturn(b *testing.B) {
+func BenchmarkLineage(b *testing.B) {
 	for _, n := range []int{2, 16, 64} {
 		founder := newDevice(b, "founder")
 		founder.found("the group's id 16", room.KindGroup, "friends")
