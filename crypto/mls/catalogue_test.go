@@ -90,6 +90,13 @@ func leafCases() map[rule.Rule]func(w *world) error {
 	leaf := func(mutate func(l *tree.LeafNode)) func(w *world) error {
 		return func(w *world) error { return w.add(func(kp *message.KeyPackage) { mutate(kp.Leaf) }) }
 	}
+	lifetime := func(l tree.Lifetime) func(w *world) error { // the committer's to judge
+		return func(w *world) error {
+			kp := w.keyPackage(identity(w.t, "new"), func(kp *message.KeyPackage) { kp.Leaf.Lifetime = l })
+			_, err := w.members[0].Commit(CommitOptions{Add: []*message.KeyPackage{kp}}, worldTime)
+			return err
+		}
+	}
 	return map[rule.Rule]func(w *world) error{
 		rule.LeafSignature:  leaf(func(l *tree.LeafNode) { l.Signature = nil }),
 		rule.LeafCredential: leaf(func(l *tree.LeafNode) { l.Credential.Identity = []byte(evilIdentity) }),
@@ -123,10 +130,8 @@ func leafCases() map[rule.Rule]func(w *world) error {
 			*w = *newWorld(w.t, worldOptions{extensions: tree.Extensions{{Type: extKnown}}})
 			return w.add(func(kp *message.KeyPackage) { kp.Leaf.Capabilities.Extensions = nil })
 		},
-		rule.LeafLifetime: leaf(func(l *tree.LeafNode) { l.Lifetime = tree.Lifetime{NotBefore: 1, NotAfter: 2} }),
-		rule.LeafLifetimeTotal: leaf(func(l *tree.LeafNode) {
-			l.Lifetime = tree.Lifetime{NotBefore: 0, NotAfter: ^uint64(0)}
-		}),
+		rule.LeafLifetime:         lifetime(tree.Lifetime{NotBefore: 1, NotAfter: 2}),
+		rule.LeafLifetimeTotal:    lifetime(tree.Lifetime{NotBefore: 0, NotAfter: ^uint64(0)}),
 		rule.LeafSourceKeyPackage: leaf(func(l *tree.LeafNode) { l.Source = tree.SourceUpdate }),
 		rule.LeafSourceUpdate: func(w *world) error {
 			return w.update(func(l *tree.LeafNode) { l.Source = tree.SourceCommit })
@@ -162,6 +167,9 @@ func keyPackageCases() map[rule.Rule]func(w *world) error {
 			kp := w.keyPackage(identity(w.t, "new"), nil)
 			kp.Signature[3] ^= 1
 			return w.commit(&message.Proposal{Type: tree.ProposalAdd, Add: kp})
+		},
+		rule.KeyPackageInitUnique: func(w *world) error {
+			return w.add(func(kp *message.KeyPackage) { kp.InitKey = w.parentKey() })
 		},
 		rule.KeyPackageInitKey: spoil(func(kp *message.KeyPackage) { kp.InitKey = kp.Leaf.EncryptionKey }),
 	}

@@ -259,6 +259,9 @@ func (c *change) applyAdds() error {
 // extensions changed (RFC 9420 §12.2, last point, and §12.1.7).
 func (c *change) checkResult(p *PublicGroup) error {
 	t := c.edit.Tree()
+	if err := c.checkKeys(t); err != nil {
+		return err
+	}
 	for _, m := range append(c.added[:len(c.added):len(c.added)], c.updated...) {
 		if err := p.checkAmong(t, m.Index, m.Leaf); err != nil {
 			return err
@@ -284,6 +287,37 @@ func (c *change) checkResult(p *PublicGroup) error {
 			if !l.Capabilities.SupportsExtension(e.Type) {
 				return rule.Break(rule.ContextExtensions, "leaf %d, extension type 0x%04x", i, uint16(e.Type))
 			}
+		}
+	}
+	return nil
+}
+
+// checkKeys checks that the encryption keys of new leaves and the init keys of key packages
+// are nobody else's.
+func (c *change) checkKeys(t *tree.Tree) error {
+	leaves := c.addedLeaves()
+	for _, m := range c.updated {
+		leaves = append(leaves, m.Index)
+	}
+	inits := make([]suite.PublicKey, len(c.packages))
+	for i, kp := range c.packages {
+		inits[i] = kp.InitKey
+	}
+	return t.CheckLeafKeys(leaves, inits)
+}
+
+// checkPathKeys checks that no key of a path is the init key of a key package.
+func (c *change) checkPathKeys(path *tree.UpdatePath) error {
+	if len(c.packages) == 0 {
+		return nil
+	}
+	keys := map[string]bool{string(path.Leaf.EncryptionKey): true}
+	for _, n := range path.Nodes {
+		keys[string(n.EncryptionKey)] = true
+	}
+	for i, kp := range c.packages {
+		if keys[string(kp.InitKey)] {
+			return rule.Break(rule.KeyPackageInitUnique, "key package %d has a key of the path", i)
 		}
 	}
 	return nil

@@ -20,12 +20,15 @@ type CommitOptions struct {
 	PSKs       []schedule.PSKID // nonces are made here
 	Extensions *tree.Extensions // replace the group context extensions
 	ReInit     *message.ReInit
-	NoStored   bool   // leave the stored proposals out
+	NoStored   bool   // leave the stored proposals out; Pending.LeftOut does not name them
 	NoPath     bool   // omit the path where the proposals allow it
 	NoTree     bool   // send the welcome without the ratchet tree
 	AAD        []byte // authenticated data of the commit
 	// InfoExtensions go into the group info of the welcome, for those who are added.
 	InfoExtensions tree.Extensions
+	// Keep says which stored proposals the application allows (RFC 9420 §12.2): one for
+	// which it returns an error is left out. Nil allows all.
+	Keep func(*ProposalStored) error
 	// Identity replaces ours from the new epoch on, where set; a path is needed.
 	Identity *Identity
 }
@@ -40,6 +43,9 @@ type Pending struct {
 	// Commit is the MLSMessage for the members, Welcome the one for those added (nil if
 	// there are none), to be delivered only when the commit was accepted.
 	Commit, Welcome []byte
+	// LeftOut are the stored proposals that the commit does not contain because they are
+	// invalid or gave way to another, in order of arrival. They are void in Next.
+	LeftOut []LeftOut
 }
 
 // Commit builds a commit of the stored proposals and those in opt (RFC 9420 §12.4.1).
@@ -61,8 +67,16 @@ func (g *Group) commit(opt CommitOptions, founding *schedule.PSKID, psk lookupKe
 	for i := range list {
 		list[i].sender = message.Member(g.priv.Self)
 	}
+	for _, kp := range opt.Add { // the committer judges lifetimes, nobody after it (RFC 9420 §7.3)
+		if err := g.cfg.checkLifetime(kp.Leaf.Lifetime, now); err != nil {
+			return nil, fmt.Errorf("commit: %w", err)
+		}
+	}
+	var left []LeftOut
 	if !opt.NoStored {
-		list = append(g.pub.selectStored(g.priv.Self, list), list...)
+		var chosen []resolved
+		chosen, left = g.choose(list, &opt, psk, now)
+		list = append(chosen, list...)
 	}
 	c, err := g.pub.change(g.cfg, list, message.Member(g.priv.Self), founding != nil, now)
 	if err != nil {
@@ -75,7 +89,27 @@ func (g *Group) commit(opt CommitOptions, founding *schedule.PSKID, psk lookupKe
 	if err := b.build(psk, g.epoch.Init, !opt.NoPath || c.pathRequired || opt.Identity != nil); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
-	return b.pending()
+	pending, err := b.pending()
+	if err != nil {
+		return nil, err
+	}
+	pending.LeftOut = left
+	return pending, nil
+}
+
+// CheckAdd reports what keeps a client from being added in the present epoch, or nil: for
+// an application that adds several and wants to know which of them cannot be.
+func (g *Group) CheckAdd(kp *message.KeyPackage, now time.Time) error {
+	if err := g.checkActive(); err != nil {
+		return err
+	}
+	if err := g.cfg.checkLifetime(kp.Leaf.Lifetime, now); err != nil {
+		return err
+	}
+	by := message.Member(g.priv.Self)
+	list := []resolved{{Proposal: &message.Proposal{Type: tree.ProposalAdd, Add: kp}, sender: by}}
+	_, err := g.pub.change(g.cfg, list, by, false, now)
+	return err
 }
 
 // ownProposals are the proposals by value.
@@ -99,82 +133,6 @@ func (g *Group) ownProposals(opt CommitOptions) []resolved {
 		add(&message.Proposal{Type: tree.ProposalReInit, ReInit: opt.ReInit})
 	}
 	return out
-}
-
-// selectStored picks the stored proposals that make a valid list together with our own:
-// no Update of ours, one change per leaf (a SelfRemove or Remove before the latest
-// Update), one of each PSK and client, and a ReInit only alone (RFC 9420 §12.2).
-func (p *PublicGroup) selectStored(self tree.LeafIndex, own []resolved) []resolved {
-	var out []resolved
-	chosen := map[tree.LeafIndex]int{} // rank of the change of a leaf
-	keys := map[string]bool{}
-	context := false
-	for _, r := range own {
-		switch r.Type {
-		case tree.ProposalRemove:
-			chosen[r.Remove] = 3
-		case tree.ProposalAdd:
-			keys[string(r.Add.Leaf.SignatureKey)] = true
-		case tree.ProposalGroupContextExtensions:
-			context = true
-		default:
-		}
-	}
-	for i := len(p.proposals) - 1; i >= 0; i-- { // the latest first
-		st := p.proposals[i]
-		r := resolved{st.msg.Content().Proposal, st.msg.Content().Sender, st.ref}
-		switch r.Type {
-		case tree.ProposalUpdate, tree.ProposalRemove, tree.ProposalSelfRemove:
-			leaf, rank := r.change()
-			if leaf == self || chosen[leaf] >= rank {
-				continue
-			}
-			if chosen[leaf] > 0 {
-				out = slices.DeleteFunc(out, func(o resolved) bool { l, k := o.change(); return k > 0 && l == leaf })
-			}
-			chosen[leaf] = rank
-		case tree.ProposalAdd:
-			if key := string(r.Add.Leaf.SignatureKey); keys[key] {
-				continue
-			} else {
-				keys[key] = true
-			}
-		case tree.ProposalPSK:
-			if slices.ContainsFunc(slices.Concat(out, own), func(o resolved) bool {
-				return o.Type == tree.ProposalPSK && o.PSK.SameKey(r.PSK)
-			}) {
-				continue
-			}
-		case tree.ProposalGroupContextExtensions:
-			if context {
-				continue
-			}
-			context = true
-		case tree.ProposalReInit:
-			if len(p.proposals) > 1 || len(own) > 0 {
-				continue
-			}
-		default:
-		}
-		out = append(out, r)
-	}
-	slices.Reverse(out)
-	return out
-}
-
-// change returns the leaf that a proposal changes and how it ranks against others for
-// the same leaf; rank 0 means that it changes none.
-func (r resolved) change() (leaf tree.LeafIndex, rank int) {
-	switch r.Type {
-	case tree.ProposalUpdate:
-		return tree.LeafIndex(r.sender.Index), 1
-	case tree.ProposalRemove:
-		return r.Remove, 2
-	case tree.ProposalSelfRemove:
-		return tree.LeafIndex(r.sender.Index), 3
-	default:
-		return 0, 0
-	}
 }
 
 // builder makes one commit.
@@ -300,7 +258,7 @@ func (b *builder) pending() (*Pending, error) {
 		next.past[len(next.past)-1].secrets = current.secrets
 	}
 	next.sent = current.sent
-	return &Pending{next, current, msg, welcome}, nil
+	return &Pending{Next: next, Current: current, Commit: msg, Welcome: welcome}, nil
 }
 
 // welcome signs the group info and seals it to who was added, in memory that is used again.

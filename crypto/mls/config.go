@@ -108,7 +108,13 @@ func PadTo(block int) func(n int) int {
 	return func(n int) int { return (block - n%block) % block }
 }
 
-// checkLifetime checks the lifetime of a leaf from a key package (RFC 9420 §7.2, §7.3).
+// LifetimeLeeway is how far outside of its lifetime a committer still adds a key package:
+// clocks of devices are off by days. The longest lifetime is kept to the second.
+const LifetimeLeeway = 4 * 24 * time.Hour
+
+// checkLifetime checks the lifetime of a leaf from a key package that is to be added
+// (RFC 9420 §7.2, §7.3). Who proposes or commits the Add judges it and nobody after:
+// a receiver may be late, and one who refused would lose the group.
 func (c *Config) checkLifetime(l tree.Lifetime, now time.Time) error {
 	if c.IgnoreLifetime {
 		return nil
@@ -120,7 +126,9 @@ func (c *Config) checkLifetime(l tree.Lifetime, now time.Time) error {
 	if l.NotAfter < l.NotBefore || l.NotAfter-l.NotBefore > uint64(longest/time.Second) {
 		return rule.Break(rule.LeafLifetimeTotal, "from %d to %d, at most %v", l.NotBefore, l.NotAfter, longest)
 	}
-	if t := uint64(max(0, now.Unix())); t < l.NotBefore || t > l.NotAfter {
+	const leeway = uint64(LifetimeLeeway / time.Second)
+	t := uint64(max(0, now.Unix()))
+	if early, late := l.NotBefore > t && l.NotBefore-t > leeway, t > l.NotAfter && t-l.NotAfter > leeway; early || late {
 		return rule.Break(rule.LeafLifetime, "from %d to %d, now %d", l.NotBefore, l.NotAfter, t)
 	}
 	return nil

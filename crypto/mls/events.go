@@ -54,8 +54,9 @@ type EpochStarted struct {
 	PSKs          []schedule.PSKID
 	// AuthenticatedData is the commit's (RFC 9420 §6.3.1).
 	AuthenticatedData []byte
-	ReInit        *message.ReInit // the group is closed; its successor is to come
-	RemovedUs     bool            // we are out: the group value can only be asked about the past
+	LeftOut           []*ProposalStored // what waited and is void, in order of arrival
+	ReInit            *message.ReInit   // the group is closed; its successor is to come
+	RemovedUs         bool              // we are out: the group value can only be asked about the past
 }
 
 // Echo says that a message was one of our own, come back from the delivery service. If

@@ -10,18 +10,15 @@ import (
 	"quicproquo/crypto/mls/rule"
 	"quicproquo/crypto/mls/schedule"
 	"quicproquo/crypto/mls/tree"
+	"quicproquo/crypto/suite"
 )
 
-// store keeps a verified proposal for a later commit, after the checks that do not
-// depend on what it is committed with. The same proposal twice is stored once.
+// store keeps a verified proposal for a later commit. It refuses what no commit of this
+// epoch can hold; what depends on the rest of a commit, such as an Add of a client that
+// a Remove may make room for, waits for the committer, who leaves it out if need be. The
+// same proposal twice is stored once.
 func (p *PublicGroup) store(cfg *Config, auth *message.Authenticated, now time.Time) (*PublicGroup, *ProposalStored, error) {
 	c := auth.Content()
-	if err := p.checkProposalSender(auth); err != nil {
-		return nil, nil, err
-	}
-	if err := p.checkProposal(cfg, resolved{c.Proposal, c.Sender, nil}, p.context.Extensions, now); err != nil {
-		return nil, nil, err
-	}
 	st := stored{auth.Ref(p.s), auth}
 	if p.find(st.ref) != nil {
 		return p, p.storedEvent(st), nil
@@ -29,9 +26,61 @@ func (p *PublicGroup) store(cfg *Config, auth *message.Authenticated, now time.T
 	if len(p.proposals) >= MaxStoredProposals {
 		return nil, nil, rule.Break(rule.SendPending, "%d proposals wait already: commit", MaxStoredProposals)
 	}
+	if err := p.checkProposalSender(auth); err != nil {
+		return nil, nil, err
+	}
+	r := resolved{c.Proposal, c.Sender, nil}
+	if err := p.checkProposal(cfg, r, p.context.Extensions, now); err != nil {
+		return nil, nil, err
+	}
+	if err := p.checkMembership(r); err != nil {
+		return nil, nil, err
+	}
 	next := *p
 	next.proposals = append(slices.Clip(p.proposals), st)
 	return &next, p.storedEvent(st), nil
+}
+
+// checkMembership checks a proposal on receipt against the present group (RFC 9420
+// §7.3): the parameters of an Update, and keys that must be nobody's.
+func (p *PublicGroup) checkMembership(r resolved) error {
+	switch r.Type {
+	case tree.ProposalAdd:
+		for _, key := range []suite.PublicKey{r.Add.Leaf.EncryptionKey, r.Add.InitKey} {
+			if x, found := p.tree.FindEncryptionKey(key); found {
+				return rule.Break(rule.LeafEncryptionKeyUnique, "node %d has it", x)
+			}
+		}
+	case tree.ProposalUpdate:
+		if err := p.checkParameters(r.Update, p.context.Extensions); err != nil {
+			return err
+		}
+		if x, found := p.tree.FindEncryptionKey(r.Update.EncryptionKey); found {
+			return rule.Break(rule.LeafEncryptionKeyUnique, "node %d has it", x)
+		}
+		return p.checkAmong(p.tree, tree.LeafIndex(r.sender.Index), r.Update)
+	case tree.ProposalPSK:
+		return checkPSKUsage(r.PSK, false)
+	default:
+	}
+	return nil
+}
+
+// checkAgain checks a waiting proposal again as far as that is cheap: a saved state may
+// come from a version that checked less on receipt.
+func (p *PublicGroup) checkAgain(cfg *Config, r resolved, now time.Time) error {
+	switch r.Type {
+	case tree.ProposalAdd:
+		return r.Add.Leaf.CheckSelf(p.s)
+	case tree.ProposalUpdate:
+		return r.Update.CheckSelf(p.s)
+	case tree.ProposalPSK:
+		if err := checkPSKUsage(r.PSK, false); err != nil {
+			return err
+		}
+	default:
+	}
+	return p.checkProposal(cfg, r, p.context.Extensions, now)
 }
 
 func (p *PublicGroup) find(ref []byte) *stored {
@@ -126,9 +175,6 @@ func (p *PublicGroup) checkProposal(cfg *Config, r resolved, ext tree.Extensions
 
 func (p *PublicGroup) checkAdd(cfg *Config, kp *message.KeyPackage, ext tree.Extensions, now time.Time) error {
 	if err := kp.Verify(p.s); err != nil {
-		return err
-	}
-	if err := cfg.checkLifetime(kp.Leaf.Lifetime, now); err != nil {
 		return err
 	}
 	if err := p.checkParameters(kp.Leaf, ext); err != nil {

@@ -74,9 +74,9 @@ func (g *Group) propose(p *message.Proposal, aad []byte, now time.Time) (*Group,
 	if err := g.checkActive(); err != nil {
 		return g, nil, err
 	}
-	if p.Type == tree.ProposalPSK {
-		if err := checkPSKUsage(p.PSK, false); err != nil {
-			return g, nil, err
+	if p.Type == tree.ProposalAdd { // a sender judges the lifetime, a receiver does not (RFC 9420 §7.3)
+		if err := g.cfg.checkLifetime(p.Add.Leaf.Lifetime, now); err != nil {
+			return g, nil, fmt.Errorf("propose: %w", err)
 		}
 	}
 	wire := g.cfg.wire()

@@ -64,6 +64,20 @@ func (p *PublicGroup) Proposals() []*ProposalStored {
 	return out
 }
 
+// without returns the waiting proposals that a commit's list does not name.
+func (p *PublicGroup) without(list []resolved) (left []*ProposalStored) {
+	named := map[string]bool{}
+	for _, r := range list {
+		named[string(r.ref)] = true
+	}
+	for _, st := range p.proposals {
+		if !named[string(st.ref)] {
+			left = append(left, p.storedEvent(st))
+		}
+	}
+	return left
+}
+
 func (p *PublicGroup) storedEvent(st stored) *ProposalStored {
 	c := st.msg.Content()
 	return &ProposalStored{p.author(c), c.Epoch, st.ref, c.Proposal}

@@ -62,6 +62,9 @@ func (st *staged) mergePath(p *PublicGroup, cfg *Config, now time.Time) error {
 	if err := p.checkPathLeaf(cfg, st.change, st.at, st.path, now); err != nil {
 		return err
 	}
+	if err := st.checkPathKeys(st.path); err != nil {
+		return err
+	}
 	if err := st.edit.Apply(st.at, st.path); err != nil {
 		return err
 	}
@@ -92,6 +95,7 @@ func (st *staged) event(p *PublicGroup, auth *message.Authenticated) *EpochStart
 		PathUpdated:   st.path != nil,
 		NewExtensions: !st.extensions.Equal(p.context.Extensions),
 		PSKs:          st.psks,
+		LeftOut:       p.without(st.list),
 		ReInit:        st.reinit,
 
 		AuthenticatedData: auth.Content().AuthenticatedData,

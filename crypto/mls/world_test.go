@@ -45,6 +45,7 @@ func (testAuth) Successor(old, next tree.Credential) error { return BasicAuth{}.
 type worldOptions struct {
 	extensions tree.Extensions
 	proposals  func(member int) []tree.ProposalType
+	identity   func(member int, id *Identity)
 	cfg        Config
 }
 
@@ -90,6 +91,9 @@ func newWorld(tb testing.TB, opt worldOptions) *world {
 		id := identity(tb, string(rune('a'+i)))
 		if opt.proposals != nil {
 			id.Proposals = opt.proposals(i)
+		}
+		if opt.identity != nil {
+			opt.identity(i, id)
 		}
 		if i == 0 {
 			w.members = append(w.members, must(Create(w.cfg, id, []byte("world"), ext, worldTime))(tb))

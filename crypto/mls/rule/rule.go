@@ -68,6 +68,8 @@ const (
 	KeyPackageSignature
 	// KeyPackageInitKey: the init key differs from the leaf's encryption key (§10.1).
 	KeyPackageInitKey
+	// KeyPackageInitUnique: the init key differs from every key of the tree and of the same commit (§10).
+	KeyPackageInitUnique
 	// FrameVersion: a message has protocol version mls10 (§6).
 	FrameVersion
 	// FrameGroup: a message is for this group (§6).
@@ -249,6 +251,7 @@ var catalogue = [end]struct{ name, section, text string }{
 	KeyPackageSuite:         {"KeyPackageSuite", "10.1", "a key package has the group's cipher suite"},
 	KeyPackageSignature:     {"KeyPackageSignature", "10.1", "the signature of a key package verifies"},
 	KeyPackageInitKey:       {"KeyPackageInitKey", "10.1", "the init key differs from the leaf's encryption key"},
+	KeyPackageInitUnique:    {"KeyPackageInitUnique", "10", "the init key differs from every key of the tree and of the same commit"},
 	FrameVersion:            {"FrameVersion", "6", "a message has protocol version mls10"},
 	FrameGroup:              {"FrameGroup", "6", "a message is for this group"},
 	FrameEpoch:              {"FrameEpoch", "12.4.2", "a handshake message is for the current epoch"},

@@ -123,6 +123,12 @@ func (p PSKID) SameKey(q PSKID) bool {
 		string(p.ID) == string(q.ID) && string(p.GroupID) == string(q.GroupID)
 }
 
+// Key is the name without its nonce: equal for equal keys, as SameKey says.
+func (p PSKID) Key() string {
+	p.Nonce = nil
+	return string(p.AppendTo(nil))
+}
+
 // PSK is a pre-shared key with its name.
 type PSK struct {
 	ID     PSKID
