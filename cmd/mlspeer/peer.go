@@ -34,6 +34,7 @@ type settings struct {
 	Wire           string                `json:"wire"`
 	Credentials    []tree.CredentialType `json:"credentials,omitempty"`
 	IgnoreLifetime bool                  `json:"ignoreLifetime,omitempty"`
+	GREASE         *bool                 `json:"grease,omitempty"` // nil and true: as RFC 9420 §13.5 wants it
 }
 
 // peer is one client with at most one group.
@@ -163,6 +164,7 @@ func (p *peer) configure(set settings) error {
 	p.id = &mls.Identity{
 		Signer: signer, Credential: tree.BasicCredential(set.Identity),
 		Proposals: []tree.ProposalType{tree.ProposalSelfRemove}, Credentials: set.Credentials,
+		NoGREASE: set.GREASE != nil && !*set.GREASE,
 	}
 	p.cfg = &mls.Config{
 		PrivateHandshake: set.Wire == "private",

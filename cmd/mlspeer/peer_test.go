@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"quicproquo/crypto/mls/message"
+	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"
 )
 
@@ -68,6 +72,64 @@ func agree(t *testing.T, clients ...*client) {
 	for i, c := range clients[1:] {
 		if got := c.ok("state", nil)["epochAuthenticator"]; got != want {
 			t.Fatalf("client %d: epoch authenticator %v, want %v", i+1, got, want)
+		}
+	}
+}
+
+// With grease: false a key package, a group info and what follows have no GREASE value;
+// without it capabilities have. Extensions of key packages never have one.
+func TestPeerGREASE(t *testing.T) {
+	isGREASE := func(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff }
+	for _, on := range []bool{true, false} {
+		args := map[string]any{"suite": 1, "identity": "01"}
+		if !on {
+			args["grease"] = false
+		}
+		c := newClient(t)
+		c.ok("init", args)
+		raw, err := hex.DecodeString(c.ok("keyPackage", nil)["keyPackage"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kp, err := keyPackageArg(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range append(slices.Clone(kp.Extensions), kp.Leaf.Extensions...) {
+			if isGREASE(uint16(e.Type)) {
+				t.Errorf("grease %v: an extension of type 0x%04x", on, uint16(e.Type))
+			}
+		}
+		l := kp.Leaf.Capabilities
+		found := slices.ContainsFunc(l.Suites, isGREASE)
+		for _, e := range l.Extensions {
+			found = found || isGREASE(uint16(e))
+		}
+		for _, p := range l.Proposals {
+			found = found || isGREASE(uint16(p))
+		}
+		for _, cr := range l.Credentials {
+			found = found || isGREASE(uint16(cr))
+		}
+		if found != on {
+			t.Errorf("grease %v: capabilities have GREASE: %v", on, found)
+		}
+		c.ok("create", map[string]any{"groupId": "aa"})
+		again := newClient(t) // a saved peer stays as it was
+		again.ok("load", map[string]any{"state": c.ok("save", nil)["state"]})
+		for _, p := range []*client{c, again} {
+			info, err := hex.DecodeString(p.ok("state", nil)["groupInfo"].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := message.Parse(info)
+			if err != nil {
+				t.Fatal(err)
+			}
+			has := slices.ContainsFunc(m.GroupInfo.Extensions, func(e tree.Extension) bool { return isGREASE(uint16(e.Type)) })
+			if has != on {
+				t.Errorf("grease %v: the group info has GREASE: %v", on, has)
+			}
 		}
 	}
 }

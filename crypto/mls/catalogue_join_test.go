@@ -1,6 +1,8 @@
 package mls
 
 import (
+	"bytes"
+
 	"quicproquo/crypto/codec"
 	"quicproquo/crypto/mls/message"
 	"quicproquo/crypto/mls/rule"
@@ -97,9 +99,19 @@ func welcomeCases() map[rule.Rule]func(w *world) error {
 				return some
 			})
 		},
+		rule.WelcomePSKTwice: func(w *world) error {
+			return w.reseal(JoinOptions{}, func(s *message.GroupSecrets, _ *message.GroupInfo) lookupKey {
+				again := psk("x", 32).PSK
+				again.Nonce = bytes.Repeat([]byte{1}, 32)
+				s.PSKs = []schedule.PSKID{psk("x", 32).PSK, again}
+				return some
+			})
+		},
 		rule.WelcomeOnePSK: func(w *world) error {
 			return w.reseal(JoinOptions{}, func(s *message.GroupSecrets, _ *message.GroupInfo) lookupKey {
-				s.PSKs = []schedule.PSKID{branch, branch}
+				other := branch
+				other.Epoch = 1
+				s.PSKs = []schedule.PSKID{branch, other}
 				return some
 			})
 		},
@@ -155,7 +167,10 @@ func treeCases() map[rule.Rule]func(w *world) error {
 		rule.TreeShape: func(w *world) error {
 			return w.spoilTree(func(n []mirrorNode) []mirrorNode { return append(n, mirrorNode{}) })
 		},
-		rule.TreeParentHash:     spoil(func(n []mirrorNode) { n[3].parent.ParentHash = make([]byte, 32) }),
+		rule.TreeParentHash: spoil(func(n []mirrorNode) { n[3].parent.ParentHash = make([]byte, 32) }),
+		rule.TreeParentKeys: func(w *world) error {
+			return w.foundedTree(func(root *tree.ParentNode) { root.EncryptionKey = make([]byte, 32) })
+		},
 		rule.TreeUnmergedSorted: spoil(func(n []mirrorNode) { n[1].parent.UnmergedLeaves = []tree.LeafIndex{1, 0} }),
 		rule.TreeUnmergedLeaf:   spoil(func(n []mirrorNode) { n[1].parent.UnmergedLeaves = []tree.LeafIndex{2} }),
 		rule.TreeUnmergedBetween: spoil(func(n []mirrorNode) {

@@ -309,6 +309,9 @@ func proposalCases() map[rule.Rule]func(w *world) error {
 		rule.ContextExtensions: func(w *world) error {
 			return w.commit(contextExtensions(tree.Extensions{{Type: extUnknown}}))
 		},
+		rule.ContextPlaces: func(w *world) error {
+			return w.commit(contextExtensions(tree.Extensions{{Type: tree.ExtRatchetTree}}))
+		},
 		rule.ContextExternalSenders: func(w *world) error {
 			return w.commit(contextExtensions(tree.Extensions{{Type: tree.ExtExternalSenders, Data: []byte{9}}}))
 		},

@@ -133,10 +133,8 @@ func (id *Identity) NewKeyPackage(now time.Time, opt KeyPackageOptions) (*KeyPac
 		owner.Extensions = with(id.Extensions, tree.ExtAppDataDictionary)
 		opt.Extensions = append(opt.Extensions[:len(opt.Extensions):len(opt.Extensions)], lastResortExtension())
 	}
-	if !id.NoGREASE {
-		opt.Extensions = append(opt.Extensions[:len(opt.Extensions):len(opt.Extensions)],
-			tree.Extension{Type: tree.ExtensionType(grease()), Data: suite.Random(rand.IntN(16))})
-	}
+	// No GREASE among the extensions: OpenMLS up to 0.9 refuses a key package or leaf with
+	// one (openmls#2156), though not one that lists it. In a group info it is ignored.
 	leaf := owner.leaf(leafPub, tree.SourceKeyPackage)
 	leaf.Lifetime = opt.Lifetime
 	// The types of key package extensions are listed too (RFC 9420 §10).

@@ -345,6 +345,11 @@ func TestGREASE(t *testing.T) {
 	if !isGrease(c.Suites[1]) || !isGrease(uint16(c.Proposals[1])) || !isGrease(uint16(c.Credentials[1])) {
 		t.Errorf("no GREASE in %+v", c)
 	}
+	for _, e := range append(kp.Public.Extensions, kp.Public.Leaf.Extensions...) {
+		if isGrease(uint16(e.Type)) {
+			t.Errorf("a key package with an extension of type 0x%04x, which OpenMLS refuses", uint16(e.Type))
+		}
+	}
 	g := must(Create(&Config{}, id, nil, nil, worldTime))(t)
 	other := must(NewIdentity(worldSuite, []byte("other")))(t)
 	okp := must(other.NewKeyPackage(worldTime, KeyPackageOptions{}))(t)

@@ -40,6 +40,7 @@ type Group struct {
 	updates    []ownUpdate  // our Update proposals of this epoch
 	past       []pastEpoch  // oldest first
 	resumption []resumption // oldest first, the present epoch's last
+	history    *history     // of the epochs of resumption; nil if a state kept none
 	sent       echoes
 	status     Status
 	reinit     *message.ReInit // of ReInited
@@ -120,6 +121,9 @@ func (p *PublicGroup) checkFounder(cfg *Config, leaf *tree.LeafNode, ext tree.Ex
 	if err := leaf.CheckSelf(p.s); err != nil {
 		return err
 	}
+	if err := p.checkSuite(nil, leaf); err != nil {
+		return err
+	}
 	if err := p.checkParameters(leaf, ext); err != nil {
 		return err
 	}
@@ -141,6 +145,11 @@ func (g *Group) enter(pub *PublicGroup, epoch *schedule.Epoch, roots schedule.Ro
 		kept = kept[len(kept)-DefaultResumptionEpochs+1:]
 	}
 	next.resumption = append(slices.Clip(kept), resumption{pub.context.Epoch, epoch.ResumptionPSK})
+	if g.pub == nil || g.epoch == nil { // we come in with this epoch
+		next.history = newHistory(pub.context.Epoch)
+	} else {
+		next.history = g.history.next(g.pub, pub, next.resumption[0].epoch)
+	}
 	return &next
 }
 

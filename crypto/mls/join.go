@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"quicproquo/crypto/codec"
@@ -86,8 +87,15 @@ func (j *joining) open(w *message.Welcome, kps []*KeyPackage) error {
 	if j.secrets, err = w.OpenSecrets(s, j.kp.initKey, entry); err != nil {
 		return err
 	}
-	special := 0
+	special, named := 0, map[string]bool{}
 	for _, id := range j.secrets.PSKs {
+		if n := len(id.Nonce); n != s.HashSize() {
+			return rule.Break(rule.PSKNonce, "got %d bytes, want %d", n, s.HashSize())
+		}
+		if named[id.Key()] {
+			return rule.Break(rule.WelcomePSKTwice, "psk %d of %d", len(named), len(j.secrets.PSKs))
+		}
+		named[id.Key()] = true
 		if id.Type == schedule.PSKResumption && id.Usage != schedule.UsageApplication {
 			special++
 		}
@@ -143,7 +151,7 @@ func publicFromInfo(cfg *Config, info *message.GroupInfo, ratchetTree []byte, no
 	if err := info.Extensions.CheckUnique(); err != nil {
 		return nil, err
 	}
-	if err := info.Context.Extensions.CheckUnique(); err != nil {
+	if err := checkContextForm(info.Context.Extensions); err != nil {
 		return nil, err
 	}
 	if data, ok := info.Extensions.Get(tree.ExtRatchetTree); ok {
@@ -225,7 +233,7 @@ func (j *joining) checkLineage() error {
 		if id.Usage == schedule.UsageReInit {
 			return j.checkReInit(id)
 		}
-		return j.checkBranch()
+		return j.checkBranch(id)
 	}
 	return nil
 }
@@ -247,14 +255,21 @@ func (j *joining) checkReInit(id schedule.PSKID) error {
 	return nil
 }
 
-func (j *joining) checkBranch() error {
+// checkBranch compares with the members of the epoch that the PSK names, whoever came to
+// the old group or left it since.
+func (j *joining) checkBranch(id schedule.PSKID) error {
 	old, c := j.opt.From, j.info.Context
 	if c.Version != old.pub.context.Version || c.Suite != old.pub.context.Suite {
 		return rule.Break(rule.JoinBranch, "version %d, suite 0x%04x", c.Version, uint16(c.Suite))
 	}
+	members, known := old.history.members(old.pub, id.Epoch)
+	if !known {
+		return rule.Break(rule.JoinBranch, "the members of epoch %d are not known any more", id.Epoch)
+	}
 	for _, m := range j.pub.Members() {
-		if !j.has(old.pub, m.Leaf.Credential) {
-			return rule.Break(rule.JoinBranch, "leaf %d was no member", m.Index)
+		was := func(c tree.Credential) bool { return j.cfg.auth().Successor(c, m.Leaf.Credential) == nil }
+		if !slices.ContainsFunc(members, was) {
+			return rule.Break(rule.JoinBranch, "leaf %d was no member in epoch %d", m.Index, id.Epoch)
 		}
 	}
 	return nil

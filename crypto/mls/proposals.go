@@ -73,6 +73,9 @@ func (p *PublicGroup) checkAgain(cfg *Config, r resolved, now time.Time) error {
 	case tree.ProposalAdd:
 		return r.Add.Leaf.CheckSelf(p.s)
 	case tree.ProposalUpdate:
+		if err := p.checkSuite(p.tree.Leaf(tree.LeafIndex(r.sender.Index)), r.Update); err != nil {
+			return err
+		}
 		return r.Update.CheckSelf(p.s)
 	case tree.ProposalPSK:
 		if err := checkPSKUsage(r.PSK, false); err != nil {
@@ -161,7 +164,7 @@ func (p *PublicGroup) checkProposal(cfg *Config, r resolved, ext tree.Extensions
 		if r.ReInit.Version < p.context.Version {
 			return rule.Break(rule.ReInitVersion, "from %d to %d", p.context.Version, r.ReInit.Version)
 		}
-		return r.ReInit.Extensions.CheckUnique()
+		return checkContextForm(r.ReInit.Extensions) // the group could not be founded
 	case tree.ProposalGroupContextExtensions:
 		return checkContextExtensions(cfg, p, r.Extensions, now)
 	case tree.ProposalSelfRemove:
@@ -175,6 +178,9 @@ func (p *PublicGroup) checkProposal(cfg *Config, r resolved, ext tree.Extensions
 
 func (p *PublicGroup) checkAdd(cfg *Config, kp *message.KeyPackage, ext tree.Extensions, now time.Time) error {
 	if err := kp.Verify(p.s); err != nil {
+		return err
+	}
+	if err := p.checkSuite(nil, kp.Leaf); err != nil {
 		return err
 	}
 	if err := p.checkParameters(kp.Leaf, ext); err != nil {
@@ -207,6 +213,9 @@ func (p *PublicGroup) checkReplacement(cfg *Config, old, next *tree.LeafNode, at
 	if err := next.VerifySignature(p.s, p.context.GroupID, at); err != nil {
 		return err
 	}
+	if err := p.checkSuite(old, next); err != nil {
+		return err
+	}
 	unchanged := old != nil && bytes.Equal(old.SignatureKey, next.SignatureKey) && old.Credential.Equal(next.Credential)
 	if unchanged {
 		return nil
@@ -220,15 +229,23 @@ func (p *PublicGroup) checkReplacement(cfg *Config, old, next *tree.LeafNode, at
 	return rule.Because(rule.LeafCredential, cfg.auth().Successor(old.Credential, next.Credential))
 }
 
-// checkParameters checks that a leaf goes with the group's version, suite and
-// extensions (RFC 9420 §7.3, §13.4).
+// checkSuite checks that a leaf lists the group's suite (RFC 9420 §7.2). Peers write trees
+// whose leaves do not, so that this is asked of who founds a group, is added, or listed
+// it before (old, nil for none), and of no other.
+func (p *PublicGroup) checkSuite(old, l *tree.LeafNode) error {
+	lists := func(l *tree.LeafNode) bool { return slices.Contains(l.Capabilities.Suites, uint16(p.context.Suite)) }
+	if lists(l) || old != nil && !lists(old) {
+		return nil
+	}
+	return rule.Break(rule.LeafSuite, "suite 0x%04x", uint16(p.context.Suite))
+}
+
+// checkParameters checks that a leaf goes with the group's version and extensions
+// (RFC 9420 §7.3, §13.4).
 func (p *PublicGroup) checkParameters(l *tree.LeafNode, ext tree.Extensions) error {
 	c := &l.Capabilities
 	if !slices.Contains(c.Versions, p.context.Version) {
 		return rule.Break(rule.LeafVersion, "version %d", p.context.Version)
-	}
-	if !slices.Contains(c.Suites, uint16(p.context.Suite)) {
-		return rule.Break(rule.LeafSuite, "suite 0x%04x", uint16(p.context.Suite))
 	}
 	for _, e := range ext {
 		if !c.SupportsExtension(e.Type) {
@@ -254,10 +271,7 @@ func requiredCapabilities(ext tree.Extensions) (q tree.RequiredCapabilities, ok 
 
 // checkContextExtensions checks new group context extensions by themselves.
 func checkContextExtensions(cfg *Config, p *PublicGroup, ext tree.Extensions, now time.Time) error {
-	if err := ext.CheckUnique(); err != nil {
-		return err
-	}
-	if _, _, err := requiredCapabilities(ext); err != nil {
+	if err := checkContextForm(ext); err != nil {
 		return err
 	}
 	data, ok := ext.Get(tree.ExtExternalSenders)
@@ -277,6 +291,21 @@ func checkContextExtensions(cfg *Config, p *PublicGroup, ext tree.Extensions, no
 		}
 	}
 	return nil
+}
+
+// checkContextForm checks what group context extensions are whatever the group: unique,
+// decodable, and in their place (RFC 9420 §13.4, §17.3).
+func checkContextForm(ext tree.Extensions) error {
+	if err := ext.CheckUnique(); err != nil {
+		return err
+	}
+	for _, t := range []tree.ExtensionType{tree.ExtRatchetTree, tree.ExtExternalPub} {
+		if _, has := ext.Get(t); has {
+			return rule.Break(rule.ContextPlaces, "extension type %d", t)
+		}
+	}
+	_, _, err := requiredCapabilities(ext)
+	return err
 }
 
 // checkPSKUsage refuses reinit and branch PSKs outside the commit that founds a group

@@ -90,12 +90,13 @@ func (g *Group) appendEpoch(b []byte) []byte {
 		return b
 	})
 	b = g.epoch.AppendTo(b)
-	return codec.Vector(b, func(b []byte) []byte {
+	b = codec.Vector(b, func(b []byte) []byte {
 		for _, r := range g.resumption {
 			b = codec.Bytes(codec.Uint64(b, r.epoch), r.secret)
 		}
 		return b
 	})
+	return g.history.appendTo(b)
 }
 
 func (g *Group) readEpoch(r *codec.Reader) error {
@@ -130,6 +131,7 @@ func (g *Group) readEpoch(r *codec.Reader) error {
 	}
 	g.epoch = schedule.ReadEpoch(r)
 	g.resumption = codec.List(r, func(r *codec.Reader) resumption { return resumption{r.Uint64(), r.Bytes()} })
+	g.history = readHistory(g.pub, r)
 	return r.Finish()
 }
 

@@ -242,7 +242,8 @@ func (s *Suite) verify(pub SignaturePublicKey, message, sig []byte) bool {
 	}
 }
 
-// CheckSignatureKey reports whether pub is a well-formed public key of the scheme.
+// CheckSignatureKey reports whether pub is a well-formed public key of the scheme, and one
+// that somebody must hold the private key of.
 func (s *Suite) CheckSignatureKey(pub SignaturePublicKey) error {
 	var size int
 	switch s.row.sign {
@@ -259,5 +260,12 @@ func (s *Suite) CheckSignatureKey(pub SignaturePublicKey) error {
 	if len(pub) != size {
 		return wrongSize(len(pub), size)
 	}
-	return nil
+	switch s.row.sign {
+	case ed25519Sign:
+		return ed25519Curve.check(pub)
+	case ed448Sign:
+		return ed448Curve.check(pub)
+	default:
+		return nil
+	}
 }

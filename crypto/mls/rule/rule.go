@@ -114,6 +114,8 @@ const (
 	ContextRequired
 	// ContextExtensions: all members support newly added group context extensions (§13.4).
 	ContextExtensions
+	// ContextPlaces: a group context has no ratchet_tree or external_pub extension, which belong to a group info (§17.3).
+	ContextPlaces
 	// ContextExternalSenders: external_senders decodes and its credentials are accepted (§5.3.1).
 	ContextExternalSenders
 	// SelfRemoveReference: a SelfRemove is committed by reference only (§extensions 4.3).
@@ -180,6 +182,8 @@ const (
 	WelcomeSecrets
 	// WelcomePSK: every PSK that a welcome names is known (§12.4.3.1).
 	WelcomePSK
+	// WelcomePSKTwice: a welcome names a PSK once (§8.4).
+	WelcomePSKTwice
 	// WelcomeOnePSK: a reinit or branch PSK is the only such PSK (§12.4.3.1).
 	WelcomeOnePSK
 	// GroupInfoSignature: the group info is signed by a member (§12.4.3.1).
@@ -212,6 +216,8 @@ const (
 	TreeHash
 	// TreeParentHash: every non-blank parent node is parent-hash valid (§7.9.2).
 	TreeParentHash
+	// TreeParentKeys: the encryption keys of parent nodes are well formed for the cipher suite (§7.1).
+	TreeParentKeys
 	// TreeUnmergedSorted: unmerged leaves are strictly increasing (§7.1).
 	TreeUnmergedSorted
 	// TreeUnmergedLeaf: an unmerged leaf is a member below its parent node (§12.4.3.1).
@@ -274,6 +280,7 @@ var catalogue = [end]struct{ name, section, text string }{
 	ReInitVersion:           {"ReInitVersion", "12.1.5", "a ReInit does not lower the protocol version"},
 	ContextRequired:         {"ContextRequired", "12.1.7", "all members support newly required capabilities"},
 	ContextExtensions:       {"ContextExtensions", "13.4", "all members support newly added group context extensions"},
+	ContextPlaces:           {"ContextPlaces", "17.3", "a group context has no ratchet_tree or external_pub extension, which belong to a group info"},
 	ContextExternalSenders:  {"ContextExternalSenders", "5.3.1", "external_senders decodes and its credentials are accepted"},
 	SelfRemoveReference:     {"SelfRemoveReference", "extensions 4.3", "a SelfRemove is committed by reference only"},
 	SelfRemovePublic:        {"SelfRemovePublic", "extensions 4.3", "a SelfRemove is sent as a public message by a member"},
@@ -307,6 +314,7 @@ var catalogue = [end]struct{ name, section, text string }{
 	WelcomeSuite:            {"WelcomeSuite", "12.4.3.1", "a welcome has the key package's cipher suite"},
 	WelcomeSecrets:          {"WelcomeSecrets", "12.4.3.1", "the group secrets of a welcome decrypt"},
 	WelcomePSK:              {"WelcomePSK", "12.4.3.1", "every PSK that a welcome names is known"},
+	WelcomePSKTwice:         {"WelcomePSKTwice", "8.4", "a welcome names a PSK once"},
 	WelcomeOnePSK:           {"WelcomeOnePSK", "12.4.3.1", "a reinit or branch PSK is the only such PSK"},
 	GroupInfoSignature:      {"GroupInfoSignature", "12.4.3.1", "the group info is signed by a member"},
 	GroupInfoSuite:          {"GroupInfoSuite", "12.4.3.1", "the group info has the key package's version and cipher suite"},
@@ -323,6 +331,7 @@ var catalogue = [end]struct{ name, section, text string }{
 	TreeShape:               {"TreeShape", "12.4.3.3", "a ratchet tree ends in a non-blank node and has node kinds in their places"},
 	TreeHash:                {"TreeHash", "12.4.3.1", "the tree hash matches the group context"},
 	TreeParentHash:          {"TreeParentHash", "7.9.2", "every non-blank parent node is parent-hash valid"},
+	TreeParentKeys:          {"TreeParentKeys", "7.1", "the encryption keys of parent nodes are well formed for the cipher suite"},
 	TreeUnmergedSorted:      {"TreeUnmergedSorted", "7.1", "unmerged leaves are strictly increasing"},
 	TreeUnmergedLeaf:        {"TreeUnmergedLeaf", "12.4.3.1", "an unmerged leaf is a member below its parent node"},
 	TreeUnmergedBetween:     {"TreeUnmergedBetween", "12.4.3.1", "an unmerged leaf is unmerged in every node between"},

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"bytes"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -21,9 +22,30 @@ func (t *Tree) Validate() error {
 	if err := t.checkKeysUnique(); err != nil {
 		return err
 	}
+	if root := t.nodes[t.size.Root()].parent; root != nil && len(root.ParentHash) > 0 {
+		return rule.Break(rule.TreeParentHash, "the root has a parent hash")
+	}
 	for i := 1; i < len(t.nodes); i += 2 {
 		if err := t.checkParentHash(NodeIndex(i)); err != nil {
 			return err
+		}
+	}
+	return t.checkParentKeys()
+}
+
+// checkParentKeys checks that something can be sealed to every parent node, on all
+// processors: who founds a group could else keep all who join from ever committing.
+func (t *Tree) checkParentKeys() error {
+	parents := len(t.nodes) / 2
+	errs := make([]error, parents)
+	Parallel(parents, func(i int) {
+		if p := t.nodes[2*i+1].parent; p != nil {
+			errs[i] = t.s.CheckPublicKey(p.EncryptionKey)
+		}
+	})
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("node %d: %w", 2*i+1, rule.Because(rule.TreeParentKeys, err))
 		}
 	}
 	return nil
