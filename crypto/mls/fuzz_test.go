@@ -133,36 +133,67 @@ func FuzzExtensions(f *testing.F) {
 	})
 }
 
-// A tree that decodes is validated and resolved without harm.
+// A tree that decodes is validated and resolved without harm: it encodes to the same
+// bytes, a filtered direct path leads upwards to the root past nodes that have members
+// beside them, and a resolution covers exactly the members below.
 func FuzzTree(f *testing.F) {
 	messageSeeds(f, "ratchet_tree")
 	for _, b := range seeds(f, "tree-validation", 6)["tree"] {
 		f.Add(b)
 	}
 	s := must(suite.Lookup(worldSuite))(f)
-	f.Fuzz(func(_ *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, b []byte) {
 		r := codec.NewReader(b)
-		t, err := tree.Read(s, r)
+		tr, err := tree.Read(s, r)
 		if err != nil || r.Finish() != nil {
 			return
 		}
-		_ = t.Validate()
-		for l := range t.Members {
-			t.FilteredDirectPath(l)
+		if !bytes.Equal(codec.Marshal(tr), b) {
+			t.Errorf("%x encodes to %x", b, codec.Marshal(tr))
+		}
+		valid := tr.Validate() == nil
+		members := 0
+		for l := range tr.Members {
+			members++
+			checkPath(t, tr, l)
+		}
+		if got := len(tr.Resolution(tr.Size().Root(), nil)); valid && (got == 0 || got > members) {
+			t.Errorf("the root of %d members resolves to %d nodes", members, got)
 		}
 	})
+}
+
+// checkPath checks the filtered direct path of a leaf.
+func checkPath(t *testing.T, tr *tree.Tree, l tree.LeafIndex) {
+	t.Helper()
+	below := l.Node()
+	for _, step := range tr.FilteredDirectPath(l) {
+		if !step.Node.Contains(below) || step.Node == below || step.Copath.Contains(l.Node()) || !step.Node.Contains(step.Copath) {
+			t.Fatalf("leaf %d: node %d with copath %d comes after node %d", l, step.Node, step.Copath, below)
+		}
+		if len(tr.Resolution(step.Copath, nil)) == 0 {
+			t.Fatalf("leaf %d: nobody is beside node %d", l, step.Copath)
+		}
+		below = step.Node
+	}
 }
 
 func FuzzProcess(f *testing.F) {
 	w := newWorld(f, worldOptions{})
 	_, app, err := w.members[0].Encrypt([]byte("hello"), nil)
 	must(app, err)(f)
-	f.Add(app)
-	f.Add(must(w.members[0].Commit(CommitOptions{}, worldTime))(f).Commit)
-	f.Add(w.forge(0, proposalContent(w.updateProposal(0, nil)), nil))
 	private := *w.members[2]
 	private.cfg = &Config{Auth: testAuth{}, PrivateHandshake: true}
-	f.Add(must(private.Commit(CommitOptions{Remove: []tree.LeafIndex{3}}, worldTime))(f).Commit)
+	seeds := [][]byte{
+		app, must(w.members[0].Commit(CommitOptions{}, worldTime))(f).Commit,
+		w.forge(0, proposalContent(w.updateProposal(0, nil)), nil),
+		must(private.Commit(CommitOptions{Remove: []tree.LeafIndex{3}}, worldTime))(f).Commit,
+	}
+	genuine := map[string]bool{}
+	for _, b := range seeds {
+		genuine[string(b)] = true
+		f.Add(b)
+	}
 	messageSeeds(f, "public_message_commit", "private_message")
 	state := w.members[1].Marshal()
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -170,18 +201,40 @@ func FuzzProcess(f *testing.F) {
 		if err != nil && next != w.members[1] {
 			t.Error("a refused message changed the group")
 		}
+		if err == nil && !genuine[string(b)] {
+			t.Errorf("a message that no member made is accepted: %x", b)
+		}
 		if !bytes.Equal(w.members[1].Marshal(), state) {
 			t.Error("processing changed the value it started from")
 		}
 	})
 }
 
+// Nobody joins by a welcome that no member has sealed; one that is refused leaves the key
+// package as it was, and the genuine one opens after it.
 func FuzzJoin(f *testing.F) {
 	w := newWorld(f, worldOptions{})
 	f.Add(w.welcome)
+	f.Add(w.welcome[4:])
 	messageSeeds(f, "mls_welcome")
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		_, _ = Join(w.cfg, []*KeyPackage{w.lastKP}, b, JoinOptions{}, worldTime)
+	own := w.lastKP.AppendTo(nil)
+	genuine := must(parseWelcome(w.welcome))(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, err := Join(w.cfg, []*KeyPackage{w.lastKP}, b, JoinOptions{}, worldTime)
+		if !bytes.Equal(own, w.lastKP.AppendTo(nil)) {
+			t.Fatal("joining changed the key package")
+		}
+		if err != nil {
+			return
+		}
+		// Entries for others are nobody's business; ours and the group info are sealed.
+		got := must(parseWelcome(b))(t)
+		s := w.members[0].pub.s
+		ours, _ := genuine.Find(w.lastKP.Public.Ref(s))
+		theirs, _ := got.Find(w.lastKP.Public.Ref(s))
+		if !bytes.Equal(got.EncryptedGroupInfo, genuine.EncryptedGroupInfo) || !bytes.Equal(codec.Marshal(ours), codec.Marshal(theirs)) {
+			t.Errorf("joined by a welcome that nobody made: %x", b)
+		}
 	})
 }
 
