@@ -312,7 +312,13 @@ func (b bad) checkLeftOut(t *testing.T, w *world, p *Pending, refs [][]byte) {
 // any kind, and no longer; also from a state that an older version saved, which took the
 // proposal unchecked.
 func TestUncheckedStoredProposalIsLeftOut(t *testing.T) {
-	for _, b := range badUpdates()[:9] {
+	list := badUpdates()[:9]
+	for _, b := range badUpdates() {
+		if b.name == "update with another's signature key" {
+			list = append(list, b)
+		}
+	}
+	for _, b := range list {
 		t.Run(b.name, func(t *testing.T) {
 			w := storedWorld(t)
 			for _, m := range []int{0, 1, 3} {
@@ -403,6 +409,46 @@ func TestGoodCombinationsAreCommitted(t *testing.T) {
 			}
 			w.deliver(1, p.Commit)
 		})
+	}
+}
+
+// An Update and an Add that do not go with the extensions that are committed are left
+// out, though they go with the present ones.
+func TestChosenExtensionsDecide(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	for _, p := range []*message.Proposal{
+		contextExtensions(tree.Extensions{{Type: extKnown}}),
+		w.updateProposal(liar, func(l *tree.LeafNode) { l.Capabilities.Extensions = nil }),
+		{Type: tree.ProposalAdd, Add: w.keyPackage(identity(t, "new"), func(kp *message.KeyPackage) { kp.Leaf.Capabilities.Extensions = nil })},
+	} {
+		for _, to := range []int{0, 1} {
+			w.deliver(to, w.forge(liar, proposalContent(p), nil))
+		}
+	}
+	p := must(w.members[0].Commit(CommitOptions{}, worldTime))(t)
+	if len(p.LeftOut) != 2 {
+		t.Fatalf("%d left out, want the Update and the Add", len(p.LeftOut))
+	}
+	for _, l := range p.LeftOut {
+		wantRule(t, l.Reason, rule.LeafGroupExtensions)
+	}
+	w.deliver(1, p.Commit)
+}
+
+// Our own Update can't be committed by us: it is left out, and by others it is committed.
+func TestOwnUpdateIsLeftOut(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	next, msg, err := w.members[0].ProposeUpdate(nil, worldTime)
+	w.members[0] = must(next, err)(t)
+	w.deliver(1, msg)
+	p := must(w.members[0].Commit(CommitOptions{}, worldTime))(t)
+	if len(p.LeftOut) != 1 {
+		t.Fatalf("left out %+v, want our Update", p.LeftOut)
+	}
+	wantRule(t, p.LeftOut[0].Reason, rule.ListOwnUpdate)
+	w.deliver(1, p.Commit)
+	if q := must(w.members[1].Commit(CommitOptions{NoPath: true}, worldTime))(t); len(q.LeftOut) != 0 {
+		t.Errorf("left out %v", q.LeftOut[0].Reason)
 	}
 }
 
