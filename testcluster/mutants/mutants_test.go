@@ -36,13 +36,14 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		head:                              "has no texts",
-		head + "<<<<\nold\n":              "is not ended by ====",
-		head + "<<<<\nold\n====\n":        "is not ended by >>>>",
-		head + "<<<<\n\n====\n>>>>\n":     "no text to replace",
-		head + "<<<<\na\n====\na\n>>>>\n": "the same",
-		texts:                             "needs name, file and test",
-		"name: a\nname: b\n":              "twice",
+		head:                                "has no texts",
+		head + "<<<<\nold\n":                "is not ended by ====",
+		head + "<<<<\nold\n====\n":          "is not ended by >>>>",
+		head + "<<<<\ncut\n" + head + texts: "is not ended by ====",
+		head + "<<<<\n\n====\n>>>>\n":       "no text to replace",
+		head + "<<<<\na\n====\na\n>>>>\n":   "the same",
+		texts:                               "needs name, file and test",
+		"name: a\nname: b\n":                "twice",
 		"name: a b\nfile: m.go\ntest: . T\n" + texts: "blank",
 		"what: a\n":   "none of name, file and test",
 		"test: ./a\n": "names no test",

@@ -86,6 +86,9 @@ func (p *parser) block(mark string) (string, error) {
 		if line == mark {
 			return strings.Join(p.lines[from:p.at-1], ""), nil
 		}
+		if line == oldMark {
+			break // another row's: a merge has cut this one
+		}
 	}
 	return "", fmt.Errorf("the text that begins at line %d is not ended by %s", from+1, mark)
 }
