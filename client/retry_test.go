@@ -240,3 +240,27 @@ func TestErrorText(t *testing.T) {
 		t.Error("codes of nil, of a foreign and of a wrapped error")
 	}
 }
+
+// A write that may have been applied stays unknown, whatever later attempts run into: a
+// connection that is refused, a node that says later, one that knows no such account.
+func TestAnUnknownOutcomeStaysUnknown(t *testing.T) {
+	lost := outcome{err: errors.New("the stream was reset"), sent: true}
+	refusal := func(code schemas.Code) outcome { return outcome{err: &Error{Code: code}, sent: true} }
+	for what, next := range map[string]outcome{
+		"another connection is refused": {err: errors.New("connection refused")},
+		"the next node says later":      refusal(schemas.Code_rateLimited),
+		"the next node refuses":         refusal(schemas.Code_accountNotFound),
+	} {
+		h := &history{request: &Request{Write: true, ID: []byte("id")}}
+		h.judge(lost, time.Minute)
+		h.judge(next, time.Minute)
+		if err := h.verdict(t.Context()); !Is(err, schemas.Code_unknownOutcome) {
+			t.Errorf("a write without an answer, then %s: %v, want an unknown outcome", what, err)
+		}
+	}
+	h := &history{request: &Request{Write: true}}
+	h.judge(outcome{err: errors.New("connection refused")}, time.Minute)
+	if err := h.verdict(t.Context()); Is(err, schemas.Code_unknownOutcome) {
+		t.Errorf("a write that was never sent: %v, want a known outcome", err)
+	}
+}

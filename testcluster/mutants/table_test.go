@@ -7,7 +7,7 @@ import (
 )
 
 // leastRows is what the table has at least. It only goes up.
-const leastRows = 100
+const leastRows = 160
 
 // areas each have rows, so that no part of the house is left out.
 var areas = []string{"client", "crypto"}
