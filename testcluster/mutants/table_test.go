@@ -7,10 +7,10 @@ import (
 )
 
 // leastRows is what the table has at least. It only goes up.
-const leastRows = 160
+const leastRows = 220
 
 // areas each have rows, so that no part of the house is left out.
-var areas = []string{"client", "crypto"}
+var areas = []string{"client", "crypto", "fsm"}
 
 func houseTable(t *testing.T) (string, []row) {
 	t.Helper()
@@ -41,8 +41,9 @@ func TestTableIsLarge(t *testing.T) {
 	}
 	count := map[string]int{}
 	for _, r := range rows {
-		count[r.area]++
-		if r.area != r.file && !strings.HasPrefix(r.file, r.area+"/") {
+		area, _, _ := strings.Cut(r.area, "_") // client_display.txt is of client too
+		count[area]++
+		if !strings.HasPrefix(r.file, area+"/") {
 			t.Errorf("%s stands in %s.txt and changes %s", r.name, r.area, r.file)
 		}
 	}
