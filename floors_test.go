@@ -22,6 +22,7 @@ var floors = map[string]float64{
 	"cmd/qpqchaos/internal/netns":    5.3,
 	"cmd/qpqchaos/internal/weakdisk": 5.3,
 	"testcluster":                    5,
+	"testcluster/liar":               5.1,
 	"testcluster/mutants":            0.1, // a tool of its own: it reads the code and imports none of it
 	"rpc":                            4,
 	"cluster":                        3,
@@ -55,6 +56,8 @@ var forbidden = []struct{ from, to, why string }{
 	{"crypto", "quicproquo/schemas", "crypto stands alone"},
 	{"fsm", "github.com/hashicorp/raft", "the store is a function of its entries"},
 	{"fsm", "github.com/quic-go/quic-go", "the store has no network"},
+	{"cmd/qpq", "quicproquo/testcluster/liar", "a node that lies is for tests"},
+	{"cmd/qpqd", "quicproquo/testcluster/liar", "a node that lies is for tests"},
 	{"", "capnproto.org/go/capnp/v3/rpc", "the RPC runtime must not face the network (docs/decisions/0002)"},
 }
 
