@@ -7,10 +7,10 @@ import (
 )
 
 // leastRows is what the table has at least. It only goes up.
-const leastRows = 220
+const leastRows = 224
 
 // areas each have rows, so that no part of the house is left out.
-var areas = []string{"client", "crypto", "fsm"}
+var areas = []string{"client", "cluster", "crypto", "fsm", "rpc"}
 
 func houseTable(t *testing.T) (string, []row) {
 	t.Helper()
