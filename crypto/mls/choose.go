@@ -1,13 +1,17 @@
 package mls
 
 import (
+	"bytes"
+	"errors"
 	"time"
 
 	"quicproquo/crypto/mls/message"
 	"quicproquo/crypto/mls/rule"
+	"quicproquo/crypto/mls/schedule"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/mls/treemath"
 	"quicproquo/crypto/suite"
+	"quicproquo/fsm/planted"
 )
 
 // LeftOut is a waiting proposal that a commit does not contain. It is void in the new
@@ -28,7 +32,8 @@ type LeftOut struct {
 //  3. then the latest GroupContextExtensions that all who stay support;
 //  4. Updates and Adds that go with these extensions and with the keys and credential
 //     types of all others: a later one before an earlier one, an Update before an Add;
-//  5. one proposal for each PSK that the committer knows, the latest;
+//  5. one proposal for each PSK that the committer knows, the latest; of the group's own
+//     only that of the present epoch, and none beside an Add;
 //  6. the latest ReInit, if nothing else is committed.
 //
 // An Update never makes room for another's keys, so that leaving it out later harms
@@ -71,7 +76,7 @@ func (g *Group) choose(own []resolved, opt *CommitOptions, lookup lookupKey, now
 	c.psks()
 	c.reinits()
 	for i, r := range c.waiting {
-		if c.reason[i] == nil {
+		if c.reason[i] == nil || planted.On(planted.ProposalFilterOff) {
 			chosen = append(chosen, r)
 		} else {
 			left = append(left, LeftOut{g.pub.storedEvent(g.pub.proposals[i]), c.reason[i]})
@@ -98,6 +103,9 @@ func (c *choice) alone(lookup lookupKey, now time.Time) {
 				continue
 			}
 		}
+		if c.reason[i] = c.checkExpelled(r); c.reason[i] != nil {
+			continue
+		}
 		if leaf, rank := r.change(); rank > 0 && leaf == c.self {
 			c.reason[i] = rule.Break(rule.ListOwnRemove, "leaf %d", leaf)
 			if r.Type == tree.ProposalUpdate {
@@ -122,6 +130,29 @@ func (c *choice) alone(lookup lookupKey, now time.Time) {
 		default:
 		}
 	}
+}
+
+// errExpelled is why a proposal is left out beside a Remove of ours.
+var errExpelled = errors.New("it is of, or for, a member whom the same commit removes")
+
+// checkExpelled keeps a removal from being undone by the commit that makes it: what a
+// member whom we remove has proposed is void, and so is an Add of it by anybody, which
+// RFC 9420 §12.2 would allow.
+func (c *choice) checkExpelled(r resolved) error {
+	for _, own := range c.own {
+		if own.Type != tree.ProposalRemove {
+			continue
+		}
+		if from, member := r.sender.Leaf(); member && from == own.Remove {
+			return errExpelled
+		}
+		old := c.p.tree.Leaf(own.Remove)
+		if r.Type == tree.ProposalAdd && old != nil &&
+			(bytes.Equal(old.SignatureKey, r.Add.Leaf.SignatureKey) || c.cfg.auth().Successor(old.Credential, r.Add.Leaf.Credential) == nil) {
+			return errExpelled
+		}
+	}
+	return nil
 }
 
 // checkSuccession checks that we could found or join what a ReInit calls for: to commit
@@ -303,7 +334,18 @@ func (c *choice) adds() {
 	})
 }
 
+// psks chooses one proposal for each PSK. Of this group's own, all members have that of
+// the present epoch only, and who is added has none: with another, some could not follow
+// the commit, and nobody could join by its welcome (RFC 9420 §12.4.3.1). Who has which
+// external PSK, and which of another group, the application knows (CommitOptions.Keep).
 func (c *choice) psks() {
+	adds := false
+	for _, r := range c.own {
+		adds = adds || r.Type == tree.ProposalAdd
+	}
+	for i, r := range c.waiting {
+		adds = adds || r.Type == tree.ProposalAdd && c.reason[i] == nil
+	}
 	used := map[string]bool{}
 	for _, r := range c.own {
 		if r.Type == tree.ProposalPSK {
@@ -312,8 +354,11 @@ func (c *choice) psks() {
 	}
 	c.latest(tree.ProposalPSK, func(_ int, r resolved) error {
 		key := r.PSK.Key()
-		if used[key] {
+		switch {
+		case used[key]:
 			return rule.Break(rule.ListDuplicatePSK, "another was chosen")
+		case r.PSK.Type == schedule.PSKResumption && bytes.Equal(r.PSK.GroupID, c.p.context.GroupID) && (adds || r.PSK.Epoch != c.p.context.Epoch):
+			return rule.Break(rule.PSKAvailable, "not all who are in the next epoch were in epoch %d", r.PSK.Epoch)
 		}
 		used[key] = true
 		return nil

@@ -39,6 +39,24 @@ func (w *world) agree(members ...*Group) {
 	}
 }
 
+// commitAll has member 1 propose, member 0 commit all of it, and tells what member 2 sees.
+func (w *world) commitAll(steps []func(g *Group) (*Group, []byte, error)) (*Pending, *EpochStarted) {
+	w.t.Helper()
+	for _, propose := range steps {
+		next, msg, err := propose(w.members[1])
+		must(next, err)(w.t)
+		w.members[1] = next
+		for to := range w.members {
+			if to != 1 && w.members[to].Status() == Active {
+				w.deliver(to, msg)
+			}
+		}
+	}
+	p := must(w.members[0].Commit(CommitOptions{}, worldTime))(w.t)
+	_, ev, err := w.members[2].Process(p.Commit, worldTime)
+	return p, must(ev, err)(w.t).(*EpochStarted)
+}
+
 // Every kind of proposal travels from a member to the others and takes effect by
 // reference, over both wire formats.
 func TestProposalsByReference(t *testing.T) {
@@ -51,46 +69,36 @@ func TestProposalsByReference(t *testing.T) {
 			kp := must(identity(t, "new").NewKeyPackage(worldTime, KeyPackageOptions{}))(t)
 			steps := []func(g *Group) (*Group, []byte, error){
 				func(g *Group) (*Group, []byte, error) { return g.ProposeUpdate(nil, worldTime) },
-				func(g *Group) (*Group, []byte, error) { return g.ProposeAdd(kp.Public, nil, worldTime) },
 				func(g *Group) (*Group, []byte, error) {
 					return g.ProposePSK(schedule.PSKID{Type: schedule.PSKExternal, ID: []byte("shared")}, nil, worldTime)
 				},
 				func(g *Group) (*Group, []byte, error) {
-					return g.ProposePSK(schedule.PSKID{Type: schedule.PSKResumption, Usage: schedule.UsageApplication, GroupID: g.ID(), Epoch: g.Epoch() - 1}, nil, worldTime)
+					return g.ProposePSK(schedule.PSKID{Type: schedule.PSKResumption, Usage: schedule.UsageApplication, GroupID: g.ID(), Epoch: g.Epoch()}, nil, worldTime)
 				},
 				func(g *Group) (*Group, []byte, error) { return g.ProposeRemove(3, nil, worldTime) },
 				func(g *Group) (*Group, []byte, error) {
 					return g.ProposeExtensions(append(g.pub.context.Extensions, tree.Extension{Type: extKnown, Data: []byte("v")}), nil, worldTime)
 				},
 			}
-			for _, propose := range steps {
-				next, msg, err := propose(w.members[1])
-				must(next, err)(t)
-				w.members[1] = next
-				for _, to := range []int{0, 2, 3} {
-					w.deliver(to, msg)
-				}
-			}
-			p := must(w.members[0].Commit(CommitOptions{}, worldTime))(t)
-			_, ev, err := w.members[2].Process(p.Commit, worldTime)
-			must(ev, err)(t)
-			started := ev.(*EpochStarted)
-			if len(started.Added) != 1 || len(started.Removed) != 1 || len(started.Updated) != 1 || len(started.PSKs) != 2 || !started.NewExtensions {
+			p, started := w.commitAll(steps)
+			if len(started.Removed) != 1 || len(started.Updated) != 1 || len(started.PSKs) != 2 || !started.NewExtensions {
 				t.Errorf("event does not name what happened: %+v", started)
 			}
 			w.accept(0, p)
 			if w.members[3].Status() != Removed {
 				t.Error("the removed member does not know")
 			}
-			joinCfg := *w.cfg
-			joinCfg.PSK = func(id schedule.PSKID) (suite.Secret, bool) {
-				if id.Type == schedule.PSKResumption { // a joiner gets it from elsewhere
-					return w.members[0].psk(id)
-				}
-				return psks(id)
+			// Who is added has none of the group's own PSKs.
+			p, started = w.commitAll(append(steps[1:2:2], func(g *Group) (*Group, []byte, error) {
+				return g.ProposeAdd(kp.Public, nil, worldTime)
+			}))
+			if len(started.Added) != 1 || len(started.PSKs) != 1 {
+				t.Errorf("event does not name what happened: %+v", started)
 			}
-			joined := must(Join(&joinCfg, []*KeyPackage{kp}, p.Welcome, JoinOptions{}, worldTime))(t)
-			w.agree(append(w.members[:3:3], joined)...)
+			w.members = w.members[:3]
+			w.accept(0, p)
+			joined := must(Join(w.cfg, []*KeyPackage{kp}, p.Welcome, JoinOptions{}, worldTime))(t)
+			w.agree(append(w.members, joined)...)
 		})
 	}
 }

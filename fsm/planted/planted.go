@@ -1,4 +1,4 @@
-// Package planted names faults that the server can be built with, so that the tests
+// Package planted names faults that the server and the clients can be built with, so that the tests
 // that look for faults can be tested: go build -tags planted. One is switched on by
 // the environment variable QPQ_PLANTED. Without the tag none of this exists in the
 // program: On is a constant.
@@ -31,6 +31,8 @@ const (
 	VerifyLeaderRead Bug = "verify-leader-read"
 	// RandomApply makes the state differ from node to node.
 	RandomApply Bug = "non-deterministic-apply"
+	// ProposalFilterOff has a client keep and commit whatever members propose.
+	ProposalFilterOff Bug = "proposal-filter-off"
 )
 
 // All are the faults, in the order in which they are looked for.
@@ -38,5 +40,5 @@ const (
 //nolint:gochecknoglobals // a table
 var All = []Bug{
 	AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RevokeOnLeader, SnapshotWithoutDedupe, FsyncOff, ChecksumOff,
-	HeartbeatFastPath, VerifyLeaderRead, RandomApply,
+	HeartbeatFastPath, VerifyLeaderRead, RandomApply, ProposalFilterOff,
 }
