@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,8 @@ var forbidden = []struct{ from, to, why string }{
 	{"fsm", "github.com/quic-go/quic-go", "the store has no network"},
 	{"cmd/qpq", "quicproquo/testcluster/liar", "a node that lies is for tests"},
 	{"cmd/qpqd", "quicproquo/testcluster/liar", "a node that lies is for tests"},
+	{"client", "quicproquo/crypto/mls/rogue", "a member who lies is for tests"},
+	{"cmd/qpq", "quicproquo/crypto/mls/rogue", "a member who lies is for tests"},
 	{"", "capnproto.org/go/capnp/v3/rpc", "the RPC runtime must not face the network (docs/decisions/0002)"},
 }
 
@@ -87,6 +90,24 @@ func TestImportsGoDownwards(t *testing.T) {
 			if floor, _ := floorOf(to); floor >= own {
 				t.Errorf("%s (floor %v) imports %s (floor %v): imports go downwards only", from, own, to, floor)
 			}
+		}
+	}
+}
+
+// What people run contains nothing that is made to attack or to test it
+// (go list -deps).
+func TestProgramsContainNoAttacker(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/qpq", "./cmd/qpqd").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	linked := strings.Fields(string(out))
+	if !slices.Contains(linked, "quicproquo/crypto/mls") {
+		t.Fatal("qpq does not contain crypto/mls: this tests nothing")
+	}
+	for _, attacker := range []string{"quicproquo/crypto/mls/rogue", "quicproquo/testcluster/roguemember"} {
+		if slices.Contains(linked, attacker) {
+			t.Errorf("qpq or qpqd contains %s, which is for tests only", attacker)
 		}
 	}
 }

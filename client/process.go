@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -42,6 +43,9 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 	case *mls.ProposalStored:
 		return true, t.proposed(row, group, ev)
 	case *mls.EpochStarted:
+		if ev.ReInit != nil {
+			return true, t.refusedMessage(row, p, errReInit)
+		}
 		if err := t.dropPending(row, group.Epoch()); err != nil {
 			return false, err
 		}
@@ -62,6 +66,10 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 	}
 	return true, nil
 }
+
+// errReInit is why a ReInit is refused: no client here makes one, and to take it would
+// close the group for everybody (RFC 9420 §12.4.2). A value that is not kept never was.
+var errReInit = errors.New("it would close the group for another, which no client begins")
 
 // checkReturned checks that a member who came back by external commit has proved that
 // it held an epoch of ours: else its keys may be another's. In a conversation of two
@@ -193,6 +201,10 @@ func (t *turn) proposed(row *talk, next *mls.Group, p *mls.ProposalStored) error
 	c, err := room.ParseCredential(p.Credential)
 	if err != nil {
 		return err
+	}
+	if p.Proposal.Type == tree.ProposalReInit {
+		by := AccountKey(c.Account)
+		return t.event(row, EventInvalid, 0, notice{By: &by, Note: "a proposal to close the group was ignored"})
 	}
 	if !ofSelf(p) && p.Proposal.Type != tree.ProposalUpdate && !isAdmin(row.group, data, c.Account) {
 		by := AccountKey(c.Account)

@@ -56,6 +56,7 @@ var scenarios = map[planted.Bug][]string{
 	planted.HeartbeatFastPath:     {"--workload", "queue", "--nemesis", "very-slow-clock", "--for", "4m"},
 	planted.VerifyLeaderRead:      {"--workload", "queue", "--nemesis", "late-answers", "--for", "4m"},
 	planted.RandomApply:           {"--for", "30s"},
+	planted.ProposalFilterOff:     {"--workload", "member"},
 }
 
 func plantedCommand() *cobra.Command {

@@ -65,7 +65,7 @@ type Options struct {
 }
 
 // Workloads are their names.
-var Workloads = []string{"queue", "channel", "name", "commit", "session", "keys", "settings", "talk", "prober"}
+var Workloads = []string{"queue", "channel", "name", "commit", "session", "keys", "settings", "talk", "member", "prober"}
 
 // workloads are those that a level has.
 func (o *Options) workloads() []string {
@@ -267,6 +267,8 @@ func (w *world) workloads(ctx context.Context) (list []workload, err error) {
 			one, err = newRegisters(w)
 		case "talk":
 			one, err = newTalks(ctx, w)
+		case "member":
+			one, err = newMembers(ctx, w)
 		case "prober":
 			one, err = newProber(ctx, w, queues)
 		default:

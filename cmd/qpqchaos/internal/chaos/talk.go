@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/client/content"
-	"quicproquo/client/vault"
 )
 
 // talks are whole clients: three people in one MLS group, whose vaults are on disk. They
@@ -47,7 +45,7 @@ func newTalks(ctx context.Context, w *world) (t *talks, err error) {
 		p := &person{name: name, profile: client.Profile{
 			Dir: filepath.Join(w.options.Dir, "people", name), Settings: client.Settings{Invitations: client.FromEverybody},
 		}}
-		if err := t.open(p, i, client.Create); err != nil {
+		if err := w.openPerson(p, i, client.Create); err != nil {
 			return nil, err
 		}
 		t.people = append(t.people, p)
@@ -80,12 +78,12 @@ func newTalks(ctx context.Context, w *world) (t *talks, err error) {
 	return t, nil
 }
 
-// open opens a profile with one of client.Create and client.Open.
-func (t *talks) open(p *person, first int, how func(client.Profile) (*client.Client, error)) (err error) {
-	if p.profile.Options, err = t.w.target.options(append([]int{first}, t.w.others(first)...)...); err != nil {
+// openPerson opens a profile with one of client.Create and client.Open.
+func (w *world) openPerson(p *person, first int, how func(client.Profile) (*client.Client, error)) (err error) {
+	if p.profile.Options, err = w.target.options(append([]int{first}, w.others(first)...)...); err != nil {
 		return err
 	}
-	p.profile.Key = vault.Raw(bytes.Repeat([]byte{1}, 32)) // serves one call
+	p.profile.Key = peopleKey()
 	opened, err := how(p.profile)
 	if err != nil {
 		return fmt.Errorf("open %s's profile: %w", p.name, err)
@@ -150,7 +148,7 @@ func (t *talks) restart(p *person, first int) error {
 	if err := p.client.Close(); err != nil {
 		return fmt.Errorf("close the client: %w", err)
 	}
-	if err := t.open(p, first, client.Open); err != nil {
+	if err := t.w.openPerson(p, first, client.Open); err != nil {
 		return err
 	}
 	return p.client.Start()
