@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"quicproquo/client/internal/pace"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -33,6 +34,7 @@ type Client struct {
 	identity *mls.Identity
 	talks    map[vault.ConversationID]*talk
 	waiters  map[int64]*waiter
+	unsent   map[int64]error // why messages were given up, by their place in the outbox
 	// flagged are the epochs in which an unreadable message was told of, plus one.
 	flagged map[vault.ConversationID]uint64
 	// behind are the epochs of groups' records that were seen ahead of ours.
@@ -52,6 +54,7 @@ type Client struct {
 	workMu   sync.Mutex
 	sending  map[vault.ConversationID]bool
 	pursuing map[vault.ConversationID]bool
+	rate     *pace.Bucket // what receipts and typing may take of the rate of sending
 }
 
 // netState is what runs between Start and Close.
@@ -121,7 +124,7 @@ func (c *Client) Start() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.started, n.stop = true, cancel
-	for _, run := range []func(context.Context){c.receive, c.acknowledge, c.send, c.pursue, c.upkeep} {
+	for _, run := range []func(context.Context){c.receive, c.acknowledge, c.send, c.report, c.pursue, c.upkeep} {
 		n.tasks.Go(func() { run(ctx) })
 	}
 	return nil

@@ -85,7 +85,7 @@ func (t *turn) info(row *talk) (info Info, err error) {
 	if row.Kind == kindDM {
 		info.Kind, info.Peer = "dm", info.Title
 	}
-	unread, err := t.Unread(row.ID, row.ReadSeq, entryText, entryReply, entryUnknown)
+	unread, err := t.Unread(row.ID, row.ReadSeq, messageKinds...)
 	if err != nil {
 		return info, err
 	}

@@ -253,20 +253,25 @@ func (t *turn) entries(rows []*vault.Message) (list []Entry, err error) {
 	return list, nil
 }
 
-// MarkRead notes that the user has seen everything up to a place, and tells the
-// senders, unless the profile's settings forbid it.
+// messageKinds are the entries that others have sent for people to read.
+var messageKinds = []uint8{entryText, entryReply, entryUnknown}
+
+// MarkRead notes that the user has seen everything up to a place, and has the
+// senders told, unless the profile's settings forbid it.
 func (v *Conversation) MarkRead(_ context.Context, upTo uint64) error {
 	return v.c.turn(func(t *turn) error {
 		row, err := t.talk(v.id)
 		if err != nil || upTo <= row.ReadSeq {
 			return err
 		}
-		ids, err := t.UnreadIDs(v.id, row.ReadSeq, upTo, entryText, content.MaxReceiptIDs)
-		if err != nil {
-			return err
+		if t.wantsReceipts(&row.Conversation) {
+			err := t.AddReceiptsBetween(v.id, row.ReadSeq, upTo, uint8(content.Read), messageKinds...)
+			if err != nil {
+				return err
+			}
 		}
 		row.ReadSeq = upTo
 		t.changed(row)
-		return t.receipt(row, content.Read, ids)
+		return nil
 	})
 }

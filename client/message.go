@@ -2,7 +2,6 @@ package client
 
 import (
 	"bytes"
-	"slices"
 
 	"quicproquo/client/content"
 	"quicproquo/client/room"
@@ -59,23 +58,17 @@ func (t *turn) newMessage(row *talk, sender AccountKey, m *content.Message, raw 
 	}
 	row.Active = t.now
 	t.changed(row)
-	if row.Kind == kindDM && !entry.Mine && row.State == stateActive {
+	if t.wantsReceipts(&row.Conversation) && !entry.Mine && row.State == stateActive {
 		t.noteDelivered(row, m.ID)
 	}
 	return t.event(row, EventMessage, entry.Seq, notice{By: &sender})
 }
 
-// deliveredAll tells the senders of DMs what has come in this turn.
+// deliveredAll has the senders of DMs told what has come in this turn.
 func (t *turn) deliveredAll() error {
 	for id, ids := range t.delivered {
-		row, err := t.talk(id)
-		if err != nil {
+		if err := t.AddReceipts(id, uint8(content.Delivered), ids); err != nil {
 			return err
-		}
-		for part := range slices.Chunk(ids, content.MaxReceiptIDs) {
-			if err := t.receipt(row, content.Delivered, part); err != nil {
-				return err
-			}
 		}
 	}
 	t.delivered = nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"quicproquo/client/vault"
@@ -104,7 +105,7 @@ func (c *Client) nextOutgoing(id vault.ConversationID) (out *vault.Outgoing, err
 			return err
 		}
 		row, err := t.talk(id)
-		if err == nil && row.group != nil && out.Epoch != row.group.Epoch() && len(out.Content) > 0 {
+		if err == nil && len(out.Content) > 0 && (row.usable() != nil || row.group != nil && out.Epoch != row.group.Epoch()) {
 			out.Payload = nil
 		}
 		return err
@@ -139,6 +140,19 @@ func (t *turn) unsendable(row *talk, out *vault.Outgoing) error {
 			return err
 		}
 	}
+	return t.giveUp(out, ErrNotMember)
+}
+
+// giveUp takes a message that will never be sent out of the outbox.
+func (t *turn) giveUp(out *vault.Outgoing, reason error) error {
+	t.then(func() {
+		t.c.mu.Lock()
+		defer t.c.mu.Unlock()
+		if len(t.c.unsent) > maxWaiters { // of those that nobody asked for
+			clear(t.c.unsent)
+		}
+		t.c.unsent[out.ID] = reason
+	})
 	return t.DeleteOutgoing(out.ID)
 }
 
@@ -153,18 +167,29 @@ func (c *Client) transmit(ctx context.Context, out *vault.Outgoing) error {
 	defer cancel()
 	var left []call
 	var failure error
+	reached, others := false, false
 	for i, one := range calls {
+		c.rate.Message(c.now())
 		outcomes, err := c.conn.BatchEnqueue(ctx, Batch{
 			Recipients: one.To, Channel: one.Channel, Payload: out.Payload, RequestID: one.RequestID,
 		})
 		if err != nil {
+			c.noteRate(err)
 			left, failure = append(left, calls[i:]...), err
 			break
 		}
+		others = others || slices.ContainsFunc(one.To, c.another)
+		reached = reached || one.Reached || c.reaches(one, outcomes)
 		if rest := undelivered(one, outcomes); len(rest.To) > 0 {
 			left = append(left, rest)
 			failure = fmt.Errorf("%d of %d devices have no room", len(rest.To), len(one.To))
 		}
+	}
+	if len(left) == 0 && others && !reached {
+		failure = errNobodyLeft
+	}
+	for i := range left {
+		left[i].Reached = left[i].Reached || reached
 	}
 	err := c.turn(func(t *turn) error { return t.transmitted(out, left, failure) })
 	if err == nil {
@@ -172,6 +197,22 @@ func (c *Client) transmit(ctx context.Context, out *vault.Outgoing) error {
 	}
 	return err
 }
+
+// another tells whether a recipient is somebody else.
+func (c *Client) another(r Recipient) bool { return r.Account != c.account() }
+
+// reaches tells whether a device of somebody else has got what a call has brought.
+func (c *Client) reaches(one call, outcomes []Outcome) bool {
+	for i, o := range outcomes {
+		if o.Err == nil && c.another(one.To[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// errNobodyLeft means that the cluster knows none of the devices that a message is for.
+var errNobodyLeft = errors.New("none of the devices that it was for exists any more")
 
 // undelivered is the call that is left for those who had no room. Devices that do
 // not exist any more get nothing.
@@ -195,22 +236,22 @@ func (t *turn) transmitted(out *vault.Outgoing, left []call, failure error) erro
 		return err
 	}
 	t.signal(Signal{Kind: SignalConversation, Conversation: idText(row.ID)})
-	if len(left) == 0 {
+	if len(left) == 0 && failure == nil {
 		if err := t.RaiseStatus(out.Message, statusSent); err != nil {
 			return err
 		}
 		return t.DeleteOutgoing(out.ID)
 	}
-	if e := (*Error)(nil); asError(failure, &e) && hopeless(e.Code) {
+	if e := (*Error)(nil); errors.Is(failure, errNobodyLeft) || asError(failure, &e) && hopeless(e.Code) {
 		if out.Message != 0 {
 			if err := t.RaiseStatus(out.Message, statusFailed); err != nil {
 				return err
 			}
 		}
-		if err := t.event(row, EventFailed, out.Message, notice{Note: "a message was refused: " + e.Error()}); err != nil {
+		if err := t.event(row, EventFailed, out.Message, notice{Note: "a message was refused: " + failure.Error()}); err != nil {
 			return err
 		}
-		return t.DeleteOutgoing(out.ID)
+		return t.giveUp(out, failure)
 	}
 	if errors.Is(failure, context.Canceled) { // we stopped it: it did not fail
 		out.Next = t.now

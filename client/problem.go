@@ -38,6 +38,7 @@ var (
 	ErrIncompatible = &Problem{"the other's client can't take part in this conversation", "It must be updated first."}
 	ErrNoWayBack    = &Problem{"there is no way back into the conversation that we can open", "Ask a member to remove and invite you again."}
 	ErrMoot         = &Problem{"there is nothing to change", "It is so already."}
+	ErrNotSent      = &Problem{"the message was not sent, and will not be", "Look at the conversation's members; say it again where somebody can get it."}
 	ErrTooLong      = &Problem{"the text is too long", "Shorten it, or send it in parts."}
 	ErrBroken       = &Problem{"the conversation's state at the server can't be continued by anybody we know", "Create a new group with its members."}
 )

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"quicproquo/client/internal/pace"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/account"
@@ -114,9 +115,10 @@ func (p *Profile) abandon() error {
 func open(p Profile, v *vault.Vault) (*Client, error) {
 	c := &Client{
 		settings: p.Settings.withDefaults(), vault: v, now: p.Now, log: p.Options.Logger,
-		talks: map[vault.ConversationID]*talk{}, waiters: map[int64]*waiter{}, screens: map[*screen]struct{}{},
+		talks: map[vault.ConversationID]*talk{}, waiters: map[int64]*waiter{}, unsent: map[int64]error{}, screens: map[*screen]struct{}{},
 		bell: make(chan struct{}), acked: map[ChannelID]uint64{}, sending: map[vault.ConversationID]bool{},
 		pursuing: map[vault.ConversationID]bool{}, naming: make(chan struct{}, 1),
+		rate: pace.New(sendBurst, sendEvery, spareTokens),
 	}
 	if c.now == nil {
 		c.now = time.Now

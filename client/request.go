@@ -226,7 +226,7 @@ func (t *turn) acceptRequest(row *talk) error {
 			continue // the history has them
 		}
 		sender := AccountKey(m.Sender)
-		if row.Kind == kindDM && !m.Mine {
+		if t.wantsReceipts(&row.Conversation) && !m.Mine {
 			t.noteDelivered(row, m.ID)
 		}
 		if err := t.event(row, EventMessage, m.Seq, notice{By: &sender}); err != nil {

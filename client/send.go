@@ -3,9 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"time"
 
 	"quicproquo/client/content"
 	"quicproquo/client/room"
@@ -120,6 +118,8 @@ type call struct {
 	RequestID []byte
 	Channel   ChannelID
 	To        []Recipient
+	// Reached: somebody got the message by a call before.
+	Reached bool `json:",omitempty"`
 }
 
 // seal encrypts a message in the present epoch. It leaves it as it is while the
@@ -143,7 +143,7 @@ func (t *turn) address(row *talk, out *vault.Outgoing, message []byte) (err erro
 	var calls []call
 	for _, d := range t.addressed(row, row.group) {
 		id := newID()
-		calls = append(calls, call{id[:], d.Channel, d.To})
+		calls = append(calls, call{RequestID: id[:], Channel: d.Channel, To: d.To})
 	}
 	out.Calls, err = json.Marshal(calls)
 	return err
@@ -175,58 +175,4 @@ func (t *turn) addressedTo(row *talk, members map[room.Member]mls.Member) (to []
 		to = append(to, Delivery{To: inbox})
 	}
 	return to
-}
-
-// receipt tells the sender of a DM's messages what became of them.
-func (t *turn) receipt(row *talk, kind content.ReceiptKind, ids [][16]byte) error {
-	if len(ids) == 0 || row.Kind != kindDM || t.c.settings.NoReceipts || row.usable() != nil {
-		return nil
-	}
-	receipt := content.Receipt{Kind: kind}
-	for _, id := range ids {
-		receipt.IDs = append(receipt.IDs, id)
-	}
-	raw, err := content.Encode(content.Message{ID: newID(), Sent: t.now, Body: receipt})
-	if err != nil {
-		return err
-	}
-	return t.post(row, raw, 0)
-}
-
-// typingTTL is how long the cluster keeps what is of use only now.
-const typingTTL = 10 * time.Second
-
-// Typing tells the others that the user types, or has stopped. It is sent once, if
-// that can be done now, and never kept.
-func (v *Conversation) Typing(ctx context.Context, active bool) error {
-	if err := v.c.ready(); err != nil {
-		return err
-	}
-	out := &vault.Outgoing{}
-	err := v.c.turn(func(t *turn) error {
-		row, err := t.talk(v.id)
-		if err != nil {
-			return err
-		}
-		out.Content, err = content.Encode(content.Message{ID: newID(), Sent: t.now, Body: content.Typing{Active: active}})
-		if err != nil {
-			return err
-		}
-		return t.seal(row, out)
-	})
-	if err != nil || out.Payload == nil {
-		return err
-	}
-	var calls []call
-	if err := json.Unmarshal(out.Calls, &calls); err != nil {
-		return err
-	}
-	var errs []error
-	for _, one := range calls {
-		_, err := v.c.conn.BatchEnqueue(ctx, Batch{
-			Recipients: one.To, Channel: one.Channel, Payload: out.Payload, RequestID: one.RequestID, TTL: typingTTL,
-		})
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }

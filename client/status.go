@@ -125,6 +125,9 @@ func (t *turn) unsettled() (bool, error) {
 	if left, err := t.Unsent(); left || err != nil {
 		return left, err
 	}
+	if left, err := t.receiptsLeft(); left || err != nil {
+		return left, err
+	}
 	if pending, err := t.PendingConversations(); len(pending) > 0 || err != nil {
 		return true, err
 	}

@@ -112,16 +112,6 @@ func (tx *Tx) Unread(in ConversationID, after uint64, kinds ...uint8) (n int64, 
 	return n, err
 }
 
-// UnreadIDs returns the ids of the entries by others from after to upTo.
-func (tx *Tx) UnreadIDs(in ConversationID, after, upTo uint64, kind uint8, limit int) (ids [][16]byte, err error) {
-	err = tx.each(`SELECT id FROM message WHERE conversation = ? AND seq > ? AND seq <= ? AND NOT mine AND kind = ? ORDER BY seq DESC LIMIT ?`,
-		func(r *row) error {
-			ids = append(ids, r.id(0))
-			return nil
-		}, in[:], after, upTo, int64(kind), limit)
-	return ids, err
-}
-
 // Search returns the latest entries whose text has all the words, each as a whole
 // or as a beginning.
 func (tx *Tx) Search(query string, limit int) (list []*Message, err error) {

@@ -20,6 +20,7 @@ var migrations = []string{
 	) STRICT, WITHOUT ROWID;`,
 	topicTables,
 	lineageTables,
+	receiptTables,
 }
 
 // The names in meta that the core uses.

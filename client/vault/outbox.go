@@ -63,6 +63,25 @@ func (tx *Tx) LastOutgoing(of ConversationID) (o *Outgoing, err error) {
 	return o, err
 }
 
+// OutgoingByID returns a message of the outbox, nil if it is not there any more.
+func (tx *Tx) OutgoingByID(id int64) (o *Outgoing, err error) {
+	_, err = tx.one(`SELECT `+outgoingColumns+` FROM outbox WHERE id = ?`, func(r *row) { o = readOutgoing(r) }, id)
+	return o, err
+}
+
+// FindOutgoing returns the ID of the newest message of a conversation in the outbox
+// whose content fits, 0 if none does.
+func (tx *Tx) FindOutgoing(of ConversationID, fits func(content []byte) bool) (id int64, err error) {
+	err = tx.each(`SELECT id, content FROM outbox WHERE conversation = ? ORDER BY id DESC`, func(r *row) error {
+		if !fits(r.bytes(1)) {
+			return nil
+		}
+		id = r.int64(0)
+		return errEnough
+	}, of[:])
+	return id, err
+}
+
 // Outgoing returns the messages in the outbox, the oldest first.
 func (tx *Tx) Outgoing() (list []*Outgoing, err error) {
 	err = tx.each(`SELECT `+outgoingColumns+` FROM outbox ORDER BY id`, func(r *row) error {

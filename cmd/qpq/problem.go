@@ -93,6 +93,7 @@ func advised() []advice {
 		{client.ErrNoConversation, "NO_CONVERSATION", "", "qpq list, or qpq dm NAME", exitUser},
 		{client.ErrAmbiguous, "AMBIGUOUS", "", "qpq list", exitUser},
 		{client.ErrNotGroup, "NOT_GROUP", "", "qpq group create TITLE NAME…", exitUser},
+		{client.ErrNotSent, "NOT_SENT", "", "qpq list", exitUser},
 		{client.ErrNotMember, "NOT_MEMBER", "", "qpq list", exitUser},
 		{client.ErrNotAdmin, "NOT_ADMIN", "", "qpq group members GROUP", exitUser},
 		{client.ErrLastAdmin, "LAST_ADMIN", "", "qpq group promote GROUP NAME", exitUser},

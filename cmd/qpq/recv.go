@@ -41,7 +41,7 @@ other's events; after a crash the last events may come again, with the same id.`
 			// What is in the profile is printed even if the cluster can't be reached.
 			offline := c.Sync(ctx)
 			if offline == nil {
-				a.settleDown(ctx, c)
+				a.settleDown(ctx, c, receiptTime)
 			}
 			return errors.Join(a.show(c, c.Consume(consumer), consumer, wanted, limit), offline)
 		})(cmd, given)
@@ -56,10 +56,14 @@ other's events; after a crash the last events may come again, with the same id.`
 // receiptTime is how long a command waits for the receipts of what it has fetched.
 const receiptTime = 3 * time.Second
 
+// answerTime is how long a command that has done what it was told waits for what else
+// is on its way.
+const answerTime = time.Second
+
 // settleDown gives receipts and answers a moment to go out, such as the commit of
 // another's wish to leave. What does not goes out with the next command.
-func (a *app) settleDown(ctx context.Context, c *client.Client) {
-	ctx, cancel := context.WithTimeout(ctx, receiptTime)
+func (a *app) settleDown(ctx context.Context, c *client.Client, moment time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, moment)
 	defer cancel()
 	_ = c.Flush(ctx)
 }

@@ -14,6 +14,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/client/content"
+	"quicproquo/cmd/qpq/internal/plain"
 )
 
 func (a *app) dmCommand() *cobra.Command {
@@ -47,8 +48,9 @@ func (a *app) sendCommand() *cobra.Command {
 		Short: "Say something in a conversation",
 		Long: `Sends a text; - reads it from standard input. A conversation is named by the
 person's name, the group's title, or the beginning of its id. It returns when the
-cluster has acknowledged the message; a message that can't be sent now stays in
-the profile and goes out with the next command that reaches a node.`,
+cluster has acknowledged the message, and says whom it is for. A message that can't
+be sent now is "waiting": the command says why and exits with 3, and the message goes
+out with the next command that reaches a node. One that was refused has "failed".`,
 		Example: "  qpq send bob \"see you at nine\"\n  qpq send \"book club\" - < letter.txt",
 		Args:    args(cobra.ExactArgs(2)),
 		RunE: a.with(func(ctx context.Context, c *client.Client, given []string) error {
@@ -151,12 +153,29 @@ func (a *app) speak(ctx context.Context, c *client.Client, v *client.Conversatio
 		return err
 	}
 	r := &sentRecord{Conversation: v.ID(), ID: hex.EncodeToString(id[:]), Status: "sent"}
-	if err := c.Flush(ctx); err != nil {
+	if err := v.Sent(ctx, id); errors.Is(err, client.ErrNotSent) {
+		r.Status = "failed"
+		return errors.Join(fmt.Errorf("send: %w", err), r.to(v), a.print(r))
+	} else if err != nil {
 		r.Status = "waiting"
-		return errors.Join(fmt.Errorf("send: the message waits in the profile: %w", err), a.print(r))
+		return errors.Join(fmt.Errorf("send: the message waits in the profile: %w", err), r.to(v), a.print(r))
 	}
 	r.SentAt = stamp(time.Now())
-	return a.print(r)
+	if err := errors.Join(r.to(v), a.print(r)); err != nil {
+		return err
+	}
+	a.settleDown(ctx, c, answerTime)
+	return nil
+}
+
+// to notes whom the message is for.
+func (r *sentRecord) to(v *client.Conversation) error {
+	info, err := v.Info()
+	if err != nil {
+		return err
+	}
+	r.To, r.Members, r.group = info.Title, max(info.Members-1, 0), info.Kind == "group"
+	return nil
 }
 
 // sentRecord is a message that was given to the cluster, or waits for that.
@@ -164,11 +183,24 @@ type sentRecord struct {
 	header
 	Conversation string `json:"conversation"`
 	ID           string `json:"id"`
-	Status       string `json:"status"` // sent or waiting
+	Status       string `json:"status"` // sent, waiting or failed
 	SentAt       string `json:"sentAt,omitempty"`
+	To           string `json:"to"`      // the person's name or the group's title
+	Members      int    `json:"members"` // accounts besides our own
+	group        bool
 }
 
 func (*sentRecord) kind() string { return "sent" }
 func (r *sentRecord) line() string {
-	return fmt.Sprintf("%s to %s: %s", r.Status, r.Conversation[:shortID], r.ID)
+	whom := plain.Line(r.To) + " (dm)"
+	if r.group {
+		members := "members"
+		if r.Members == 1 {
+			members = "member"
+		}
+		whom = fmt.Sprintf("%d %s of \"%s\"", r.Members, members, plain.Line(r.To))
+	}
+	return fmt.Sprintf("%s to %s: %s", map[string]string{
+		"sent": "sent", "waiting": "waiting, to be sent", "failed": "failed, not sent",
+	}[r.Status], whom, r.ID)
 }
