@@ -26,6 +26,7 @@ var (
 	ErrHeader     = errors.New("vector length header is reserved")
 	ErrNotMinimal = errors.New("vector length header is not minimal")
 	ErrValue      = errors.New("value is not allowed here")
+	ErrTooMany    = errors.New("list is longer than is allowed here")
 )
 
 // Reader decodes values from a byte slice. The first error sticks: later reads return
@@ -127,6 +128,16 @@ func (r *Reader) Optional() bool {
 	}
 }
 
+// Absent skips optional values that are absent, and returns how many.
+func (r *Reader) Absent() int {
+	n := 0
+	for n < len(r.b) && r.b[n] == 0 {
+		n++
+	}
+	r.b = r.b[n:]
+	return n
+}
+
 // Length reads a vector length header and checks it for minimality, not against the
 // bytes that follow.
 func (r *Reader) Length() int {
@@ -178,25 +189,39 @@ func (r *Reader) Done(inner *Reader) {
 }
 
 // Uint16s reads uint16<V>.
-func (r *Reader) Uint16s() []uint16 {
-	v := r.Vector()
-	var out []uint16
-	if n := v.Len() / 2; n > 0 {
-		out = make([]uint16, 0, n)
+func (r *Reader) Uint16s() []uint16 { return Numbers[uint16](r) }
+
+// Numbers reads uint16<V> as another type.
+func Numbers[T ~uint16](r *Reader) []T {
+	b := r.Bytes()
+	if len(b)%2 != 0 {
+		r.Fail(fmt.Errorf("uint16 in %d bytes: %w", len(b), ErrTruncated))
+		return nil
 	}
-	for v.More() {
-		out = append(out, v.Uint16())
+	if len(b) == 0 {
+		return nil
 	}
-	r.Done(v)
+	out := make([]T, len(b)/2)
+	for i := range out {
+		out[i] = T(binary.BigEndian.Uint16(b[2*i:]))
+	}
 	return out
 }
 
 // List reads a vector of values, each with read. Its capacity grows with the values
 // that were really decoded, never with a length that was only claimed.
-func List[T any](r *Reader, read func(*Reader) T) []T {
+func List[T any](r *Reader, read func(*Reader) T) []T { return ListUpTo(r, MaxVector, read) }
+
+// ListUpTo is List of at most so many values; more are ErrTooMany. A value in memory can
+// be many times its encoding, so a list that is known to be short is not read further.
+func ListUpTo[T any](r *Reader, most int, read func(*Reader) T) []T {
 	v := r.Vector()
 	var out []T
 	for v.More() {
+		if len(out) == most {
+			r.Fail(fmt.Errorf("more than %d: %w", most, ErrTooMany))
+			return nil
+		}
 		out = append(out, read(v))
 	}
 	r.Done(v)

@@ -161,6 +161,9 @@ func keyPackageCases() map[rule.Rule]func(w *world) error {
 		rule.ExtensionsUnique: spoil(func(kp *message.KeyPackage) {
 			kp.Extensions = tree.Extensions{{Type: extKnown}, {Type: extKnown}}
 		}),
+		rule.Limit: spoil(func(kp *message.KeyPackage) {
+			kp.Leaf.Capabilities.Credentials = append(kp.Leaf.Capabilities.Credentials, numbersUpTo[tree.CredentialType](tree.MaxCapabilities)...)
+		}),
 		rule.KeyPackageVersion: spoil(func(kp *message.KeyPackage) { kp.Version = 2 }),
 		rule.KeyPackageSuite:   spoil(func(kp *message.KeyPackage) { kp.Suite = suite.X25519ChaChaSHA256Ed25519 }),
 		rule.KeyPackageSignature: func(w *world) error {

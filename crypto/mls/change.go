@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"quicproquo/crypto/mls/message"
@@ -43,6 +44,9 @@ func (c *change) addedLeaves() []tree.LeafIndex {
 // PSKs of a group's first commit.
 func (p *PublicGroup) change(cfg *Config, list []resolved, committer message.Sender, founding bool, now time.Time) (*change, error) {
 	c := &change{list: list, committer: committer, extensions: p.context.Extensions, pathRequired: len(list) == 0}
+	if err := checkProposalCount(len(list)); err != nil {
+		return nil, err
+	}
 	if err := c.collect(founding); err != nil {
 		return nil, err
 	}
@@ -152,6 +156,9 @@ func (c *change) collectPSK(r resolved, founding bool) error {
 		}
 	}
 	c.psks = append(c.psks, r.PSK)
+	if len(c.psks) > message.MaxPSKs {
+		return rule.Break(rule.Limit, "%d PSKs in a commit, at most %d", len(c.psks), message.MaxPSKs)
+	}
 	return nil
 }
 
@@ -194,7 +201,7 @@ func (c *change) checkTypesSupported(p *PublicGroup) error {
 			leaving[tree.LeafIndex(r.sender.Index)] = true
 		default:
 		}
-		if !r.Type.Default() {
+		if !r.Type.Default() && !slices.Contains(types, r.Type) { // few are known here
 			types = append(types, r.Type)
 		}
 	}
@@ -238,11 +245,18 @@ func (c *change) apply(p *PublicGroup) error {
 }
 
 func (c *change) applyAdds() error {
+	if !slices.ContainsFunc(c.list, func(r resolved) bool { return r.Type == tree.ProposalAdd }) {
+		return nil
+	}
+	members := map[string]tree.LeafIndex{}
+	for i, l := range c.edit.Tree().Members {
+		members[string(l.SignatureKey)] = i
+	}
 	for _, r := range c.list {
 		if r.Type != tree.ProposalAdd {
 			continue
 		}
-		if at, member := c.edit.Tree().FindKey(r.Add.Leaf.SignatureKey); member {
+		if at, member := members[string(r.Add.Leaf.SignatureKey)]; member {
 			return rule.Break(rule.ListAddMember, "leaf %d has the signature key", at)
 		}
 		at, err := c.edit.Add(r.Add.Leaf)
@@ -262,10 +276,8 @@ func (c *change) checkResult(p *PublicGroup) error {
 	if err := c.checkKeys(t); err != nil {
 		return err
 	}
-	for _, m := range append(c.added[:len(c.added):len(c.added)], c.updated...) {
-		if err := p.checkAmong(t, m.Index, m.Leaf); err != nil {
-			return err
-		}
+	if err := checkAmong(t, slices.Concat(c.added, c.updated)); err != nil {
+		return err
 	}
 	for _, m := range c.updated {
 		if err := p.checkParameters(m.Leaf, c.extensions); err != nil {
@@ -283,8 +295,9 @@ func (c *change) checkResult(p *PublicGroup) error {
 		if ok && !required.SatisfiedBy(&l.Capabilities) {
 			return rule.Break(rule.ContextRequired, "leaf %d", i)
 		}
+		supported := l.Capabilities.Supported()
 		for _, e := range c.extensions {
-			if !l.Capabilities.SupportsExtension(e.Type) {
+			if !supported.Extension(e.Type) {
 				return rule.Break(rule.ContextExtensions, "leaf %d, extension type 0x%04x", i, uint16(e.Type))
 			}
 		}
@@ -323,33 +336,6 @@ func (c *change) checkPathKeys(path *tree.UpdatePath) error {
 	return nil
 }
 
-// checkAmong checks what a leaf needs from the other members: unique keys and credential
-// types that go together (RFC 9420 §7.3).
-func (p *PublicGroup) checkAmong(t *tree.Tree, at tree.LeafIndex, l *tree.LeafNode) error {
-	for i, m := range t.Members {
-		if i == at {
-			continue
-		}
-		if bytes.Equal(m.SignatureKey, l.SignatureKey) {
-			return rule.Break(rule.LeafSignatureKeyUnique, "leaves %d and %d", i, at)
-		}
-		if bytes.Equal(m.EncryptionKey, l.EncryptionKey) {
-			return rule.Break(rule.LeafEncryptionKeyUnique, "leaves %d and %d", i, at)
-		}
-		if m.Credential.Type != l.Credential.Type {
-			if !m.Capabilities.SupportsCredential(l.Credential.Type) {
-				return rule.Break(rule.LeafCredentialSupported, "credential type %d, leaf %d", l.Credential.Type, i)
-			}
-			if !l.Capabilities.SupportsCredential(m.Credential.Type) {
-				return rule.Break(rule.LeafSupportsCredentials, "credential type %d of leaf %d", m.Credential.Type, i)
-			}
-		} else if !m.Capabilities.SupportsCredential(l.Credential.Type) {
-			return rule.Break(rule.LeafCredentialSupported, "credential type %d, leaf %d", l.Credential.Type, i)
-		}
-	}
-	return nil
-}
-
 // checkPathLeaf checks the leaf that a path puts at a place (RFC 9420 §12.4.2).
 func (p *PublicGroup) checkPathLeaf(cfg *Config, c *change, at tree.LeafIndex, path *tree.UpdatePath, now time.Time) error {
 	l := path.Leaf
@@ -376,7 +362,7 @@ func (p *PublicGroup) checkPathLeaf(cfg *Config, c *change, at tree.LeafIndex, p
 			return rule.Because(rule.LeafKeys, err)
 		}
 	}
-	return p.checkAmong(c.edit.Tree(), at, l)
+	return checkAmong(c.edit.Tree(), []Member{{at, l}})
 }
 
 // checkSuccessor checks that the joiner of a resync may take the removed member's place.

@@ -221,7 +221,7 @@ func (p *PublicGroup) checkOwnLeaf(c *change, at tree.LeafIndex, l *tree.LeafNod
 	if err := p.checkParameters(l, c.extensions); err != nil {
 		return err
 	}
-	return p.checkAmong(c.edit.Tree(), at, l)
+	return checkAmong(c.edit.Tree(), []Member{{at, l}})
 }
 
 // finish derives the next epoch and its confirmation tag.

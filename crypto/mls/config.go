@@ -12,7 +12,7 @@ import (
 
 // Limits of one group. Each bounds memory that peers could make us use.
 const (
-	// MaxStoredProposals bounds the proposals kept for one epoch.
+	// MaxStoredProposals bounds the proposals kept for one epoch; see MaxStoredBytes.
 	MaxStoredProposals = 4096
 	// MaxSent bounds how many own messages are recognised when they come back.
 	MaxSent = 128

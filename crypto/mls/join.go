@@ -71,10 +71,14 @@ func (j *joining) open(w *message.Welcome, kps []*KeyPackage) error {
 		return rule.Because(rule.WelcomeSuite, err)
 	}
 	j.s = s
-	var entry message.EncryptedGroupSecrets
+	byRef := make(map[string]*KeyPackage, len(kps))
 	for _, kp := range kps {
-		if e, ok := w.Find(kp.Public.Ref(s)); ok {
-			j.kp, entry = kp, e
+		byRef[string(kp.Public.Ref(s))] = kp
+	}
+	var entry message.EncryptedGroupSecrets
+	for _, e := range w.Secrets {
+		if j.kp = byRef[string(e.NewMember)]; j.kp != nil {
+			entry = e
 			break
 		}
 	}
@@ -130,8 +134,9 @@ func (j *joining) check() error {
 	if j.cfg.KnowsGroup != nil && j.cfg.KnowsGroup(c.GroupID) {
 		return rule.Break(rule.GroupInfoGroup, "group id %x", clip(c.GroupID))
 	}
+	supported := j.kp.Public.Leaf.Capabilities.Supported()
 	for _, e := range c.Extensions {
-		if !j.kp.Public.Leaf.Capabilities.SupportsExtension(e.Type) {
+		if !supported.Extension(e.Type) {
 			return rule.Break(rule.GroupInfoExtensions, "extension type 0x%04x", uint16(e.Type))
 		}
 	}
@@ -148,12 +153,6 @@ func publicFromInfo(cfg *Config, info *message.GroupInfo, ratchetTree []byte, no
 	if err != nil {
 		return nil, err
 	}
-	if err := info.Extensions.CheckUnique(); err != nil {
-		return nil, err
-	}
-	if err := checkContextForm(info.Context.Extensions); err != nil {
-		return nil, err
-	}
 	if data, ok := info.Extensions.Get(tree.ExtRatchetTree); ok {
 		ratchetTree = data
 	}
@@ -161,24 +160,42 @@ func publicFromInfo(cfg *Config, info *message.GroupInfo, ratchetTree []byte, no
 		return nil, rule.Break(rule.TreeMissing, "give it beside the welcome")
 	}
 	r := codec.NewReader(ratchetTree)
-	t, err := tree.Read(s, r)
+	e, err := tree.Decode(s, r)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.Finish(); err != nil {
 		return nil, fmt.Errorf("decode ratchet tree: %w", err)
 	}
-	p := &PublicGroup{s: s, context: info.Context, tree: t, tag: info.ConfirmationTag}
+	if err := checkSignatures(s, info, e.Tree()); err != nil {
+		return nil, err
+	}
+	p := &PublicGroup{s: s, context: info.Context, tree: e.Freeze(), tag: info.ConfirmationTag}
 	p.interim = schedule.InterimTranscript(s, info.Context.ConfirmedTranscriptHash, info.ConfirmationTag)
 	return p, p.checkInfo(cfg, info, now)
 }
 
-func (p *PublicGroup) checkInfo(cfg *Config, info *message.GroupInfo, now time.Time) error {
-	signer := p.tree.Leaf(info.Signer)
+// checkSignatures checks the group info's signature and all leaves' before anything that
+// costs more the larger they are; the tree has no hashes yet.
+func checkSignatures(s *suite.Suite, info *message.GroupInfo, t *tree.Tree) error {
+	signer := t.Leaf(info.Signer)
 	if signer == nil {
 		return rule.Break(rule.GroupInfoSignature, "leaf %d is blank", info.Signer)
 	}
-	if err := info.VerifySignature(p.s, signer.SignatureKey); err != nil {
+	if err := info.VerifySignature(s, signer.SignatureKey); err != nil {
+		return err
+	}
+	return t.VerifyLeaves(info.Context.GroupID)
+}
+
+func (p *PublicGroup) checkInfo(cfg *Config, info *message.GroupInfo, now time.Time) error {
+	if err := info.Extensions.CheckUnique(); err != nil {
+		return err
+	}
+	if err := checkContextForm(info.Context.Extensions); err != nil {
+		return err
+	}
+	if err := checkContextLength(info.Context.Extensions); err != nil {
 		return err
 	}
 	if !bytes.Equal(p.tree.Hash(), p.context.TreeHash) {
@@ -187,26 +204,17 @@ func (p *PublicGroup) checkInfo(cfg *Config, info *message.GroupInfo, now time.T
 	if err := p.tree.Validate(); err != nil {
 		return err
 	}
-	if err := p.checkMembers(cfg, now); err != nil {
-		return err
-	}
-	return p.tree.VerifyLeaves(p.context.GroupID)
+	return p.checkMembers(cfg, now)
 }
 
 // checkMembers checks every leaf against the group (RFC 9420 §7.3), signatures aside.
 func (p *PublicGroup) checkMembers(cfg *Config, now time.Time) error {
-	inUse := map[tree.CredentialType]tree.LeafIndex{}
-	for i, l := range p.tree.Members {
-		inUse[l.Credential.Type] = i
+	if err := checkCredentials(p.tree.Members, credentialTypes(p.tree.Members), rule.LeafSupportsCredentials); err != nil {
+		return err
 	}
-	for i, l := range p.tree.Members {
+	for _, l := range p.tree.Members {
 		if err := p.checkParameters(l, p.context.Extensions); err != nil {
 			return err
-		}
-		for t, by := range inUse {
-			if !l.Capabilities.SupportsCredential(t) {
-				return rule.Break(rule.LeafSupportsCredentials, "leaf %d, credential type %d of leaf %d", i, t, by)
-			}
 		}
 		// Lifetimes are not checked here: a member's key package may have expired since
 		// it joined, and nobody could join any more (RFC 9420 §7.3).

@@ -20,12 +20,12 @@ import (
 // same proposal twice is stored once.
 func (p *PublicGroup) store(cfg *Config, auth *message.Authenticated, now time.Time) (*PublicGroup, *ProposalStored, error) {
 	c := auth.Content()
-	st := stored{auth.Ref(p.s), auth}
+	st := newStored(p.s, auth)
 	if p.find(st.ref) != nil {
 		return p, p.storedEvent(st), nil
 	}
-	if len(p.proposals) >= MaxStoredProposals {
-		return nil, nil, rule.Break(rule.SendPending, "%d proposals wait already: commit", MaxStoredProposals)
+	if err := p.checkStored(st); err != nil {
+		return nil, nil, err
 	}
 	if err := p.checkProposalSender(auth); err != nil {
 		return nil, nil, err
@@ -59,7 +59,7 @@ func (p *PublicGroup) checkMembership(r resolved) error {
 		if x, found := p.tree.FindEncryptionKey(r.Update.EncryptionKey); found {
 			return rule.Break(rule.LeafEncryptionKeyUnique, "node %d has it", x)
 		}
-		return p.checkAmong(p.tree, tree.LeafIndex(r.sender.Index), r.Update)
+		return checkAmong(p.tree, []Member{{tree.LeafIndex(r.sender.Index), r.Update}})
 	case tree.ProposalPSK:
 		return checkPSKUsage(r.PSK, false)
 	default:
@@ -85,6 +85,12 @@ func (p *PublicGroup) checkAgain(cfg *Config, r resolved, now time.Time) error {
 	default:
 	}
 	return p.checkProposal(cfg, r, p.context.Extensions, now)
+}
+
+// newStored is a verified proposal with its reference.
+func newStored(s *suite.Suite, auth *message.Authenticated) stored {
+	encoded := codec.Marshal(auth)
+	return stored{s.RefHash(message.ProposalRefLabel, encoded), auth, len(encoded)}
 }
 
 func (p *PublicGroup) find(ref []byte) *stored {
@@ -130,14 +136,18 @@ type resolved struct {
 
 // resolve looks up the proposals of a commit.
 func (p *PublicGroup) resolve(c *message.Commit, committer message.Sender) ([]resolved, error) {
+	byRef := make(map[string]stored, len(p.proposals))
+	for _, st := range p.proposals {
+		byRef[string(st.ref)] = st
+	}
 	out := make([]resolved, 0, len(c.Proposals))
 	for _, pr := range c.Proposals {
 		if pr.Proposal != nil {
 			out = append(out, resolved{pr.Proposal, committer, nil})
 			continue
 		}
-		st := p.find(pr.Ref)
-		if st == nil {
+		st, known := byRef[string(pr.Ref)]
+		if !known {
 			return nil, rule.Break(rule.ListUnknownReference, "reference %x", clip(pr.Ref))
 		}
 		out = append(out, resolved{st.msg.Content().Proposal, st.msg.Content().Sender, pr.Ref})
@@ -208,10 +218,7 @@ func (p *PublicGroup) checkReplacement(cfg *Config, old, next *tree.LeafNode, at
 	if old != nil && bytes.Equal(old.EncryptionKey, next.EncryptionKey) {
 		return rule.Break(rule.LeafFreshKey, "leaf %d", at)
 	}
-	if err := next.CheckSelf(p.s); err != nil {
-		return err
-	}
-	if err := next.VerifySignature(p.s, p.context.GroupID, at); err != nil {
+	if err := next.Check(p.s, p.context.GroupID, at); err != nil {
 		return err
 	}
 	if err := p.checkSuite(old, next); err != nil {
@@ -248,8 +255,9 @@ func (p *PublicGroup) checkParameters(l *tree.LeafNode, ext tree.Extensions) err
 	if !slices.Contains(c.Versions, p.context.Version) {
 		return rule.Break(rule.LeafVersion, "version %d", p.context.Version)
 	}
+	supported := c.Supported()
 	for _, e := range ext {
-		if !c.SupportsExtension(e.Type) {
+		if !supported.Extension(e.Type) {
 			return rule.Break(rule.LeafGroupExtensions, "extension type 0x%04x", uint16(e.Type))
 		}
 	}
@@ -273,6 +281,9 @@ func requiredCapabilities(ext tree.Extensions) (q tree.RequiredCapabilities, ok 
 // checkContextExtensions checks new group context extensions by themselves.
 func checkContextExtensions(cfg *Config, p *PublicGroup, ext tree.Extensions, now time.Time) error {
 	if err := checkContextForm(ext); err != nil {
+		return err
+	}
+	if err := checkContextLength(ext); err != nil {
 		return err
 	}
 	data, ok := ext.Get(tree.ExtExternalSenders)

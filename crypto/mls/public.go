@@ -27,8 +27,9 @@ type PublicGroup struct {
 
 // stored is a valid proposal that waits for a commit.
 type stored struct {
-	ref []byte
-	msg *message.Authenticated
+	ref  []byte
+	msg  *message.Authenticated
+	size int // of msg, encoded, in bytes
 }
 
 // Suite returns the group's cipher suite.

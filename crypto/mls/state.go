@@ -226,7 +226,7 @@ func (g *Group) readMoving(r *codec.Reader) error {
 		if auth.Content().Type != message.ContentProposal {
 			return errors.New("a stored message is not a proposal")
 		}
-		g.pub.proposals = append(g.pub.proposals, stored{auth.Ref(s), auth})
+		g.pub.proposals = append(g.pub.proposals, newStored(s, auth))
 	}
 	g.updates = codec.List(r, func(r *codec.Reader) ownUpdate {
 		return ownUpdate{r.Bytes(), s.NewPrivateKey(r.Bytes())}

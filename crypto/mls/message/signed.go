@@ -90,10 +90,9 @@ func (a *Authenticated) TranscriptInput() []byte {
 	return codec.Bytes(b, a.m.auth.Signature)
 }
 
-// Ref is the reference of a proposal (RFC 9420 §5.2).
-func (a *Authenticated) Ref(s *suite.Suite) []byte {
-	return s.RefHash("MLS 1.0 Proposal Reference", a.AppendTo(nil))
-}
+// ProposalRefLabel is the label of a proposal's reference: the RefHash of its
+// AuthenticatedContent (RFC 9420 §5.2).
+const ProposalRefLabel = "MLS 1.0 Proposal Reference"
 
 // PublicMessage is signed but not encrypted (RFC 9420 §6.2).
 type PublicMessage struct {

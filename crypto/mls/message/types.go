@@ -225,6 +225,14 @@ type Commit struct {
 	Path      *tree.UpdatePath
 }
 
+// MaxProposals bounds the proposals of one commit, and with them those whom one welcome
+// lets in.
+const MaxProposals = 8192
+
+// MaxPSKs bounds the PSKs of one commit or welcome: each costs several hashes, and a
+// look-up by the application. Honest ones have one or two.
+const MaxPSKs = 64
+
 // AppendTo appends the wire form.
 func (c *Commit) AppendTo(b []byte) []byte {
 	b = codec.Optional(codec.AppendList(b, c.Proposals), c.Path != nil)
@@ -236,7 +244,7 @@ func (c *Commit) AppendTo(b []byte) []byte {
 
 // ReadCommit decodes a commit.
 func ReadCommit(r *codec.Reader) *Commit {
-	c := &Commit{Proposals: codec.List(r, readProposalOrRef)}
+	c := &Commit{Proposals: codec.ListUpTo(r, MaxProposals, readProposalOrRef)}
 	if r.Optional() {
 		c.Path = tree.ReadUpdatePath(r)
 	}

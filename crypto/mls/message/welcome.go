@@ -104,7 +104,7 @@ func ReadGroupSecrets(r *codec.Reader) *GroupSecrets {
 	if r.Optional() {
 		g.PathSecret = r.Bytes()
 	}
-	g.PSKs = codec.List(r, schedule.ReadPSKID)
+	g.PSKs = codec.ListUpTo(r, MaxPSKs, schedule.ReadPSKID)
 	return g
 }
 
@@ -142,7 +142,7 @@ func (w *Welcome) AppendTo(b []byte) []byte {
 func ReadWelcome(r *codec.Reader) *Welcome {
 	return &Welcome{
 		suite.ID(r.Uint16()),
-		codec.List(r, func(r *codec.Reader) EncryptedGroupSecrets {
+		codec.ListUpTo(r, MaxProposals, func(r *codec.Reader) EncryptedGroupSecrets {
 			return EncryptedGroupSecrets{r.Bytes(), tree.ReadCiphertext(r)}
 		}),
 		r.Bytes(),

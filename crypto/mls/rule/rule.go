@@ -227,6 +227,10 @@ const (
 	// TreeKeyUnique: a parent node's encryption key appears once in the tree (§12.4.3.1).
 	TreeKeyUnique
 
+	// Limit: no list is longer than any honest client makes it, so that a message costs
+	// about what its bytes and signatures cost (§15, tree/limits.go, config.go).
+	Limit
+
 	end
 )
 
@@ -336,4 +340,5 @@ var catalogue = [end]struct{ name, section, text string }{
 	TreeUnmergedLeaf:        {"TreeUnmergedLeaf", "12.4.3.1", "an unmerged leaf is a member below its parent node"},
 	TreeUnmergedBetween:     {"TreeUnmergedBetween", "12.4.3.1", "an unmerged leaf is unmerged in every node between"},
 	TreeKeyUnique:           {"TreeKeyUnique", "12.4.3.1", "a parent node's encryption key appears once in the tree"},
+	Limit:                   {"Limit", "15", "no list is longer than any honest client makes it"},
 }

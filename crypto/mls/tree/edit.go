@@ -9,11 +9,19 @@ import (
 )
 
 // Editor changes a private copy of a tree. It belongs to one goroutine; Freeze ends it.
-type Editor struct{ t *Tree }
+type Editor struct {
+	t *Tree
+	// full is how many leaves from the left are known not to be blank, and empty how
+	// many from the right are known to be: so that a row of Adds or Removes does not
+	// search the tree for each.
+	full, empty int
+	// own are the parents made here, which nobody else sees yet.
+	own map[*ParentNode]bool
+}
 
 // Edit starts a change. Nodes are shared with t, which stays as it is.
 func (t *Tree) Edit() *Editor {
-	return &Editor{&Tree{
+	return &Editor{t: &Tree{
 		s: t.s, size: t.size, nodes: slices.Clone(t.nodes), hashes: slices.Clone(t.hashes),
 	}}
 }
@@ -55,10 +63,11 @@ func (e *Editor) Add(leaf *LeafNode) (LeafIndex, error) {
 		return 0, err
 	}
 	e.t.nodes[at.Node()] = node{leaf: leaf}
+	e.empty = min(e.empty, int(e.t.size)-int(at)-1)
 	for x := at.Node(); x != e.t.size.Root(); {
 		x = x.Parent()
 		if p := e.t.nodes[x].parent; p != nil {
-			e.t.nodes[x] = node{parent: p.withUnmerged(at)}
+			e.t.nodes[x] = node{parent: e.withUnmerged(p, at)}
 		}
 	}
 	e.touch(at.Node())
@@ -67,15 +76,16 @@ func (e *Editor) Add(leaf *LeafNode) (LeafIndex, error) {
 
 // free returns the leftmost blank leaf, after extending the tree if need be.
 func (e *Editor) free() (LeafIndex, error) {
-	for i := 0; i < len(e.t.nodes); i += 2 {
-		if e.t.nodes[i].blank() {
-			return LeafIndex(i / 2), nil
+	for ; e.full < int(e.t.size); e.full++ {
+		if e.t.nodes[2*e.full].blank() {
+			return LeafIndex(e.full), nil
 		}
 	}
 	at := LeafIndex(e.t.size)
 	if at >= treemath.MaxLeaves {
 		return 0, rule.Break(rule.TreeShape, "the tree is full with %d leaves", at)
 	}
+	e.empty += int(e.t.size)
 	e.t.size *= 2
 	n := e.t.size.Nodes()
 	e.t.nodes = append(e.t.nodes, make([]node, n-len(e.t.nodes))...)
@@ -93,12 +103,20 @@ func (e *Editor) Reserve() (LeafIndex, error) {
 	return at, err
 }
 
-// withUnmerged returns a copy with l added to the unmerged leaves.
-func (p *ParentNode) withUnmerged(l LeafIndex) *ParentNode {
+// withUnmerged returns p with l added to the unmerged leaves: a copy, but of what was
+// made here.
+func (e *Editor) withUnmerged(p *ParentNode, l LeafIndex) *ParentNode {
+	if !e.own[p] {
+		q := *p
+		q.UnmergedLeaves = slices.Clone(p.UnmergedLeaves)
+		if p = &q; e.own == nil {
+			e.own = map[*ParentNode]bool{}
+		}
+		e.own[p] = true
+	}
 	i, _ := slices.BinarySearch(p.UnmergedLeaves, l)
-	q := *p
-	q.UnmergedLeaves = slices.Insert(slices.Clone(p.UnmergedLeaves), i, l)
-	return &q
+	p.UnmergedLeaves = slices.Insert(p.UnmergedLeaves, i, l)
+	return p
 }
 
 // Update replaces a leaf and blanks its direct path (RFC 9420 §12.1.2).
@@ -111,8 +129,14 @@ func (e *Editor) Update(at LeafIndex, leaf *LeafNode) {
 func (e *Editor) Remove(at LeafIndex) {
 	e.blankPath(at)
 	e.t.nodes[at.Node()] = node{}
-	for e.t.size > 1 && e.t.empty(e.t.size.Root().Right()) {
+	e.full = min(e.full, int(at))
+	for e.empty < int(e.t.size) && e.t.nodes[2*(int(e.t.size)-e.empty-1)].blank() {
+		e.empty++
+	}
+	// Above leaves that are all blank no parent is left.
+	for e.t.size > 1 && e.empty >= int(e.t.size)/2 {
 		e.t.size /= 2
+		e.empty -= int(e.t.size)
 		n := e.t.size.Nodes()
 		e.t.nodes, e.t.hashes = e.t.nodes[:n], e.t.hashes[:n]
 	}
@@ -135,5 +159,6 @@ func (e *Editor) MergePath(at LeafIndex, path []Step, keys []suite.PublicKey) []
 // SetLeaf puts a committer's new leaf in its place, keeping the path above.
 func (e *Editor) SetLeaf(at LeafIndex, leaf *LeafNode) {
 	e.t.nodes[at.Node()] = node{leaf: leaf}
+	e.empty = min(e.empty, int(e.t.size)-int(at)-1)
 	e.touch(at.Node())
 }

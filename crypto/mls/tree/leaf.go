@@ -111,19 +111,35 @@ func (l *LeafNode) VerifySignature(s *suite.Suite, groupID []byte, at LeafIndex)
 	return rule.Because(rule.LeafSignature, err)
 }
 
+// Check checks a leaf for a place in a group: the signature before whatever costs more
+// the longer the leaf is, then CheckSelf.
+func (l *LeafNode) Check(s *suite.Suite, groupID []byte, at LeafIndex) error {
+	if err := s.CheckSignatureKey(l.SignatureKey); err != nil {
+		return rule.Because(rule.LeafKeys, err)
+	}
+	if err := l.VerifySignature(s, groupID, at); err != nil {
+		return err
+	}
+	return l.CheckSelf(s)
+}
+
 // CheckSelf checks what a leaf node says about itself, whatever the group: its
-// extensions and credential are listed, defaults are not (RFC 9420 §7.2), and its keys
-// are well formed.
+// extensions and credential are listed, defaults are not (RFC 9420 §7.2), its keys are
+// well formed, and nothing is longer than our limits.
 func (l *LeafNode) CheckSelf(s *suite.Suite) error {
 	c := &l.Capabilities
+	if err := c.checkLength(); err != nil {
+		return err
+	}
 	if err := l.Extensions.CheckUnique(); err != nil {
 		return err
 	}
-	if !c.SupportsCredential(l.Credential.Type) {
+	supported := c.Supported()
+	if !supported.Credential(l.Credential.Type) {
 		return rule.Break(rule.LeafCredentialListed, "credential type %d", l.Credential.Type)
 	}
 	for _, e := range l.Extensions {
-		if !c.SupportsExtension(e.Type) {
+		if !supported.Extension(e.Type) {
 			return rule.Break(rule.LeafExtensionsListed, "extension type 0x%04x", uint16(e.Type))
 		}
 	}

@@ -15,7 +15,11 @@ func AppendCiphertext(b []byte, c suite.Ciphertext) []byte {
 
 // ReadCiphertext decodes an HPKECiphertext.
 func ReadCiphertext(r *codec.Reader) suite.Ciphertext {
-	return suite.Ciphertext{KEMOutput: r.Bytes(), Ciphertext: r.Bytes()}
+	c := suite.Ciphertext{KEMOutput: r.Bytes(), Ciphertext: r.Bytes()}
+	if r.Err() == nil && len(c.Ciphertext) < suite.Overhead {
+		r.Fail(fmt.Errorf("ciphertext of %d bytes, less than its tag: %w", len(c.Ciphertext), codec.ErrValue))
+	}
+	return c
 }
 
 // UpdatePathNode is one node of an update path (RFC 9420 §7.6).
@@ -48,7 +52,7 @@ func (p *UpdatePath) AppendTo(b []byte) []byte {
 
 // ReadUpdatePath decodes an update path.
 func ReadUpdatePath(r *codec.Reader) *UpdatePath {
-	return &UpdatePath{ReadLeafNode(r), codec.List(r, func(r *codec.Reader) UpdatePathNode {
+	return &UpdatePath{ReadLeafNode(r), codec.ListUpTo(r, MaxPathNodes, func(r *codec.Reader) UpdatePathNode {
 		return UpdatePathNode{r.Bytes(), codec.List(r, ReadCiphertext)}
 	})}
 }

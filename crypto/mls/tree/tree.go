@@ -176,16 +176,12 @@ func (t *Tree) AppendTo(b []byte) []byte {
 // EncodedSize estimates the size of the encoded tree in bytes, rather too large than too
 // small, for one allocation instead of many.
 func (t *Tree) EncodedSize() int {
-	const parentRest = 8   // headers
-	size, leafRest := 0, 0 // capabilities, headers and the like: about the same in all leaves
-	for _, l := range t.Members {
-		leafRest = len(codec.Marshal(l)) - l.keySize() + 8
-		break
-	}
+	const parentRest = 8 // headers
+	size := 0
 	for _, n := range t.nodes {
 		switch {
 		case n.leaf != nil:
-			size += leafRest + n.leaf.keySize()
+			size += n.leaf.encodedSize()
 		case n.parent != nil:
 			size += parentRest + len(n.parent.EncryptionKey) + len(n.parent.ParentHash) + 4*len(n.parent.UnmergedLeaves)
 		default:
@@ -195,9 +191,18 @@ func (t *Tree) EncodedSize() int {
 	return size
 }
 
-// keySize is the size in bytes of what differs most between leaves.
-func (l *LeafNode) keySize() int {
-	return len(l.EncryptionKey) + len(l.SignatureKey) + len(l.Signature) + len(l.Credential.Identity)
+// encodedSize is at least the size of the encoded leaf in bytes, and hardly more.
+func (l *LeafNode) encodedSize() int {
+	const rest, head = 64, 4 // headers, the lifetime and the like; of a list's element
+	size := rest + len(l.EncryptionKey) + len(l.SignatureKey) + len(l.Signature) + len(l.Credential.Identity) + len(l.ParentHash)
+	for _, c := range l.Credential.Certificates {
+		size += head + len(c)
+	}
+	for _, e := range l.Extensions {
+		size += 2 + head + len(e.Data)
+	}
+	c := &l.Capabilities
+	return size + 2*(len(c.Versions)+len(c.Suites)+len(c.Extensions)+len(c.Proposals)+len(c.Credentials))
 }
 
 const (
@@ -205,42 +210,80 @@ const (
 	nodeTypeParent = 2
 )
 
-// Read decodes a ratchet tree and computes its hashes. It checks the shape only:
-// Validate and VerifyLeaves come after.
+// Read decodes the ratchet tree of a saved group and computes its hashes. It checks the
+// shape only.
 func Read(s *suite.Suite, r *codec.Reader) (*Tree, error) {
-	nodes, err := readNodes(r)
+	l, err := readNodes(r)
 	if err != nil {
 		return nil, err
 	}
-	if len(nodes) == 0 || nodes[len(nodes)-1].blank() {
-		return nil, rule.Break(rule.TreeShape, "the last node is blank")
-	}
-	size := treemath.SizeFor((len(nodes) + 1 + 1) / 2)
-	full := make([]node, size.Nodes())
-	copy(full, nodes)
-	t := &Tree{s: s, size: size, nodes: full, hashes: make([][]byte, len(full))}
-	t.hash(size.Root())
-	return t, nil
+	e := l.edit(s)
+	return e.Freeze(), nil
 }
 
-func readNodes(r *codec.Reader) ([]node, error) {
+// Decode decodes a stranger's ratchet tree. It checks the shape and the limits only:
+// VerifyLeaves comes next, and Validate after the hashes that Freeze computes.
+func Decode(s *suite.Suite, r *codec.Reader) (*Editor, error) {
+	l, err := readNodes(r)
+	if err != nil {
+		return nil, err
+	}
+	if most := max(SparseLeaves, l.members*MaxLeavesPerMember); int(l.size) > most {
+		return nil, rule.Break(rule.Limit, "%d leaves for %d members, at most %d", l.size, l.members, most)
+	}
+	return l.edit(s), nil
+}
+
+// nodeList is a decoded tree without its blank nodes.
+type nodeList struct {
+	nodes   []placed
+	members int
+	size    treemath.Size
+}
+
+// placed is a node that is not blank, with its index.
+type placed struct {
+	node
+	at int
+}
+
+// edit puts the nodes in their places.
+func (l *nodeList) edit(s *suite.Suite) *Editor {
+	t := &Tree{s: s, size: l.size, nodes: make([]node, l.size.Nodes()), hashes: make([][]byte, l.size.Nodes())}
+	for _, p := range l.nodes {
+		t.nodes[p.at] = p.node
+	}
+	return &Editor{t: t}
+}
+
+func readNodes(r *codec.Reader) (*nodeList, error) {
+	l, n := &nodeList{}, 0
 	v := r.Vector()
-	var nodes []node
-	for v.More() {
-		n := readNode(v)
-		if !n.blank() && (n.leaf != nil) != (len(nodes)%2 == 0) {
-			return nil, rule.Break(rule.TreeShape, "node %d has the wrong kind", len(nodes))
-		}
-		if len(nodes) >= 2*treemath.MaxLeaves {
+	for n = v.Absent(); v.More(); n += 1 + v.Absent() {
+		if n >= 2*treemath.MaxLeaves {
 			return nil, rule.Break(rule.TreeShape, "more than %d leaves", treemath.MaxLeaves)
 		}
-		nodes = append(nodes, n)
+		x := readNode(v)
+		if v.Err() != nil {
+			break
+		}
+		if (x.leaf != nil) != (n%2 == 0) {
+			return nil, rule.Break(rule.TreeShape, "node %d has the wrong kind", n)
+		}
+		if x.leaf != nil {
+			l.members++
+		}
+		l.nodes = append(l.nodes, placed{x, n})
 	}
 	r.Done(v)
 	if err := r.Err(); err != nil {
 		return nil, fmt.Errorf("decode ratchet tree: %w", err)
 	}
-	return nodes, nil
+	if len(l.nodes) == 0 || l.nodes[len(l.nodes)-1].at != n-1 {
+		return nil, rule.Break(rule.TreeShape, "the last node is blank")
+	}
+	l.size = treemath.SizeFor((n + 1 + 1) / 2)
+	return l, nil
 }
 
 func readNode(r *codec.Reader) node {

@@ -89,7 +89,7 @@ func (l Extensions) AppendTo(b []byte) []byte { return codec.AppendList(b, l) }
 
 // ReadExtensions decodes a list of extensions.
 func ReadExtensions(r *codec.Reader) Extensions {
-	return codec.List(r, func(r *codec.Reader) Extension {
+	return codec.ListUpTo(r, MaxExtensions, func(r *codec.Reader) Extension {
 		return Extension{ExtensionType(r.Uint16()), r.Bytes()}
 	})
 }
@@ -106,11 +106,10 @@ func (l Extensions) Get(t ExtensionType) (data []byte, ok bool) {
 
 // CheckUnique checks that no type appears twice.
 func (l Extensions) CheckUnique() error {
-	for i, e := range l {
-		for _, f := range l[:i] {
-			if e.Type == f.Type {
-				return rule.Break(rule.ExtensionsUnique, "extension type 0x%04x", uint16(e.Type))
-			}
+	var seen Set[ExtensionType]
+	for _, e := range l {
+		if seen.add(e.Type) {
+			return rule.Break(rule.ExtensionsUnique, "extension type 0x%04x", uint16(e.Type))
 		}
 	}
 	return nil
@@ -163,7 +162,7 @@ func (c Credential) AppendTo(b []byte) []byte {
 func ReadCredential(r *codec.Reader) Credential {
 	c := Credential{Type: CredentialType(r.Uint16())}
 	if c.Type == CredentialX509 {
-		c.Certificates = codec.List(r, (*codec.Reader).Bytes)
+		c.Certificates = codec.ListUpTo(r, MaxCertificates, (*codec.Reader).Bytes)
 	} else {
 		c.Identity = r.Bytes()
 	}
@@ -195,27 +194,16 @@ func (c Capabilities) AppendTo(b []byte) []byte {
 	return codec.Uint16s(b, c.Credentials)
 }
 
-func numbers[T ~uint16](r *codec.Reader) []T {
-	raw := r.Uint16s()
-	if raw == nil {
-		return nil
-	}
-	out := make([]T, len(raw))
-	for i, v := range raw {
-		out[i] = T(v)
-	}
-	return out
-}
-
 // ReadCapabilities decodes capabilities.
 func ReadCapabilities(r *codec.Reader) Capabilities {
 	return Capabilities{
-		numbers[Version](r), r.Uint16s(), numbers[ExtensionType](r),
-		numbers[ProposalType](r), numbers[CredentialType](r),
+		codec.Numbers[Version](r), r.Uint16s(), codec.Numbers[ExtensionType](r),
+		codec.Numbers[ProposalType](r), codec.Numbers[CredentialType](r),
 	}
 }
 
-// SupportsExtension reports whether an extension type is a default or listed.
+// SupportsExtension reports whether an extension type is a default or listed. Whoever
+// asks more than once takes Supported.
 func (c *Capabilities) SupportsExtension(t ExtensionType) bool {
 	return t.Default() || slices.Contains(c.Extensions, t)
 }
@@ -247,24 +235,25 @@ func (c RequiredCapabilities) AppendTo(b []byte) []byte {
 // ReadRequiredCapabilities decodes the extension.
 func ReadRequiredCapabilities(r *codec.Reader) RequiredCapabilities {
 	return RequiredCapabilities{
-		numbers[ExtensionType](r), numbers[ProposalType](r), numbers[CredentialType](r),
+		codec.Numbers[ExtensionType](r), codec.Numbers[ProposalType](r), codec.Numbers[CredentialType](r),
 	}
 }
 
 // SatisfiedBy reports whether by supports everything required.
 func (c RequiredCapabilities) SatisfiedBy(by *Capabilities) bool {
+	s := by.Supported()
 	for _, t := range c.Extensions {
-		if !by.SupportsExtension(t) {
+		if !s.Extension(t) {
 			return false
 		}
 	}
 	for _, t := range c.Proposals {
-		if !by.SupportsProposal(t) {
+		if !s.Proposal(t) {
 			return false
 		}
 	}
 	for _, t := range c.Credentials {
-		if !by.SupportsCredential(t) {
+		if !s.Credential(t) {
 			return false
 		}
 	}
@@ -284,7 +273,7 @@ func (s ExternalSender) AppendTo(b []byte) []byte {
 
 // ReadExternalSenders decodes the external_senders extension.
 func ReadExternalSenders(r *codec.Reader) []ExternalSender {
-	return codec.List(r, func(r *codec.Reader) ExternalSender {
+	return codec.ListUpTo(r, MaxExternalSenders, func(r *codec.Reader) ExternalSender {
 		return ExternalSender{r.Bytes(), ReadCredential(r)}
 	})
 }

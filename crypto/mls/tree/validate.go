@@ -63,13 +63,27 @@ func (t *Tree) checkUnmerged(x NodeIndex) error {
 		if t.Leaf(l) == nil || !x.Contains(l.Node()) {
 			return rule.Break(rule.TreeUnmergedLeaf, "node %d, leaf %d", x, l)
 		}
-		for y := l.Node().Parent(); y != x; y = y.Parent() {
-			if q := t.nodes[y].parent; q != nil && !containsLeaf(q.UnmergedLeaves, l) {
-				return rule.Break(rule.TreeUnmergedBetween, "node %d, leaf %d, above node %d", x, l, y)
-			}
+		// What the next node below lists, its own check compares with those further down.
+		if y := t.nextBelow(x, l.Node()); !y.IsLeaf() && !containsLeaf(t.nodes[y].parent.UnmergedLeaves, l) {
+			return rule.Break(rule.TreeUnmergedBetween, "node %d, leaf %d, above node %d", x, l, y)
 		}
 	}
 	return nil
+}
+
+// nextBelow returns the first node on the way from x down to a leaf that is not blank; the
+// leaf is not.
+func (t *Tree) nextBelow(x, leaf NodeIndex) NodeIndex {
+	for {
+		if leaf < x {
+			x = x.Left()
+		} else {
+			x = x.Right()
+		}
+		if !t.nodes[x].blank() {
+			return x
+		}
+	}
 }
 
 func (t *Tree) checkKeysUnique() error {
@@ -151,18 +165,17 @@ func (t *Tree) linked(p *ParentNode, c NodeIndex) bool {
 }
 
 // VerifyLeaves checks the signature of every leaf and what it says about itself, on all
-// processors. It returns the error of the leftmost bad leaf.
+// processors. It returns the error of the leftmost bad leaf, and stops soon after it has
+// met one. It needs no hashes.
 func (t *Tree) VerifyLeaves(groupID []byte) error {
 	var members []LeafIndex
 	for i := range t.Members {
 		members = append(members, i)
 	}
 	errs := make([]error, len(members))
-	Parallel(len(members), func(i int) {
-		l := t.Leaf(members[i])
-		if errs[i] = l.CheckSelf(t.s); errs[i] == nil {
-			errs[i] = l.VerifySignature(t.s, groupID, members[i])
-		}
+	parallelUntil(len(members), func(i int) bool {
+		errs[i] = t.Leaf(members[i]).Check(t.s, groupID, members[i])
+		return errs[i] != nil
 	})
 	for _, err := range errs {
 		if err != nil {
@@ -174,21 +187,33 @@ func (t *Tree) VerifyLeaves(groupID []byte) error {
 
 // Parallel calls f(0) … f(n-1) on at most GOMAXPROCS goroutines and waits for them.
 func Parallel(n int, f func(int)) {
+	parallelUntil(n, func(i int) bool { f(i); return false })
+}
+
+// parallelUntil is Parallel that begins no further call once one has returned true. What
+// comes before that one in order is called all the same.
+func parallelUntil(n int, f func(int) (stop bool)) {
 	workers := min(runtime.GOMAXPROCS(0), n)
-	if workers <= 1 {
-		for i := range n {
-			f(i)
+	var next atomic.Int64
+	var stopped atomic.Bool
+	work := func() {
+		for !stopped.Load() {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
+			}
+			if f(i) {
+				stopped.Store(true)
+			}
 		}
+	}
+	if workers <= 1 {
+		work()
 		return
 	}
-	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				f(i)
-			}
-		})
+		wg.Go(work)
 	}
 	wg.Wait()
 }
