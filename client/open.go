@@ -207,6 +207,8 @@ func checkTitle(title string) error {
 	switch {
 	case strings.TrimSpace(title) == "":
 		return &Problem{"a group needs a title", "Give it one."}
+	case room.CheckTitle(title) != nil:
+		return &Problem{room.ErrTitle.Error(), "Give the group another title."}
 	case len(title) > room.MaxTitle:
 		return because(ErrTooLong, "the title has %d bytes, %d are allowed", len(title), room.MaxTitle)
 	}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"quicproquo/crypto/codec"
 	"quicproquo/crypto/identity"
@@ -49,13 +52,14 @@ type Data struct {
 	// Grant is an admin's signature under all of this and the roster (grant.go); empty
 	// in groups that only older clients have changed.
 	Grant []byte
-	// Rest is what a newer version has added; it is kept.
-	Rest []byte
+	// Rest is what a newer version has added; it is kept, and the version with it.
+	Rest    []byte
+	version uint8 // that was read, if it is newer than ours
 }
 
 // AppendTo appends the encoding.
 func (d *Data) AppendTo(b []byte) []byte {
-	b = append(b, dataVersion, byte(d.Kind))
+	b = append(b, max(d.version, dataVersion), byte(d.Kind))
 	b = codec.Bytes(b, []byte(d.Title))
 	b = codec.Vector(b, func(b []byte) []byte {
 		for _, admin := range d.Admins {
@@ -95,10 +99,11 @@ func DataOf(list tree.Extensions) (*Data, error) {
 
 func parseData(b []byte) (*Data, error) {
 	r := codec.NewReader(b)
-	if v := r.Uint8(); r.Err() == nil && v < dataVersion {
-		return nil, fmt.Errorf("%w: version %d", ErrData, v)
+	version := r.Uint8()
+	if r.Err() == nil && version < dataVersion {
+		return nil, fmt.Errorf("%w: version %d", ErrData, version)
 	}
-	d := &Data{Kind: Kind(r.Uint8())}
+	d := &Data{Kind: Kind(r.Uint8()), version: version}
 	title := r.Bytes()
 	admins := r.Vector()
 	if len(title) > MaxTitle || admins.Len() > MaxAdmins*identity.KeySize {
@@ -108,6 +113,11 @@ func parseData(b []byte) (*Data, error) {
 	for admins.More() {
 		var admin [identity.KeySize]byte
 		copy(admin[:], admins.Fixed(len(admin)))
+		// SetAdmin relies on the order: an admin who stands in the wrong place, or twice,
+		// could not be removed.
+		if n := len(d.Admins); n > 0 && compareKeys(d.Admins[n-1], admin) >= 0 && admins.Err() == nil {
+			return nil, fmt.Errorf("%w: its admins are not in order, each once", ErrData)
+		}
 		d.Admins = append(d.Admins, admin)
 	}
 	r.Done(admins)
@@ -120,6 +130,8 @@ func parseData(b []byte) (*Data, error) {
 			return nil, fmt.Errorf("%w: it is too large", ErrData)
 		} else if len(grant) != 0 {
 			d.Grant = slices.Clone(grant)
+		} else if !r.More() && r.Err() == nil {
+			return nil, fmt.Errorf("%w: its grant is empty", ErrData) // there is one encoding of none
 		}
 	}
 	if rest := r.Rest(); len(rest) != 0 {
@@ -128,10 +140,25 @@ func parseData(b []byte) (*Data, error) {
 	if err := r.Finish(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrData, err)
 	}
+	if err := CheckTitle(d.Title); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrData, err)
+	}
 	if d.Kind != KindDM && d.Kind != KindGroup || len(d.Link) != 0 && len(d.Link) != LinkSecretSize {
 		return nil, fmt.Errorf("%w: kind %d, link of %d bytes", ErrData, d.Kind, len(d.Link))
 	}
 	return d, nil
+}
+
+// ErrTitle means that a title is not one line of text.
+var ErrTitle = errors.New("a title is one line of text, without control characters")
+
+// CheckTitle checks that a title is UTF-8 without control characters, which could make a
+// screen show what nobody wrote. An empty one is fine: conversations of two have none.
+func CheckTitle(title string) error {
+	if !utf8.ValidString(title) || strings.ContainsFunc(title, unicode.IsControl) {
+		return ErrTitle
+	}
+	return nil
 }
 
 // Clone returns a copy to change.
@@ -156,5 +183,6 @@ func compareKeys(a, b [identity.KeySize]byte) int { return slices.Compare(a[:], 
 
 // Listed tells whether an account is among the admins.
 func (d *Data) Listed(account [identity.KeySize]byte) bool {
-	return slices.Contains(d.Admins, account)
+	_, found := slices.BinarySearchFunc(d.Admins, account, compareKeys)
+	return found
 }

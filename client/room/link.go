@@ -51,7 +51,7 @@ func ParseLink(text string) (l Link, err error) {
 	if !ok || len(rest) > 256 {
 		return l, fmt.Errorf("%w: links begin with %s", ErrLink, linkPrefix)
 	}
-	b, err := base64.RawURLEncoding.DecodeString(rest)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(rest)
 	if err != nil {
 		return l, fmt.Errorf("%w: it is cut short or damaged", ErrLink)
 	}

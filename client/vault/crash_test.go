@@ -150,6 +150,9 @@ func TestKilledBetweenWrites(t *testing.T) {
 		seen++
 	}
 	t.Logf("killed at %d of about %d operations", seen, seen*stride)
+	if seen < 4 && !t.Failed() {
+		t.Errorf("killed at only %d places, want 4 at least: the workload has become too short, or the stride too long", seen)
+	}
 }
 
 // acknowledged is what the child said before it died.

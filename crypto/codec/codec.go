@@ -130,11 +130,15 @@ func (r *Reader) Optional() bool {
 
 // Absent skips optional values that are absent, and returns how many.
 func (r *Reader) Absent() int {
-	n := 0
-	for n < len(r.b) && r.b[n] == 0 {
-		n++
+	b := r.b
+	for len(b) >= 8 && binary.NativeEndian.Uint64(b) == 0 {
+		b = b[8:]
 	}
-	r.b = r.b[n:]
+	for len(b) > 0 && b[0] == 0 {
+		b = b[1:]
+	}
+	n := len(r.b) - len(b)
+	r.b = b
 	return n
 }
 

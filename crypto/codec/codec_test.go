@@ -101,3 +101,29 @@ func FuzzVectors(f *testing.F) {
 		}
 	})
 }
+
+// A list is read to its limit and not one value further, numbers of odd length are
+// refused, and absent values are counted to the last.
+func TestListsAreBounded(t *testing.T) {
+	three := []byte{3, 1, 2, 3}
+	for most, want := range map[int]error{3: nil, 2: codec.ErrTooMany, 0: codec.ErrTooMany} {
+		list, err := codec.Unmarshal(three, func(r *codec.Reader) []uint8 {
+			return codec.ListUpTo(r, most, (*codec.Reader).Uint8)
+		})
+		if !errors.Is(err, want) || want == nil && !bytes.Equal(list, []byte{1, 2, 3}) {
+			t.Errorf("three values of at most %d: got %v, %v, want %v", most, list, err, want)
+		}
+	}
+	if _, err := codec.Unmarshal(three, codec.Numbers[uint16]); !errors.Is(err, codec.ErrTruncated) {
+		t.Errorf("three bytes of uint16: got %v, want ErrTruncated", err)
+	}
+	if n, err := codec.Unmarshal([]byte{4, 1, 2, 3, 4}, codec.Numbers[uint16]); err != nil || len(n) != 2 || n[0] != 0x0102 || n[1] != 0x0304 {
+		t.Errorf("got %x, %v, want 0102 and 0304", n, err)
+	}
+	for n := range 30 {
+		r := codec.NewReader(append(make([]byte, n), 1, 0))
+		if got := r.Absent(); got != n || r.Uint8() != 1 || r.Absent() != 1 || r.Absent() != 0 {
+			t.Errorf("got %d absent values, want %d, then one that is there and one more", got, n)
+		}
+	}
+}

@@ -33,6 +33,9 @@ func (e *Editor) Tree() *Tree { return e.t }
 func (e *Editor) Freeze() *Tree {
 	t := e.t
 	e.t = nil
+	if t.hashes == nil {
+		t.hashes = make([][]byte, len(t.nodes))
+	}
 	t.hash(t.size.Root())
 	return t
 }

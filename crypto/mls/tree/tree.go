@@ -249,7 +249,7 @@ type placed struct {
 
 // edit puts the nodes in their places.
 func (l *nodeList) edit(s *suite.Suite) *Editor {
-	t := &Tree{s: s, size: l.size, nodes: make([]node, l.size.Nodes()), hashes: make([][]byte, l.size.Nodes())}
+	t := &Tree{s: s, size: l.size, nodes: make([]node, l.size.Nodes())} // Freeze makes room for the hashes
 	for _, p := range l.nodes {
 		t.nodes[p.at] = p.node
 	}
