@@ -40,5 +40,5 @@ const (
 //nolint:gochecknoglobals // a table
 var All = []Bug{
 	AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RevokeOnLeader, SnapshotWithoutDedupe, FsyncOff, ChecksumOff,
-	HeartbeatFastPath, VerifyLeaderRead, RandomApply,
+	HeartbeatFastPath, VerifyLeaderRead, RandomApply, ProposalFilterOff,
 }
