@@ -223,8 +223,11 @@ func TestAuthRefused(t *testing.T) {
 	alice, bob := d.register(t, "alice"), d.register(t, "bob")
 	owner, other := d.login(t, alice.as()), d.login(t, bob.as())
 	mine, theirs := client.Device{ID: client.DeviceID{1}}, client.Device{ID: client.DeviceID{2}}
-	if _, err := owner.RegisterDevice(t.Context(), mine, nil); err != nil {
-		t.Fatal(err)
+	second := client.Device{ID: client.DeviceID{3}}
+	for _, own := range []client.Device{mine, second} {
+		if _, err := owner.RegisterDevice(t.Context(), own, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := other.RegisterDevice(t.Context(), theirs, nil); err != nil {
 		t.Fatal(err)
@@ -251,7 +254,9 @@ func TestAuthRefused(t *testing.T) {
 		{"another account's device", 1, token[:], theirs.ID[:], schemas.Code_deviceNotFound},
 		{"its own device", 1, token[:], mine.ID[:], schemas.Code_ok},
 		{"the session's device", 1, ofDevice[:], mine.ID[:], schemas.Code_ok},
-		{"a device's session for another device", 1, ofDevice[:], theirs.ID[:], schemas.Code_deviceNotFound},
+		{"its second device", 1, token[:], second.ID[:], schemas.Code_ok},
+		{"a device's session for another device of its account", 1, ofDevice[:], second.ID[:], schemas.Code_deviceNotFound},
+		{"a device's session for another account's device", 1, ofDevice[:], theirs.ID[:], schemas.Code_deviceNotFound},
 		{"the account's session", 1, token[:], nil, schemas.Code_ok},
 	} {
 		got := whoamiRaw(t, qc, func(a schemas.Auth) {
