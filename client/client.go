@@ -43,7 +43,12 @@ type Client struct {
 	// stockLow asks for a look at the key packages, nameless for names, manyNameless
 	// for so many that nobody waits for them.
 	stockLow, nameless, manyNameless atomic.Bool
-	naming                           chan struct{} // has room for whoever asks for names
+	// scrubDue asks for a scrub of the vault, which is not before scrubAfter; the
+	// scrubber alone uses that.
+	scrubDue   atomic.Bool
+	scrubAfter time.Time
+	namesakes  namesakes     // what names look like; nil: to be gathered anew
+	naming     chan struct{} // has room for whoever asks for names
 
 	bellMu  sync.Mutex
 	bell    chan struct{} // closed and replaced when something has changed
@@ -124,7 +129,7 @@ func (c *Client) Start() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.started, n.stop = true, cancel
-	for _, run := range []func(context.Context){c.receive, c.acknowledge, c.send, c.report, c.pursue, c.upkeep} {
+	for _, run := range []func(context.Context){c.receive, c.acknowledge, c.send, c.report, c.pursue, c.upkeep, c.scrubber} {
 		n.tasks.Go(func() { run(ctx) })
 	}
 	return nil

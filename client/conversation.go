@@ -61,6 +61,7 @@ type Info struct {
 	Suite   string        // MLS cipher suite
 	SuiteID uint16        // its number, see docs/decisions/0102
 	Waiting int           // messages and changes that are on their way
+	Warning string        // that the title, or a DM's username, looks like another's
 }
 
 // Info returns what the conversation is now.
@@ -84,6 +85,9 @@ func (t *turn) info(row *talk) (info Info, err error) {
 	}
 	if row.Kind == kindDM {
 		info.Kind, info.Peer = "dm", info.Title
+	}
+	if info.Warning, err = names.titleWarning(&row.Conversation); err != nil {
+		return info, err
 	}
 	unread, err := t.Unread(row.ID, row.ReadSeq, messageKinds...)
 	if err != nil {
@@ -120,6 +124,7 @@ type Member struct {
 	Admin    bool
 	Self     bool
 	Verified bool
+	Warning  string // that the username looks like another's
 }
 
 // Members returns who is in the conversation, by name.
@@ -137,6 +142,9 @@ func (v *Conversation) Members() (list []Member, err error) {
 			}
 			if contact, err := t.Contact(account); err == nil && contact != nil {
 				m.Verified = contact.Verified
+			}
+			if m.Warning, err = names.accountWarning(account, m.Username); err != nil {
+				return err
 			}
 			list = append(list, m)
 		}

@@ -138,6 +138,12 @@ func ofSelf(p *mls.ProposalStored) bool {
 		p.Proposal.Type == tree.ProposalRemove && p.Proposal.Remove == leaf)
 }
 
+// Notes of EventRoles, kept in vaults: they stay.
+const (
+	roleGiven = "made an admin"
+	roleTaken = "no longer an admin"
+)
+
 func dataChanges(was, is *room.Data, still func(AccountKey) bool) (list []change) {
 	add := func(kind EventKind, note string, who ...AccountKey) {
 		list = append(list, change{kind, notice{Note: note, Who: who}})
@@ -147,12 +153,12 @@ func dataChanges(was, is *room.Data, still func(AccountKey) bool) (list []change
 	}
 	for _, a := range is.Admins {
 		if !was.Listed(a) {
-			add(EventRoles, "made an admin", a)
+			add(EventRoles, roleGiven, a)
 		}
 	}
 	for _, a := range was.Admins {
 		if !is.Listed(a) && still(a) {
-			add(EventRoles, "no longer an admin", a)
+			add(EventRoles, roleTaken, a)
 		}
 	}
 	if was.Expire != is.Expire {

@@ -55,6 +55,7 @@ type Entry struct {
 	Text         string // of a notice a sentence
 	Body         content.Body
 	ReplyTo      *content.ID
+	Answers      *Quote // of a reply
 	Edited       bool
 	Deleted      bool
 	Reactions    []Reaction
@@ -64,6 +65,8 @@ type Entry struct {
 	Notice EventKind
 	// Expires is when the entry goes, zero: never.
 	Expires time.Time
+	// Warning says that the sender's name or the text looks like another's, "" if not.
+	Warning string
 }
 
 // Reaction is somebody's mark on a message.
@@ -85,10 +88,11 @@ type names struct {
 	t        *turn
 	accounts map[AccountKey]string
 	titles   map[vault.ConversationID]string
+	warnings map[vault.ConversationID]string
 }
 
 func (t *turn) names() *names {
-	return &names{t, map[AccountKey]string{}, map[vault.ConversationID]string{}}
+	return &names{t, map[AccountKey]string{}, map[vault.ConversationID]string{}, map[vault.ConversationID]string{}}
 }
 
 // name returns an account's username; while it is not known, the beginning of its
@@ -145,6 +149,12 @@ func (t *turn) entry(m *vault.Message, names *names) (*Entry, error) {
 	if len(m.ReplyTo) == len(content.ID{}) {
 		id := content.ID(m.ReplyTo)
 		e.ReplyTo = &id
+		if e.Answers, err = t.quote(m.Conversation, id, names); err != nil {
+			return nil, err
+		}
+	}
+	if e.Warning, err = names.entryWarning(e); err != nil {
+		return nil, err
 	}
 	if len(m.Body) > 0 {
 		message, err := content.Decode(m.Body)
@@ -181,7 +191,9 @@ func readNotice(e *Entry, m *vault.Message, names *names) error {
 	if n.Broken != "" {
 		e.Text += " (against the rules: " + n.Broken + ")"
 	}
-	return nil
+	var err error
+	e.Warning, err = names.noticeWarning(e, n.Note)
+	return err
 }
 
 func sentence(kind EventKind, by, who, note string) string {
@@ -203,7 +215,12 @@ func sentence(kind EventKind, by, who, note string) string {
 		return who + " left"
 	case EventRenamed:
 		return by + " named the group “" + note + "”"
-	case EventRoles, EventTimer, EventLink:
+	case EventRoles:
+		if note == roleGiven {
+			return by + " made " + who + " an admin"
+		}
+		return by + ": " + who + " is " + note
+	case EventTimer, EventLink:
 		return by + ": " + note
 	case EventRekeyed:
 		return by + " renewed the keys"
@@ -228,8 +245,17 @@ func (v *Conversation) History(before uint64, limit int) (list []Entry, err erro
 }
 
 // Search returns the latest entries whose text has all the words of a query, or
-// words that begin so.
+// words that begin so; see [vault.Tx.Search]. The first search in a vault of an
+// earlier version takes longer.
 func (c *Client) Search(query string, limit int) (list []Entry, err error) {
+	if len(strings.Fields(query)) > vault.MaxSearchWords {
+		return nil, &Problem{fmt.Sprintf("a search takes %d words at most", vault.MaxSearchWords), "Leave some out."}
+	}
+	for more := true; more; {
+		if more, err = c.index(); err != nil {
+			return nil, err
+		}
+	}
 	err = c.look(func(t *turn) error {
 		rows, err := t.Search(query, limit)
 		if err != nil {
@@ -256,12 +282,16 @@ func (t *turn) entries(rows []*vault.Message) (list []Entry, err error) {
 // messageKinds are the entries that others have sent for people to read.
 var messageKinds = []uint8{entryText, entryReply, entryUnknown}
 
-// MarkRead notes that the user has seen everything up to a place, and has the
+// MarkRead notes that the user has seen everything up to a place, where the
+// conversation has an entry (else ErrNoMessage; 0 does nothing), and has the
 // senders told, unless the profile's settings forbid it.
 func (v *Conversation) MarkRead(_ context.Context, upTo uint64) error {
 	return v.c.turn(func(t *turn) error {
 		row, err := t.talk(v.id)
-		if err != nil || upTo <= row.ReadSeq {
+		if err != nil || upTo == 0 {
+			return err
+		}
+		if err := t.checkPlace(row, upTo); err != nil || upTo <= row.ReadSeq {
 			return err
 		}
 		if t.wantsReceipts(&row.Conversation) {

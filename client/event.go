@@ -56,6 +56,7 @@ type Event struct {
 	By           string // username, where somebody did it
 	Who          []string
 	Note         string
+	Warning      string // that the title looks like another's
 }
 
 // notice is how an event is kept: accounts, since their names may be learned later.
@@ -217,6 +218,9 @@ func (c *Client) events(after uint64) (list []Event, err error) {
 	return list, err
 }
 
+// noteExpired is the note of an event whose entry is not kept any more.
+const noteExpired = "expired: what this was about has disappeared"
+
 func (t *turn) readEvent(row *vault.Event, names *names) (e Event, err error) {
 	e = Event{ID: row.ID, At: row.At, Conversation: idText(row.Conversation), Kind: EventKind(row.Kind)}
 	if e.Title, err = names.title(row.Conversation); err != nil {
@@ -225,6 +229,9 @@ func (t *turn) readEvent(row *vault.Event, names *names) (e Event, err error) {
 	var n notice
 	if err := json.Unmarshal(row.Data, &n); err != nil {
 		return e, fmt.Errorf("read event %d: %w", row.ID, err)
+	}
+	if e.Warning, err = names.titleWarningOf(row.Conversation); err != nil {
+		return e, err
 	}
 	e.Note = n.Note
 	if n.By != nil {
@@ -237,8 +244,12 @@ func (t *turn) readEvent(row *vault.Event, names *names) (e Event, err error) {
 		return e, nil
 	}
 	m, err := t.Message(row.Message)
-	if err != nil || m == nil { // it may have expired
+	if err != nil {
 		return e, err
+	}
+	if m == nil {
+		e.Note = noteExpired
+		return e, nil
 	}
 	entry, err := t.entry(m, names)
 	e.Entry = entry

@@ -2,6 +2,8 @@ package client
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 
 	"quicproquo/client/content"
 	"quicproquo/client/room"
@@ -92,8 +94,29 @@ func (t *turn) edit(row *talk, sender AccountKey, _ content.ID, body content.Edi
 	if err != nil || m == nil || m.Deleted || m.Kind != entryText && m.Kind != entryReply {
 		return 0, err
 	}
+	if m.Body, err = editedBody(m, body.Text); err != nil {
+		return 0, err
+	}
 	m.Text, m.Edited = body.Text, true
+	t.deadSecrets()
 	return m.Seq, t.SetMessage(m)
+}
+
+// editedBody is the body of an entry with another text: nothing of the old one is
+// kept.
+func editedBody(m *vault.Message, text string) ([]byte, error) {
+	was, err := content.Decode(m.Body)
+	if err != nil {
+		return nil, fmt.Errorf("edit entry %d: %w", m.Seq, err)
+	}
+	switch body := was.Body.(type) {
+	case content.Reply:
+		body.Text = text
+		was.Body = body
+	default:
+		was.Body = content.Text{Text: text}
+	}
+	return content.Encode(was)
 }
 
 // erase removes what a sender's own message says.
@@ -103,6 +126,7 @@ func (t *turn) erase(row *talk, sender AccountKey, body content.Delete) (uint64,
 		return 0, err
 	}
 	m.Text, m.Body, m.Deleted = "", nil, true
+	t.deadSecrets()
 	return m.Seq, t.SetMessage(m)
 }
 

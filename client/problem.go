@@ -39,6 +39,9 @@ var (
 	ErrNoWayBack    = &Problem{"there is no way back into the conversation that we can open", "Ask a member to remove and invite you again."}
 	ErrMoot         = &Problem{"there is nothing to change", "It is so already."}
 	ErrNotSent      = &Problem{"the message was not sent, and will not be", "Look at the conversation's members; say it again where somebody can get it."}
+	ErrNoMessage    = &Problem{"there is no such message here", "Look at the history: it may have disappeared, or be in another conversation."}
+	ErrNotYours     = &Problem{"the message is another's", "Only messages of your own can be changed or taken back."}
+	ErrDeleted      = &Problem{"the message has been taken back already", "There is nothing left of it."}
 	ErrTooLong      = &Problem{"the text is too long", "Shorten it, or send it in parts."}
 	ErrBroken       = &Problem{"the conversation's state at the server can't be continued by anybody we know", "Create a new group with its members."}
 )

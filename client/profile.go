@@ -130,6 +130,9 @@ func open(p Profile, v *vault.Vault) (*Client, error) {
 	if err == nil && c.who != nil {
 		err = c.turn((*turn).restored)
 	}
+	if err == nil {
+		_, err = c.dropExpired()
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open profile: %w", err), c.Close())
 	}

@@ -52,6 +52,7 @@ type RequestInfo struct {
 	Members int    // accounts
 	At      time.Time
 	Reason  string // why the user is asked, where there is more to say
+	Warning string // that By or Title looks like a name that the user knows
 }
 
 // Requests returns what waits for the user's yes or no: what people who are no contacts
@@ -77,6 +78,11 @@ func (c *Client) Requests() (list []RequestInfo, err error) {
 		kept, err := t.Invitations()
 		for _, i := range kept {
 			list = append(list, invitationRequest(i, names))
+		}
+		for i := range list {
+			if err == nil {
+				list[i].Warning, err = names.requestWarning(&list[i])
+			}
 		}
 		return err
 	})

@@ -109,7 +109,7 @@ func TestLinkAndLeave(t *testing.T) {
 	if err := group.Promote(ctx, "bob"); err != nil {
 		t.Fatal(err)
 	}
-	bob.sees(bobs, "made an admin")
+	bob.sees(bobs, bob.name+" an admin")
 	if err := bobs.Rename(ctx, "our house"); err != nil {
 		t.Errorf("bob renames the group as admin: %v", err)
 	}

@@ -23,6 +23,9 @@ func (v *Conversation) Send(_ context.Context, body content.Body) (id content.ID
 		if err := row.usable(); err != nil {
 			return err
 		}
+		if err := t.checkSubject(row, body); err != nil {
+			return err
+		}
 		m := content.Message{ID: id, Sent: t.now, ExpireAfter: row.Expire, Body: body}
 		raw, err := content.Encode(m)
 		if err != nil {

@@ -57,6 +57,7 @@ type turn struct {
 	after   []func() // run once it holds
 	signals []Signal
 	notable bool // somebody may wait for what it did
+	scrub   bool // it leaves in the vault's files what must not stay there
 	// delivered are the messages of DMs that have come in this turn.
 	delivered map[vault.ConversationID][][16]byte
 }
@@ -67,6 +68,7 @@ func (c *Client) turn(f func(*turn) error) error {
 	t := &turn{c: c, now: c.now(), talks: map[vault.ConversationID]*talk{}}
 	err := c.vault.Update(func(tx *vault.Tx) error {
 		t.Tx = tx
+		tx.At(t.now)
 		if err := f(t); err != nil {
 			return err
 		}
@@ -78,7 +80,11 @@ func (c *Client) turn(f func(*turn) error) error {
 		return err
 	}
 	t.keep()
+	c.namesakes = nil
 	c.mu.Unlock()
+	if t.scrub {
+		c.scrubDue.Store(true)
+	}
 	for _, f := range t.after {
 		f()
 	}
@@ -96,6 +102,7 @@ func (c *Client) look(f func(*turn) error) error {
 	t := &turn{c: c, now: c.now(), talks: map[vault.ConversationID]*talk{}}
 	return c.vault.View(func(tx *vault.Tx) error {
 		t.Tx = tx
+		tx.At(t.now)
 		return f(t)
 	})
 }
@@ -197,6 +204,7 @@ func (row *talk) enter(group *mls.Group, now time.Time) {
 // forget drops the keys of a conversation.
 func (t *turn) forget(v *talk) error {
 	v.group, v.saved = nil, nil
+	t.deadSecrets()
 	return t.DeleteGroup(v.ID)
 }
 
@@ -221,6 +229,7 @@ func (t *turn) save() error {
 		}
 		row := &vault.Group{Epoch: v.group.Epoch(), Founded: v.founded, Started: v.started, Sent: v.sent}
 		if v.anew {
+			t.deadSecrets()
 			row.Fixed, row.Moving = v.group.MarshalParts()
 		} else {
 			row.Moving = v.group.MarshalMoving()

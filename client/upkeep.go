@@ -60,12 +60,8 @@ func (c *Client) keepUp(ctx context.Context) {
 const processedKept = 60 * 24 * time.Hour
 
 func (t *turn) keepUp() error {
-	expired, err := t.DeleteExpired(t.now)
-	if err != nil {
+	if err := t.expire(); err != nil {
 		return err
-	}
-	for _, id := range expired {
-		t.signal(Signal{Kind: SignalConversation, Conversation: idText(id)})
 	}
 	if dropped, err := t.DeleteHeldBefore(t.now.Add(-t.c.settings.HoldTime)); err != nil {
 		return err

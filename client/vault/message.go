@@ -47,7 +47,7 @@ func (tx *Tx) AddMessage(m *Message) (added bool, err error) {
 		return false, err
 	}
 	m.Seq = uint64(tx.lastInsert())
-	return true, nil
+	return true, tx.addForm(m.Seq, m.Text)
 }
 
 func nonNil(b []byte) []byte {
@@ -56,6 +56,10 @@ func nonNil(b []byte) []byte {
 	}
 	return b
 }
+
+// alive is the condition of entries whose time is not over; its argument is tx.now.
+// No read gives others: what DeleteExpired has not removed yet is gone all the same.
+const alive = `(expires IS NULL OR expires > ?)`
 
 // Message returns an entry by its place, nil if there is none.
 func (tx *Tx) Message(seq uint64) (*Message, error) { return tx.message(`seq = ?`, seq) }
@@ -71,14 +75,19 @@ func (tx *Tx) MessageOf(in ConversationID, id [16]byte) (*Message, error) {
 }
 
 func (tx *Tx) message(where string, args ...any) (m *Message, err error) {
-	_, err = tx.one(`SELECT `+messageColumns+` FROM message WHERE `+where, func(r *row) { m = readMessage(r) }, args...)
+	_, err = tx.one(`SELECT `+messageColumns+` FROM message WHERE `+alive+` AND `+where,
+		func(r *row) { m = readMessage(r) }, append([]any{tx.now}, args...)...)
 	return m, err
 }
 
 // SetMessage writes what can change of an entry.
 func (tx *Tx) SetMessage(m *Message) error {
-	return tx.run(`UPDATE message SET text = ?, body = ?, status = ?, edited = ?, deleted = ? WHERE seq = ?`,
+	err := tx.run(`UPDATE message SET text = ?, body = ?, status = ?, edited = ?, deleted = ? WHERE seq = ?`,
 		m.Text, nonNil(m.Body), int64(m.Status), m.Edited, m.Deleted, m.Seq)
+	if err != nil {
+		return err
+	}
+	return tx.addForm(m.Seq, m.Text) // the old text's is gone: message_changed
 }
 
 // RaiseStatus sets the status of one of our entries unless it is higher already.
@@ -92,46 +101,29 @@ func (tx *Tx) History(of ConversationID, before uint64, limit int) (list []*Mess
 	if before == 0 {
 		before = 1<<63 - 1
 	}
-	err = tx.each(`SELECT * FROM (SELECT `+messageColumns+` FROM message WHERE conversation = ? AND seq < ? ORDER BY seq DESC LIMIT ?)
+	err = tx.each(`SELECT * FROM (SELECT `+messageColumns+` FROM message WHERE `+alive+` AND conversation = ? AND seq < ? ORDER BY seq DESC LIMIT ?)
 		ORDER BY seq`, func(r *row) error {
 		list = append(list, readMessage(r))
 		return nil
-	}, of[:], before, limit)
+	}, tx.now, of[:], before, limit)
 	return list, err
 }
 
 // Unread counts the entries by others behind a place.
 func (tx *Tx) Unread(in ConversationID, after uint64, kinds ...uint8) (n int64, err error) {
 	marks := strings.TrimSuffix(strings.Repeat("?,", len(kinds)), ",")
-	args := []any{in[:], after}
+	args := []any{tx.now, in[:], after}
 	for _, k := range kinds {
 		args = append(args, int64(k))
 	}
-	_, err = tx.one(`SELECT count(*) FROM message WHERE conversation = ? AND seq > ? AND NOT mine AND NOT deleted AND kind IN (`+marks+`)`,
+	_, err = tx.one(`SELECT count(*) FROM message WHERE `+alive+` AND conversation = ? AND seq > ? AND NOT mine AND NOT deleted AND kind IN (`+marks+`)`,
 		func(r *row) { n = r.int64(0) }, args...)
 	return n, err
 }
 
-// Search returns the latest entries whose text has all the words, each as a whole
-// or as a beginning.
-func (tx *Tx) Search(query string, limit int) (list []*Message, err error) {
-	var terms []string
-	for _, word := range strings.Fields(query) {
-		terms = append(terms, `"`+strings.ReplaceAll(word, `"`, `""`)+`"*`)
-	}
-	if len(terms) == 0 {
-		return nil, nil
-	}
-	err = tx.each(`SELECT `+messageColumns+` FROM message WHERE NOT deleted AND seq IN
-		(SELECT rowid FROM message_text WHERE message_text MATCH ?) ORDER BY seq DESC LIMIT ?`, func(r *row) error {
-		list = append(list, readMessage(r))
-		return nil
-	}, strings.Join(terms, " "), limit)
-	return list, err
-}
-
-// DeleteExpired removes the entries whose time is over, and returns where they
-// were.
+// DeleteExpired removes the entries whose time is over, with the reactions to them,
+// and returns where they were. Their texts are out of the files with the next
+// [Vault.Scrub].
 func (tx *Tx) DeleteExpired(now time.Time) (in []ConversationID, err error) {
 	err = tx.each(`SELECT DISTINCT conversation FROM message WHERE expires <= ?`, func(r *row) error {
 		in = append(in, ConversationID(r.id(0)))
@@ -141,6 +133,12 @@ func (tx *Tx) DeleteExpired(now time.Time) (in []ConversationID, err error) {
 		return nil, err
 	}
 	return in, tx.run(`DELETE FROM message WHERE expires <= ?`, now)
+}
+
+// NextExpiry returns when the time of the next entry is over, zero if none ever is.
+func (tx *Tx) NextExpiry() (at time.Time, err error) {
+	_, err = tx.one(`SELECT min(expires) FROM message WHERE expires > 0`, func(r *row) { at = r.time(0) })
+	return at, err
 }
 
 // Reaction is a sender's mark on a message.

@@ -21,6 +21,7 @@ var migrations = []string{
 	topicTables,
 	lineageTables,
 	receiptTables,
+	searchTables,
 }
 
 // The names in meta that the core uses.

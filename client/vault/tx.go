@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -15,6 +16,7 @@ type Tx struct {
 	writes bool
 	over   bool
 	bare   bool // no transaction: each statement stands alone
+	now    time.Time
 	// lost is why SQLite has given the transaction up already.
 	lost error
 }
@@ -76,6 +78,10 @@ func (tx *Tx) Nested(f func() error) error {
 // Lost returns why the store can't go on with the transaction, nil if it can.
 func (tx *Tx) Lost() error { return tx.lost }
 
+// At sets what the transaction takes for the time, by which entries expire, in place
+// of the system's.
+func (tx *Tx) At(now time.Time) { tx.now = now }
+
 func (d *database) view(f func(*Tx) error) error {
 	tx, err := d.begin("BEGIN")
 	if err != nil {
@@ -105,7 +111,7 @@ func (d *database) update(f func(*Tx) error) error {
 }
 
 func (d *database) begin(how string) (*Tx, error) {
-	tx := &Tx{db: d}
+	tx := &Tx{db: d, now: time.Now()}
 	return tx, tx.control(how)
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +73,7 @@ var errDemo = errors.New("the demo has shown a fault: please report it with the 
 
 func (a *app) verdict(r demo.Report) error {
 	if a.options.json {
-		raw, err := json.Marshal(r)
+		raw, err := object(r)
 		if err != nil {
 			return fmt.Errorf("print the report: %w", err)
 		}

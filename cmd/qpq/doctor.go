@@ -79,10 +79,10 @@ func (r *checkRecord) line() string {
 	}
 	text := fmt.Sprintf("%s  %-12s %s", mark, r.Check, plain.Line(strings.ReplaceAll(r.Detail, "\n", "; ")))
 	if r.Hint != "" {
-		text += "\n                    " + r.Hint
+		text += "\n                    " + plain.Line(r.Hint)
 	}
 	if r.Next != "" {
-		text += "\n                    next: " + r.Next
+		text += "\n                    next: " + plain.Line(r.Next)
 	}
 	return text
 }

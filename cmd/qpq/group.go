@@ -181,10 +181,11 @@ type memberRecord struct {
 	Admin    bool     `json:"admin"`
 	Self     bool     `json:"self"`
 	Verified bool     `json:"verified"`
+	Warning  string   `json:"warning,omitempty"`
 }
 
 func memberOf(m *client.Member) *memberRecord {
-	r := &memberRecord{Username: m.Username, Account: hex.EncodeToString(m.Key[:]), Admin: m.Admin, Self: m.Self, Verified: m.Verified, Devices: []string{}}
+	r := &memberRecord{Username: m.Username, Account: hex.EncodeToString(m.Key[:]), Admin: m.Admin, Self: m.Self, Verified: m.Verified, Devices: []string{}, Warning: m.Warning}
 	for _, d := range m.Devices {
 		r.Devices = append(r.Devices, hex.EncodeToString(d[:]))
 	}
@@ -194,7 +195,7 @@ func memberOf(m *client.Member) *memberRecord {
 func (*memberRecord) kind() string   { return "member" }
 func (r *memberRecord) line() string { return plain.Line(r.Username) }
 func (r *memberRecord) cells() []any {
-	name := r.Username
+	name := marked(r.Username, r.Warning)
 	if r.Self {
 		name += " (you)"
 	}
@@ -241,7 +242,7 @@ func (r *linkRecord) line() string {
 	if r.Link == "" {
 		return "the link is off"
 	}
-	return r.Link
+	return plain.Line(r.Link)
 }
 
 func (a *app) groupJoin() *cobra.Command {

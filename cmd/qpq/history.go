@@ -81,7 +81,9 @@ func (a *app) searchCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "search WORDS…", Short: "Find messages by their words, in all conversations",
-		Long:    "Prints the latest messages that have all the words, or words that begin so.",
+		Long: `Prints the latest messages that have all the words, or words that begin so. Case,
+accents, width and how letters are composed do not count; in scripts without spaces
+between words, such as Chinese and Thai, a word is found anywhere.`,
 		Example: "  qpq search lunch friday",
 		Args:    args(cobra.MinimumNArgs(1)),
 		RunE: a.local(func(_ context.Context, c *client.Client, given []string) error {

@@ -36,11 +36,17 @@ func (a *app) print(r record) error {
 	if !a.options.json {
 		return a.say("%s", r.line())
 	}
-	raw, err := json.Marshal(r)
+	raw, err := object(r)
 	if err != nil {
 		return fmt.Errorf("print %s: %w", r.kind(), err)
 	}
 	return a.say("%s", raw)
+}
+
+// object is a value as --json prints it: in one line, and harmless for a terminal.
+func object(v any) ([]byte, error) {
+	raw, err := json.Marshal(v)
+	return plain.JSON(raw), err
 }
 
 // say writes a line to standard output.

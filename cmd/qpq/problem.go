@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,20 +56,28 @@ func (a *app) exit(err error) int {
 	}
 	if a.options.json {
 		p.header = header{recordVersion, "error"}
-		raw, err := json.Marshal(p)
+		raw, err := object(p)
 		if err == nil {
 			fmt.Fprintf(a.notes, "%s\n", raw)
 			return p.Exit
 		}
 	}
-	fmt.Fprintf(a.notes, "qpq: %s\n", plain.Text(p.Message))
+	fmt.Fprint(a.notes, p.text())
+	return p.Exit
+}
+
+// text is what people read: further lines are indented, so that none of a stranger's
+// looks like ours.
+func (p *problem) text() string {
+	under := func(text string) string { return strings.ReplaceAll(plain.Text(text), "\n", "\n     ") }
+	text := "qpq: " + under(p.Message) + "\n"
 	if p.Hint != "" {
-		fmt.Fprintf(a.notes, "     %s\n", plain.Text(p.Hint))
+		text += "     " + under(p.Hint) + "\n"
 	}
 	if p.Next != "" {
-		fmt.Fprintf(a.notes, "next: %s\n", p.Next)
+		text += "next: " + plain.Line(p.Next) + "\n"
 	}
-	return p.Exit
+	return text
 }
 
 // advice is what is known of an error.
@@ -92,6 +99,9 @@ func advised() []advice {
 		{client.ErrNotLoggedIn, "NOT_LOGGED_IN", "", "qpq login", exitUser},
 		{client.ErrNoConversation, "NO_CONVERSATION", "", "qpq list, or qpq dm NAME", exitUser},
 		{client.ErrAmbiguous, "AMBIGUOUS", "", "qpq list", exitUser},
+		{client.ErrNoMessage, "NO_MESSAGE", "", "qpq history CONVERSATION", exitUser},
+		{client.ErrNotYours, "NOT_YOURS", "", "qpq history CONVERSATION", exitUser},
+		{client.ErrDeleted, "MESSAGE_DELETED", "", "qpq history CONVERSATION", exitUser},
 		{client.ErrNotGroup, "NOT_GROUP", "", "qpq group create TITLE NAME…", exitUser},
 		{client.ErrNotSent, "NOT_SENT", "", "qpq list", exitUser},
 		{client.ErrNotMember, "NOT_MEMBER", "", "qpq list", exitUser},

@@ -23,6 +23,7 @@ type entryRecord struct {
 	Mine         bool             `json:"mine"`
 	Text         string           `json:"text"`
 	ReplyTo      string           `json:"replyTo,omitempty"`
+	Answers      *quoteRecord     `json:"answers,omitempty"`
 	Edited       bool             `json:"edited,omitempty"`
 	Deleted      bool             `json:"deleted,omitempty"`
 	Reactions    []reactionRecord `json:"reactions,omitempty"`
@@ -31,7 +32,43 @@ type entryRecord struct {
 	SentAt       string           `json:"sentAt"`
 	ReceivedAt   string           `json:"receivedAt"`
 	ExpiresAt    string           `json:"expiresAt,omitempty"`
+	Warning      string           `json:"warning,omitempty"`
 	at           time.Time
+}
+
+// quoteRecord is what a reply answers.
+type quoteRecord struct {
+	Seq    uint64 `json:"seq,omitempty"`
+	Sender string `json:"sender,omitempty"`
+	Mine   bool   `json:"mine"`
+	Text   string `json:"text"`
+	Gone   string `json:"gone,omitempty"` // why there is no text: deleted or missing
+}
+
+// line: "alice: “hello, how are…”".
+func (q *quoteRecord) line() string {
+	switch {
+	case q.Gone == client.QuoteMissing:
+		return "a message that is not here any more"
+	case q.Gone != "":
+		return plain.Line(q.Sender) + ": (deleted)"
+	}
+	return plain.Line(q.Sender) + ": “" + plain.Line(shortened(q.Text)) + "”"
+}
+
+// quoteLength is how many characters of a message are quoted in a line.
+const quoteLength = 40
+
+// shortened is the beginning of a text.
+func shortened(text string) string {
+	n := 0
+	for i := range text {
+		if n == quoteLength {
+			return text[:i] + "…"
+		}
+		n++
+	}
+	return text
 }
 
 type reactionRecord struct {
@@ -45,7 +82,11 @@ func entryOf(e *client.Entry) *entryRecord {
 	r := &entryRecord{
 		Conversation: e.Conversation, Title: e.Title, Seq: e.Seq, ID: hex.EncodeToString(e.ID[:]), Kind: e.Kind,
 		Sender: e.Sender, Mine: e.Mine, Text: e.Text, Edited: e.Edited, Deleted: e.Deleted, Status: e.Status,
-		Notice: string(e.Notice), SentAt: stamp(e.Sent), ReceivedAt: stamp(e.Received), ExpiresAt: stamp(e.Expires), at: e.Received,
+		Notice: string(e.Notice), SentAt: stamp(e.Sent), ReceivedAt: stamp(e.Received), ExpiresAt: stamp(e.Expires),
+		Warning: e.Warning, at: e.Sent,
+	}
+	if q := e.Answers; q != nil {
+		r.Answers = &quoteRecord{q.Seq, q.Sender, q.Mine, q.Text, q.Gone}
 	}
 	if e.SenderKey != (client.AccountKey{}) {
 		r.SenderKey = hex.EncodeToString(e.SenderKey[:])
@@ -60,8 +101,17 @@ func entryOf(e *client.Entry) *entryRecord {
 	return r
 }
 
-// line: "#12 15:04 bob: hello  [2 👍] (edited)".
+// line: "#12 15:04 bob (answers alice: “hi”): hello (edited) [👍 carol] [⚠ …]". The
+// time is when it was sent, as the sender says.
 func (r *entryRecord) line() string {
+	text := r.text()
+	if r.Warning != "" {
+		text += " [⚠ " + plain.Line(r.Warning) + "]"
+	}
+	return text
+}
+
+func (r *entryRecord) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#%d %s ", r.Seq, clock(r.at))
 	switch {
@@ -74,7 +124,11 @@ func (r *entryRecord) line() string {
 	case r.Kind == "unknown":
 		fmt.Fprintf(&b, "%s: (a message that a newer version of this program can show)", plain.Line(r.Sender))
 	default:
-		fmt.Fprintf(&b, "%s: %s", plain.Line(r.Sender), indented(r.Text))
+		b.WriteString(plain.Line(r.Sender))
+		if r.Answers != nil {
+			b.WriteString(" (answers " + r.Answers.line() + ")")
+		}
+		b.WriteString(": " + indented(r.Text))
 	}
 	if r.Edited {
 		b.WriteString(" (edited)")
@@ -102,6 +156,7 @@ type eventRecord struct {
 	By           string       `json:"by,omitempty"`
 	Who          []string     `json:"who,omitempty"`
 	Note         string       `json:"note,omitempty"`
+	Warning      string       `json:"warning,omitempty"`
 	Entry        *entryRecord `json:"entry,omitempty"`
 }
 
@@ -110,7 +165,7 @@ func (*eventRecord) kind() string { return "event" }
 func eventOf(e *client.Event) *eventRecord {
 	r := &eventRecord{
 		ID: e.ID, At: stamp(e.At), Event: string(e.Kind), Conversation: e.Conversation, Title: e.Title,
-		By: e.By, Who: e.Who, Note: e.Note,
+		By: e.By, Who: e.Who, Note: e.Note, Warning: e.Warning,
 	}
 	if e.Entry != nil {
 		r.Entry = entryOf(e.Entry)
@@ -119,10 +174,16 @@ func eventOf(e *client.Event) *eventRecord {
 }
 
 func (r *eventRecord) line() string {
-	title := plain.Line(r.Title)
+	title := plain.Line(marked(r.Title, r.Warning))
 	switch {
 	case r.Entry == nil:
-		return strings.TrimRight(fmt.Sprintf("[%s] %s: %s %s", title, r.Event, plain.Line(r.By), plain.Line(r.Note)), " ")
+		parts := []string{"[" + title + "]", r.Event + ":"}
+		for _, part := range []string{r.By, strings.Join(r.Who, ", "), r.Note} {
+			if part != "" {
+				parts = append(parts, plain.Line(part))
+			}
+		}
+		return strings.Join(parts, " ")
 	case r.Event == string(client.EventMessage) || r.Entry.Kind == "notice":
 		return fmt.Sprintf("[%s] %s", title, r.Entry.line())
 	case r.Event == string(client.EventReceipt):
@@ -150,6 +211,7 @@ type conversationRecord struct {
 	Waiting int    `json:"waiting"`
 	LastAt  string `json:"lastAt,omitempty"`
 	Last    string `json:"last,omitempty"`
+	Warning string `json:"warning,omitempty"`
 	at      time.Time
 }
 
@@ -169,19 +231,27 @@ func conversationOf(v *client.Conversation) (*conversationRecord, error) {
 	return &conversationRecord{
 		ID: info.ID, Kind: info.Kind, Title: title, Alias: info.Alias, State: info.State, Reason: info.Reason, Epoch: info.Epoch,
 		Suite: info.Suite, Members: info.Members, Unread: info.Unread, Admin: info.Admin, Link: info.Link,
-		Timer: int64(info.Timer / time.Second), Waiting: info.Waiting, LastAt: stamp(info.LastAt), Last: info.Last, at: info.LastAt,
+		Timer: int64(info.Timer / time.Second), Waiting: info.Waiting, LastAt: stamp(info.LastAt), Last: info.Last, Warning: info.Warning, at: info.LastAt,
 	}, nil
+}
+
+// marked is a name with the sentence that warns of it.
+func marked(name, warning string) string {
+	if warning == "" {
+		return name
+	}
+	return name + " ⚠ " + warning
 }
 
 // shortID is what a conversation's id is shortened to for people.
 const shortID = 8
 
 func (r *conversationRecord) cells() []any {
-	return []any{r.ID[:shortID], r.Kind, r.Title, r.State, r.Members, r.Unread, clock(r.at)}
+	return []any{r.ID[:shortID], r.Kind, marked(r.Title, r.Warning), r.State, r.Members, r.Unread, clock(r.at)}
 }
 
 func (r *conversationRecord) line() string {
-	text := fmt.Sprintf("%s %s %s (%s)", r.ID[:shortID], r.Kind, plain.Line(r.Title), r.State)
+	text := fmt.Sprintf("%s %s %s (%s)", r.ID[:shortID], r.Kind, plain.Line(marked(r.Title, r.Warning)), r.State)
 	if r.Reason != "" {
 		text += ": " + plain.Line(r.Reason)
 	}

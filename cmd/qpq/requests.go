@@ -160,19 +160,20 @@ type requestRecord struct {
 	Members int    `json:"members,omitempty"`
 	At      string `json:"at"`
 	Reason  string `json:"reason,omitempty"`
+	Warning string `json:"warning,omitempty"`
 	at      time.Time
 }
 
 func requestOf(r *client.RequestInfo) *requestRecord {
 	return &requestRecord{
 		ID: r.ID, Kind: r.Kind, By: r.By, Account: hex.EncodeToString(r.ByKey[:]), Title: r.Title,
-		Members: r.Members, At: stamp(r.At), Reason: r.Reason, at: r.At,
+		Members: r.Members, At: stamp(r.At), Reason: r.Reason, Warning: r.Warning, at: r.At,
 	}
 }
 
 func (*requestRecord) kind() string { return "request" }
 func (r *requestRecord) cells() []any {
-	return []any{r.ID[:min(len(r.ID), 8)], r.Kind, r.By, r.Title, r.Members, clock(r.at), r.Reason}
+	return []any{r.ID[:min(len(r.ID), 8)], r.Kind, r.By, r.Title, r.Members, clock(r.at), marked(r.Reason, r.Warning)}
 }
 
 func (r *requestRecord) line() string {

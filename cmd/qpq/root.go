@@ -126,7 +126,7 @@ func (a *app) settle(cmd *cobra.Command) error {
 
 // checkProfile keeps a profile's name from being a path.
 func checkProfile(name string) error {
-	if name == "" || name == "." || name == ".." || len(name) > 64 || name != filepath.Base(name) {
+	if name == "" || name == "." || name == ".." || len(name) > 64 || name != filepath.Base(name) || os.IsPathSeparator(name[0]) {
 		return usage("--profile %q: choose a name that can be a directory's", name)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/client"
+	"quicproquo/cmd/qpq/internal/plain"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -135,24 +136,29 @@ func (r *statusRecord) line() string {
 	if !r.LoggedIn {
 		state = "logged out"
 	}
-	fmt.Fprintf(&b, "%s, %s\n", r.Username, state)
+	fmt.Fprintf(&b, "%s, %s\n", plain.Line(r.Username), state)
 	if r.Endpoint != "" {
-		fmt.Fprintf(&b, "served by      %s at %s (%s), %.1f ms away, seen index %d\n", r.Node, r.Endpoint, r.Status, r.RoundMs, r.Seen)
+		fmt.Fprintf(&b, "served by      %s at %s (%s), %.1f ms away, seen index %d\n",
+			plain.Line(r.Node), plain.Line(r.Endpoint), plain.Line(r.Status), r.RoundMs, r.Seen)
 	}
 	fmt.Fprintf(&b, "to be sent     %d messages, %d changes\nto be fetched  %d envelopes, %d held for earlier ones", r.Outbox, r.Intents, r.Waiting, r.Held)
 	if r.Reason != "" {
-		fmt.Fprintf(&b, "\nwaits because  %s", r.Reason)
+		fmt.Fprintf(&b, "\nwaits because  %s", plain.Line(r.Reason))
 	}
 	for _, n := range r.Nodes {
-		role := ""
-		if n.Leader {
-			role = ", leader"
-		}
-		if n.err != nil {
-			fmt.Fprintf(&b, "\nnode           %s unreachable: %s", n.Endpoint, strings.ReplaceAll(n.Error, "\n", "; "))
-			continue
-		}
-		fmt.Fprintf(&b, "\nnode           %s at %s: %s%s, index %d, %d behind", n.Node, n.Endpoint, n.Status, role, n.Index, n.Lag)
+		b.WriteString("\nnode           " + n.line())
 	}
 	return b.String()
+}
+
+// line is what people read of a node.
+func (n *nodeRecord) line() string {
+	if n.err != nil {
+		return fmt.Sprintf("%s unreachable: %s", plain.Line(n.Endpoint), plain.Line(strings.ReplaceAll(n.Error, "\n", "; ")))
+	}
+	role := ""
+	if n.Leader {
+		role = ", leader"
+	}
+	return fmt.Sprintf("%s at %s: %s%s, index %d, %d behind", plain.Line(n.Node), plain.Line(n.Endpoint), plain.Line(n.Status), role, n.Index, n.Lag)
 }

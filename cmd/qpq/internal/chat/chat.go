@@ -137,6 +137,9 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tickMsg:
 		m.now = time.Time(msg)
 		m.fade()
+		if m.expired() {
+			return m, tea.Batch(tick(), m.reload())
+		}
 		return m, tick()
 	case statusMsg:
 		m.told(msg.status, msg.err)

@@ -280,6 +280,9 @@ func (m *model) members([]string, string) tea.Cmd {
 					line += " · " + mark.text
 				}
 			}
+			if member.Warning != "" {
+				line += " · ⚠ " + plain.Line(member.Warning)
+			}
 			p.lines = append(p.lines, fmt.Sprintf("%s · %d devices", line, len(member.Devices)))
 		}
 		return doneMsg{err: err, panel: p}
@@ -331,7 +334,7 @@ func (m *model) search(_ []string, rest string) tea.Cmd {
 		p := &panel{title: fmt.Sprintf(" %d messages with “%s”", len(list), plain.Line(rest))}
 		for i := range list {
 			e := &list[i]
-			p.lines = append(p.lines, fmt.Sprintf(" %s [%s] %s: %s", e.Received.Local().Format("2006-01-02 15:04"),
+			p.lines = append(p.lines, fmt.Sprintf(" %s [%s] %s: %s", e.Sent.Local().Format("2006-01-02 15:04"),
 				plain.Line(e.Title), plain.Line(e.Sender), plain.Line(e.Text)))
 		}
 		return doneMsg{err: err, panel: p}

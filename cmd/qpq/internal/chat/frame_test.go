@@ -36,14 +36,14 @@ func sample() screen {
 	s.current, s.whole = "a", true
 	question := content.ID{1}
 	s.entries = []client.Entry{
-		{Seq: 1, Kind: "notice", Notice: client.EventInvited, Text: "carol has invited you", Received: at},
-		{Seq: 2, ID: question, Kind: "text", Sender: "carol", Text: "Has anybody read the one about the lighthouse? I liked it a lot, though the middle drags on.", Received: at.Add(time.Minute)},
-		{Seq: 3, Kind: "reply", ReplyTo: &question, Sender: "bob", Mine: true, Status: "read", Text: "Not yet.", Received: at.Add(2 * time.Minute), Reactions: []client.Reaction{{Emoji: "👍", By: "carol"}, {Emoji: "👍", By: "alice"}, {Emoji: "❤", By: "dave"}}},
-		{Seq: 4, Kind: "text", Sender: "alice", Text: "two\nlines", Edited: true, Received: at.Add(3 * time.Hour)},
-		{Seq: 5, Kind: "text", Sender: "alice", Deleted: true, Received: at.Add(3 * time.Hour)},
-		{Seq: 6, Kind: "unknown", Sender: "alice", Received: at.Add(3 * time.Hour)},
-		{Seq: 7, Kind: "notice", Notice: client.EventLoss, Text: "2 envelopes were lost before they reached this device", Received: at.Add(3 * time.Hour)},
-		{Seq: 8, Kind: "text", Sender: "bob", Mine: true, Status: "waiting", Text: "\x1b[2Jharmless \u202e日本語", Received: at.Add(4 * time.Hour)},
+		{Seq: 1, Kind: "notice", Notice: client.EventInvited, Text: "carol has invited you", Sent: at},
+		{Seq: 2, ID: question, Kind: "text", Sender: "carol", Text: "Has anybody read the one about the lighthouse? I liked it a lot, though the middle drags on.", Sent: at.Add(time.Minute)},
+		{Seq: 3, Kind: "reply", ReplyTo: &question, Answers: &client.Quote{Seq: 2, Sender: "carol", Text: "Has anybody read the one about the lighthouse? I liked it a lot, though the middle drags on."}, Sender: "bob", Mine: true, Status: "read", Text: "Not yet.", Sent: at.Add(2 * time.Minute), Reactions: []client.Reaction{{Emoji: "👍", By: "carol"}, {Emoji: "👍", By: "alice"}, {Emoji: "❤", By: "dave"}}},
+		{Seq: 4, Kind: "text", Sender: "alice", Text: "two\nlines", Edited: true, Sent: at.Add(3 * time.Hour)},
+		{Seq: 5, Kind: "text", Sender: "alice", Deleted: true, Sent: at.Add(3 * time.Hour)},
+		{Seq: 6, Kind: "unknown", Sender: "alice", Sent: at.Add(3 * time.Hour)},
+		{Seq: 7, Kind: "notice", Notice: client.EventLoss, Text: "2 envelopes were lost before they reached this device", Sent: at.Add(3 * time.Hour)},
+		{Seq: 8, Kind: "text", Sender: "bob", Mine: true, Status: "waiting", Text: "\x1b[2Jharmless \u202e日本語", Sent: at.Add(4 * time.Hour)},
 	}
 	s.fresh = 4
 	s.types("a", "carol", true)

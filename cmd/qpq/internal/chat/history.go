@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -26,6 +27,9 @@ func (s *screen) head(width int) []string {
 	text := " " + plain.Line(title(info))
 	if info.Kind == "group" {
 		text = fmt.Sprintf(" # %s · %d members", plain.Line(info.Title), info.Members)
+	}
+	if info.Warning != "" {
+		text += " · ⚠ " + plain.Line(info.Warning)
 	}
 	if info.Timer > 0 {
 		text += " · messages go after " + info.Timer.String()
@@ -84,7 +88,10 @@ func (s *screen) lines(width int) (lines []string) {
 	day := ""
 	for i := range s.entries {
 		e := &s.entries[i]
-		if d := e.Received.In(s.zone).Format("Monday 2 January 2006"); d != day {
+		if s.over(e.Expires) {
+			continue
+		}
+		if d := e.Sent.In(s.zone).Format("Monday 2 January 2006"); d != day {
 			day = d
 			lines = append(lines, rule(d, width))
 		}
@@ -102,9 +109,9 @@ func rule(text string, width int) string {
 
 // entryLines is one entry: "15:04 name: text ✓".
 func (s *screen) entryLines(e *client.Entry, width int) []string {
-	clock := e.Received.In(s.zone).Format("15:04")
+	clock := e.Sent.In(s.zone).Format("15:04")
 	if e.Kind == "notice" {
-		return s.styled(e, alarming(e.Notice), hanging(clock+" * "+plain.Line(e.Text), width))
+		return append(s.styled(e, alarming(e.Notice), hanging(clock+" * "+plain.Line(e.Text), width)), warned(e.Warning, width)...)
 	}
 	name := plain.Line(e.Sender)
 	if e.Mine {
@@ -112,7 +119,7 @@ func (s *screen) entryLines(e *client.Entry, width int) []string {
 	}
 	var lines []string
 	if e.ReplyTo != nil {
-		lines = append(lines, faint(pad(strings.Repeat(" ", indent)+"↪ "+s.quoted(*e.ReplyTo), width)))
+		lines = append(lines, faint(pad(strings.Repeat(" ", indent)+"↪ "+s.quoted(e.Answers), width)))
 	}
 	text := plain.Text(e.Text)
 	switch {
@@ -125,6 +132,7 @@ func (s *screen) entryLines(e *client.Entry, width int) []string {
 		text += " (edited)"
 	}
 	lines = append(lines, s.styled(e, false, hanging(clock+" "+name+": "+text+statusMark(e), width))...)
+	lines = append(lines, warned(e.Warning, width)...)
 	if marks := reactions(e); marks != "" {
 		lines = append(lines, pad(strings.Repeat(" ", indent)+marks, width))
 	}
@@ -190,16 +198,29 @@ func reactions(e *client.Entry) string {
 }
 
 // quoted is the beginning of a message that another answers.
-func (s *screen) quoted(id [16]byte) string {
-	for i := range s.entries {
-		if e := &s.entries[i]; e.ID == id {
-			if e.Deleted {
-				return plain.Line(e.Sender) + ": (deleted)"
-			}
-			return plain.Line(e.Sender) + ": " + plain.Line(e.Text)
-		}
+func (s *screen) quoted(q *client.Quote) string {
+	switch {
+	case q == nil || q.Gone == client.QuoteMissing || s.over(q.Expires):
+		return "a message that is not here any more"
+	case q.Gone != "":
+		return plain.Line(q.Sender) + ": (deleted)"
 	}
-	return "an earlier message"
+	return plain.Line(q.Sender) + ": " + plain.Line(q.Text)
+}
+
+// over reports whether the time of something is: it is not shown for a second more.
+func (s *screen) over(at time.Time) bool { return !at.IsZero() && !s.now.Before(at) }
+
+// warned is the line about a name or text that looks like another's.
+func warned(warning string, width int) []string {
+	if warning == "" {
+		return nil
+	}
+	lines := wrap("⚠ "+plain.Line(warning), max(width-indent, 1))
+	for i := range lines {
+		lines[i] = alarm(ansi.Truncate(strings.Repeat(" ", indent)+lines[i], width, ""))
+	}
+	return lines
 }
 
 // hanging wraps a text; its further lines are indented.

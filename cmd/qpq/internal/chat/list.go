@@ -66,7 +66,11 @@ func (s *screen) listLine(info *client.Info, width int) string {
 	case len(s.typing[info.ID]) > 0:
 		right = " …"
 	}
-	left := mark + kind + plain.Line(title(info))
+	name := plain.Line(title(info))
+	if info.Warning != "" {
+		name = "⚠ " + name
+	}
+	left := mark + kind + name
 	room := max(width-ansi.StringWidth(right), 0)
 	line := pad(left, room) + right
 	line = pad(line, width)

@@ -134,6 +134,16 @@ func (s *screen) fade() {
 	}
 }
 
+// expired reports whether something that is loaded is over.
+func (s *screen) expired() bool {
+	for i := range s.entries {
+		if s.over(s.entries[i].Expires) {
+			return true
+		}
+	}
+	return false
+}
+
 // told takes what the node said of itself.
 func (s *screen) told(status client.Status, err error) {
 	s.loggedIn = status.Account.LoggedIn

@@ -1,0 +1,70 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"quicproquo/cluster"
+)
+
+// Peers are ID=HOST:PORT; a port is kept, a host is not listened on.
+func TestPeersAndAddresses(t *testing.T) {
+	peers, err := ParsePeers([]string{"n1=10.0.0.1:4430", "n2=[::1]:1"})
+	if err != nil || len(peers) != 2 || peers[0] != (cluster.Peer{ID: "n1", Address: "10.0.0.1:4430"}) || peers[1].Address != "[::1]:1" {
+		t.Errorf("%+v %v", peers, err)
+	}
+	if _, err := ParsePeers([]string{"n1=a:1", "10.0.0.1:4430"}); err == nil || !strings.Contains(err.Error(), `"10.0.0.1:4430" is not ID=HOST:PORT`) {
+		t.Errorf("a peer without a name: %v", err)
+	}
+	if got, err := ListenEverywhere("example.org:4430"); got != ":4430" || err != nil {
+		t.Errorf("listens at %q, %v; expected :4430", got, err)
+	}
+	if _, err := ListenEverywhere("example.org"); err == nil || !strings.Contains(err.Error(), "is not HOST:PORT") {
+		t.Errorf("an address without a port: %v", err)
+	}
+	if got, _ := ListenThere("127.0.0.1:1"); got != "127.0.0.1:1" {
+		t.Errorf("listens at %q", got)
+	}
+}
+
+// A configuration is read as it was written, for its owner alone.
+func TestConfigFile(t *testing.T) {
+	dir := t.TempDir()
+	want := Config{ID: "n1", Listen: ":1", Address: "a:1", Peers: []string{"n1=a:1"}}
+	if err := want.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(dir)
+	if err != nil || got.ID != want.ID || got.Listen != want.Listen || got.Address != want.Address || strings.Join(got.Peers, " ") != "n1=a:1" {
+		t.Errorf("%+v %v", got, err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, ConfigFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v; expected 0600", info.Mode(), err)
+	}
+	if _, err := Load(filepath.Join(dir, "nowhere")); err == nil {
+		t.Error("a directory without a file is taken")
+	}
+	if err := os.WriteFile(filepath.Join(dir, ConfigFile), []byte("id = "), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), ConfigFile) {
+		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// A new cluster never overwrites an old one.
+func TestProvisionOverwritesNothing(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "n2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := Provision(root, []cluster.Peer{{ID: "n1", Address: "127.0.0.1:1"}, {ID: "n2", Address: "127.0.0.1:2"}}, ListenThere)
+	if err == nil || !strings.Contains(err.Error(), "exists already") {
+		t.Errorf("over an existing directory: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "n1")); err == nil {
+		t.Error("and yet n1 was made")
+	}
+}
