@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
@@ -39,17 +38,11 @@ const checksumSize = 8
 // in it: the one at 1 GiB.
 const lockPage = 1 << 30 / blockSize
 
-// intact tells whether a page, by its number from 0, has the right checksum
-// (https://sqlite.org/cksumvfs.html).
+// intact tells whether a page, by its number from 0, has the right checksum.
 func intact(number int64, page []byte) bool {
 	if number == lockPage {
 		return true
 	}
-	content, sum := page[:len(page)-checksumSize], page[len(page)-checksumSize:]
-	var a, b uint32
-	for ; len(content) >= 8; content = content[8:] {
-		a += binary.LittleEndian.Uint32(content) + b
-		b += binary.LittleEndian.Uint32(content[4:]) + a
-	}
-	return binary.LittleEndian.Uint32(sum) == a && binary.LittleEndian.Uint32(sum[4:]) == b
+	end := len(page) - checksumSize
+	return checksum(page[:end]) == [checksumSize]byte(page[end:])
 }

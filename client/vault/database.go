@@ -53,7 +53,7 @@ func openDatabase(file string, dataKey []byte, base vfs.VFS) (*database, error) 
 	}
 	d := &database{key: dataKey, layer: layerName(), statements: map[string]*statement{}}
 	// A layer of its own keeps the key out of SQL and out of SQLite's memory.
-	vfs.Register(d.layer, adiantum.Wrap(base, vaultCipher{cipher.New(dataKey)}))
+	vfs.Register(d.layer, wipingVFS{adiantum.Wrap(base, vaultCipher{cipher.New(dataKey)})})
 	if err := d.connect(file); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
