@@ -272,7 +272,9 @@ func TestReturnWithoutProofAsks(t *testing.T) {
 // admins and the timer stay, the list goes on, and an admin's next change mends them.
 func TestUnreadableDataLeaveTheLast(t *testing.T) {
 	for name, spoil := range map[string]func(tree.Extensions) tree.Extensions{
-		"junk":    func(tree.Extensions) tree.Extensions { return tree.Extensions{{Type: room.ExtensionType, Data: []byte("junk")}} },
+		"junk": func(tree.Extensions) tree.Extensions {
+			return tree.Extensions{{Type: room.ExtensionType, Data: []byte("junk")}}
+		},
 		"missing": func(tree.Extensions) tree.Extensions { return tree.Extensions{} },
 	} {
 		bob, alice := newOffline(t, "bob", Settings{Invitations: FromEverybody}), newActor(t, "alice")
