@@ -3,7 +3,6 @@ package client
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"quicproquo/client/content"
 	"quicproquo/client/room"

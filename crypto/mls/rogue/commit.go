@@ -69,7 +69,7 @@ func (m *Member) resolve(list []message.ProposalOrRef, self message.Sender) (out
 			continue
 		}
 		for _, auth := range m.Proposed {
-			if bytes.Equal(auth.Ref(m.Suite), p.Ref) {
+			if bytes.Equal(m.Suite.RefHash(message.ProposalRefLabel, auth.AppendTo(nil)), p.Ref) {
 				out = append(out, resolved{auth.Content().Proposal, auth.Content().Sender})
 				break
 			}

@@ -123,5 +123,5 @@ func (m *Member) Propose(p *message.Proposal, f Frame) []byte {
 
 // Ref refers to a proposal of the epoch.
 func (m *Member) Ref(auth *message.Authenticated) message.ProposalOrRef {
-	return message.ProposalOrRef{Ref: auth.Ref(m.Suite)}
+	return message.ProposalOrRef{Ref: m.Suite.RefHash(message.ProposalRefLabel, auth.AppendTo(nil))}
 }
