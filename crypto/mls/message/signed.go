@@ -94,6 +94,11 @@ func (a *Authenticated) TranscriptInput() []byte {
 // AuthenticatedContent (RFC 9420 §5.2).
 const ProposalRefLabel = "MLS 1.0 Proposal Reference"
 
+// Ref is the reference of a proposal (RFC 9420 §5.2).
+func (a *Authenticated) Ref(s *suite.Suite) []byte {
+	return s.RefHash(ProposalRefLabel, a.AppendTo(nil))
+}
+
 // PublicMessage is signed but not encrypted (RFC 9420 §6.2).
 type PublicMessage struct {
 	Content       *Content
