@@ -40,9 +40,6 @@ func (c *Client) prepare(ctx context.Context, i *vault.Intent, w *wish) (p prepa
 		if p, err = c.compareDevices(ctx, i, w, false); err == nil {
 			p.add, p.failed, err = c.claimPackages(ctx, i, w)
 		}
-	default:
-		// Whatever a member does, revoked devices leave with it.
-		p, err = c.compareDevices(ctx, i, w, w.Kind == wishDevices)
 	case wishRejoin, wishJoin:
 		c.net.mu.Lock()
 		p.current = c.net.online
@@ -61,6 +58,9 @@ func (c *Client) prepare(ctx context.Context, i *vault.Intent, w *wish) (p prepa
 		if Is(err, schemas.Code_groupNotFound) {
 			p.absent, err = true, nil
 		}
+	default:
+		// Whatever a member does, revoked devices leave with it.
+		p, err = c.compareDevices(ctx, i, w, w.Kind == wishDevices)
 	}
 	return p, err
 }

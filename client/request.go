@@ -33,7 +33,7 @@ func (t *turn) wanted(by AccountKey) (bool, error) {
 // from now on.
 func (t *turn) befriend(accounts ...AccountKey) error {
 	for _, key := range accounts {
-		if err := t.Tx.Accept(key); err != nil {
+		if err := t.Accept(key); err != nil {
 			return err
 		}
 	}
@@ -130,7 +130,7 @@ const (
 
 // keepInvitation keeps a welcome that does not prove what it claims, for the user to
 // decide.
-func (t *turn) keepInvitation(in *incoming, p *room.Payload, row *talk, group *mls.Group, data *room.Data, by AccountKey, why error) error {
+func (t *turn) keepInvitation(in *incoming, row *talk, group *mls.Group, data *room.Data, by AccountKey, why error) error {
 	t.c.log.Warn("an invitation claims to be a conversation that is here", "conversation", idText(row.ID), "error", why)
 	if len(in.payload) > maxInvitation {
 		return nil
@@ -402,7 +402,7 @@ func (c *Client) BlockAccount(key AccountKey) error {
 		return ErrSelf
 	}
 	return c.turn(func(t *turn) error {
-		if err := t.Tx.Block(key, true, t.now); err != nil {
+		if err := t.Block(key, true, t.now); err != nil {
 			return err
 		}
 		kept, err := t.Invitations()
@@ -447,7 +447,7 @@ func (c *Client) Unblock(ctx context.Context, username string) error {
 	if err != nil {
 		return err
 	}
-	return c.turn(func(t *turn) error { return t.Tx.Block(key, false, t.now) })
+	return c.turn(func(t *turn) error { return t.Block(key, false, t.now) })
 }
 
 // Blocked returns who is blocked, by name where it is known.

@@ -61,7 +61,9 @@ func TestSentWithoutNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range c.Nodes() {
-		n.Kill()
+		if err := n.Kill(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, text := range []string{"one", "two"} {
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -79,7 +81,7 @@ func TestNotSent(t *testing.T) {
 	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{NoReceipts: true})
-	dm := alice.dm(bob)
+	alice.dm(bob)
 	if _, err := alice.CreateGroup(within(t, time.Minute), "friends", "bob"); err != nil {
 		t.Fatal(err)
 	}

@@ -38,9 +38,9 @@ func (t *turn) welcome(in *incoming, p *room.Payload) error {
 		return err
 	}
 	if row == nil {
-		return t.invited(in, group, data, peer, by, used)
+		return t.invited(group, data, peer, by, used)
 	}
-	return t.invitedAgain(in, p, row, group, data, peer, by, used)
+	return t.invitedAgain(in, row, group, data, peer, by, used)
 }
 
 var errNotForUs = errors.New("the welcome is for none of our key packages")
@@ -104,7 +104,7 @@ func (t *turn) held(group *mls.Group, data *room.Data) (*talk, error) {
 }
 
 // invited makes a conversation of a welcome into a group that is new here.
-func (t *turn) invited(in *incoming, group *mls.Group, data *room.Data, peer, by AccountKey, used []byte) error {
+func (t *turn) invited(group *mls.Group, data *room.Data, peer, by AccountKey, used []byte) error {
 	wanted, err := t.wanted(by)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (t *turn) invited(in *incoming, group *mls.Group, data *room.Data, peer, by
 // invitedAgain is for a welcome into a group whose id, or whose channel, a conversation
 // has that is here. It never replaces keys that are in use: without a proof that it
 // continues the conversation, it is an invitation of its own.
-func (t *turn) invitedAgain(in *incoming, p *room.Payload, row *talk, group *mls.Group, data *room.Data, peer, by AccountKey, used []byte) error {
+func (t *turn) invitedAgain(in *incoming, row *talk, group *mls.Group, data *room.Data, peer, by AccountKey, used []byte) error {
 	switch {
 	case row.Kind != uint8(data.Kind) || row.Kind == kindDM && row.Peer != peer:
 		return t.strange(in, errors.New("the welcome is to a group that poses as another conversation"))
@@ -144,8 +144,8 @@ func (t *turn) invitedAgain(in *incoming, p *room.Payload, row *talk, group *mls
 		// Both have founded it, and the other was first: nothing was said in ours.
 		row.known, row.group = nil, nil
 	default:
-		if err := t.continues(row, group, data, by); err != nil {
-			return t.keepInvitation(in, p, row, group, data, by, err)
+		if err := t.continues(row, group); err != nil {
+			return t.keepInvitation(in, row, group, data, by, err)
 		}
 	}
 	if err := t.enterBy(row, group, data); err != nil {
@@ -156,7 +156,7 @@ func (t *turn) invitedAgain(in *incoming, p *room.Payload, row *talk, group *mls
 
 // continues checks that a group that somebody invites us into is the one that a
 // conversation was of.
-func (t *turn) continues(row *talk, group *mls.Group, data *room.Data, by AccountKey) error {
+func (t *turn) continues(row *talk, group *mls.Group) error {
 	if row.known == nil || string(row.GroupID) != string(group.ID()) {
 		return room.ErrTie
 	}

@@ -214,6 +214,8 @@ const (
 )
 
 // since reports whether the log is judged by the rules of a level.
+//
+//nolint:unparam // there is one level so far; the next brings another
 func since(st state, level uint64) bool { return st.setting(featureLevel) >= level }
 
 // namedLevel is the feature level that a command wants to raise the cluster to: every

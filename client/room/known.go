@@ -106,46 +106,46 @@ func (k *Known) keyed(before *mls.Group, i tree.LeafIndex, l *tree.LeafNode, now
 }
 
 // part notes which epochs those held who are no members any more.
-func (next *Known) part(k *Known, before *mls.Group) {
-	next.gone = slices.DeleteFunc(next.gone, func(g goneEpoch) bool { return next.member(g.account) })
+func (k *Known) part(last *Known, before *mls.Group) {
+	k.gone = slices.DeleteFunc(k.gone, func(g goneEpoch) bool { return k.member(g.account) })
 	if before == nil {
 		return
 	}
 	for i, l := range before.Public().Tree().Members {
 		c, err := ParseCredential(l.Credential)
-		if err != nil || next.member(c.Account) {
+		if err != nil || k.member(c.Account) {
 			continue
 		}
-		for _, epoch := range []uint64{k.keyed(before, i, l, before.Epoch()), before.Epoch()} {
-			if one := (goneEpoch{c.Account, epoch}); !slices.Contains(next.gone, one) {
-				next.gone = append(next.gone, one)
+		for _, epoch := range []uint64{last.keyed(before, i, l, before.Epoch()), before.Epoch()} {
+			if one := (goneEpoch{c.Account, epoch}); !slices.Contains(k.gone, one) {
+				k.gone = append(k.gone, one)
 			}
 		}
 	}
-	if n := len(next.gone); n > maxGone {
-		next.gone = next.gone[n-maxGone:]
+	if n := len(k.gone); n > maxGone {
+		k.gone = k.gone[n-maxGone:]
 	}
 }
 
 // trim drops the keys that nothing needs. self's own leaf is among the leaves.
-func (next *Known) trim(self tree.LeafIndex) {
+func (k *Known) trim(self tree.LeafIndex) {
 	needed := map[uint64]bool{}
-	for _, l := range next.leaves {
+	for _, l := range k.leaves {
 		needed[l.epoch] = true
 	}
-	for _, g := range next.gone {
+	for _, g := range k.gone {
 		needed[g.epoch] = true
 	}
-	old := next.keys
-	next.keys = nil
+	old := k.keys
+	k.keys = nil
 	for i, e := range old {
 		if needed[e.epoch] || len(old)-i <= keptEpochs {
-			next.keys = append(next.keys, e)
+			k.keys = append(k.keys, e)
 		}
 	}
-	if over := len(next.keys) - maxKeys; over > 0 {
-		own := next.leafEpoch(self)
-		next.keys = slices.DeleteFunc(next.keys, func(e epochKey) bool {
+	if over := len(k.keys) - maxKeys; over > 0 {
+		own := k.leafEpoch(self)
+		k.keys = slices.DeleteFunc(k.keys, func(e epochKey) bool {
 			if over > 0 && e.epoch != own {
 				over--
 				return true

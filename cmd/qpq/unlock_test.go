@@ -20,9 +20,15 @@ func TestFirstLine(t *testing.T) {
 		in, want string
 		bad      bool
 	}{
-		{"open sesame\nsecond", "open sesame", false}, {"dos\r\n", "dos", false}, {"no end", "no end", false}, {" spaces \n", " spaces ", false},
-		{"", "", true}, {"\n", "", true}, {"\r\nx", "", true},
-		{strings.Repeat("x", maxSecret-1) + "\n", strings.Repeat("x", maxSecret-1), false}, {strings.Repeat("x", maxSecret) + "\n", "", true},
+		{"open sesame\nsecond", "open sesame", false},
+		{"dos\r\n", "dos", false},
+		{"no end", "no end", false},
+		{" spaces \n", " spaces ", false},
+		{"", "", true},
+		{"\n", "", true},
+		{"\r\nx", "", true},
+		{strings.Repeat("x", maxSecret-1) + "\n", strings.Repeat("x", maxSecret-1), false},
+		{strings.Repeat("x", maxSecret) + "\n", "", true},
 	} {
 		r := strings.NewReader(c.in)
 		got, err := firstLine(r)
@@ -66,14 +72,20 @@ func TestExitCodes(t *testing.T) {
 		code string
 		exit int
 	}{
-		{client.ErrUntrustedKey, "UNTRUSTED_KEY", 4}, {client.ErrUntrusted, "UNTRUSTED_SERVER", 4}, {client.ErrNoServer, "NO_SERVER", 1},
-		{vault.ErrBusy, "PROFILE_BUSY", 3}, {vault.ErrCorrupt, "PROFILE_DAMAGED", 3}, {vault.ErrWrongKey, "WRONG_PASSPHRASE", 1},
+		{client.ErrUntrustedKey, "UNTRUSTED_KEY", 4},
+		{client.ErrUntrusted, "UNTRUSTED_SERVER", 4},
+		{client.ErrNoServer, "NO_SERVER", 1},
+		{vault.ErrBusy, "PROFILE_BUSY", 3},
+		{vault.ErrCorrupt, "PROFILE_DAMAGED", 3},
+		{vault.ErrWrongKey, "WRONG_PASSPHRASE", 1},
 		{&client.Error{Code: schemas.Code_rateLimited}, schemas.Code_rateLimited.ID(), 5},
 		{&client.Error{Code: schemas.Code_unavailable}, schemas.Code_unavailable.ID(), 3},
 		{&client.Error{Code: schemas.Code_lagging}, schemas.Code_lagging.ID(), 3},
 		{&client.Error{Code: schemas.Code_internal}, schemas.Code_internal.ID(), 2},
 		{&client.Error{Code: schemas.Code_accountNotFound}, schemas.Code_accountNotFound.ID(), 1},
-		{usage("no"), "USAGE", 1}, {&os.PathError{Err: errors.New("x")}, "FILE", 3}, {errors.New("what"), "UNEXPECTED", 2},
+		{usage("no"), "USAGE", 1},
+		{&os.PathError{Err: errors.New("x")}, "FILE", 3},
+		{errors.New("what"), "UNEXPECTED", 2},
 	} {
 		if p := explain(c.err); p.Code != c.code || p.Exit != c.exit {
 			t.Errorf("%v: %s, exit %d; expected %s, %d", c.err, p.Code, p.Exit, c.code, c.exit)

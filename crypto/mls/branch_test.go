@@ -69,8 +69,12 @@ func TestBranchRefusesWhoWasNotThere(t *testing.T) {
 		epoch uint64
 		was   bool
 	}{
-		{late, before, false}, {late, between, false}, {late, after, true},
-		{gone, before, true}, {gone, between, false}, {gone, after, false},
+		{late, before, false},
+		{late, between, false},
+		{late, after, true},
+		{gone, before, true},
+		{gone, between, false},
+		{gone, after, false},
 	} {
 		p := w.branchOf(0, c.epoch, own.Public, w.keyPackage(c.who, nil))
 		for _, from := range []*Group{w.members[1], reloaded(t, w.cfg, w.members[1])} {

@@ -45,7 +45,7 @@ func BenchmarkHostile(b *testing.B) {
 		})
 	}
 	b.Run("worst", func(b *testing.B) {
-		for b.Loop() { //nolint:revive // what is measured was measured above
+		for b.Loop() { // what is measured was measured above
 		}
 		b.Logf("worst: %s, %.1f times its floor, at most %d", of, worst, hostileRatio)
 		b.ReportMetric(worst, "x-floor")

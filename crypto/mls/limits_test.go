@@ -106,14 +106,14 @@ func TestPSKLimit(t *testing.T) {
 	if _, _, err := w.members[1].Process(p.Commit, worldTime); err != nil {
 		t.Errorf("%d PSKs: %v", message.MaxPSKs, err)
 	}
-	if _, err := w.members[0].Commit(CommitOptions{PSKs: manyPSKs(message.MaxPSKs + 1)}, worldTime); limited(err) != errLimit {
+	if _, err := w.members[0].Commit(CommitOptions{PSKs: manyPSKs(message.MaxPSKs + 1)}, worldTime); !errors.Is(limited(err), errLimit) {
 		t.Errorf("a commit of ours with %d PSKs: got %v, want the limit", message.MaxPSKs+1, err)
 	}
 	var list []*message.Proposal
 	for i := range message.MaxPSKs + 1 {
 		list = append(list, psk(fmt.Sprint(i), 32))
 	}
-	if err := w.commit(list...); limited(err) != errLimit {
+	if err := w.commit(list...); !errors.Is(limited(err), errLimit) {
 		t.Errorf("a commit of another with %d PSKs: got %v, want the limit", message.MaxPSKs+1, err)
 	}
 }
@@ -126,16 +126,16 @@ func TestContextLimit(t *testing.T) {
 	nodes := f.sparseTree(t, 2, 2)
 	for n, want := range map[int]error{MaxContext: nil, MaxContext + 1: errLimit} {
 		ext := tree.Extensions{{Type: extKnown, Data: make([]byte, n)}}
-		if _, err := Create(w.cfg, identity(t, "x"), nil, ext, worldTime); limited(err) != want {
+		if _, err := Create(w.cfg, identity(t, "x"), nil, ext, worldTime); !errors.Is(limited(err), want) {
 			t.Errorf("create with %d bytes: got %v, want %v", n, err, want)
 		}
-		if _, err := w.members[0].Commit(CommitOptions{Extensions: &ext}, worldTime); limited(err) != want {
+		if _, err := w.members[0].Commit(CommitOptions{Extensions: &ext}, worldTime); !errors.Is(limited(err), want) {
 			t.Errorf("commit with %d bytes: got %v, want %v", n, err, want)
 		}
 		info := f.info(t, nodes)
 		info.Context.Extensions = ext
 		wire := must(info.Sign(f.id.Signer, nil))(t).Wire()
-		if _, err := NewPublicGroup(f.cfg, wire, nil, worldTime); limited(err) != want {
+		if _, err := NewPublicGroup(f.cfg, wire, nil, worldTime); !errors.Is(limited(err), want) {
 			t.Errorf("follow with %d bytes: got %v, want %v", n, err, want)
 		}
 	}
@@ -154,7 +154,7 @@ func TestSparseTreeLimit(t *testing.T) {
 		{2*tree.SparseLeaves/tree.MaxLeavesPerMember - 1, 2 * tree.SparseLeaves, errLimit},
 	} {
 		nodes := f.sparseTree(t, c.members, c.leaves)
-		if _, err := tree.Decode(f.s, codec.NewReader(nodes)); limited(err) != c.want {
+		if _, err := tree.Decode(f.s, codec.NewReader(nodes)); !errors.Is(limited(err), c.want) {
 			t.Errorf("%d members in %d leaves: got %v, want %v", c.members, c.leaves, err, c.want)
 		}
 		if _, err := tree.Read(f.s, codec.NewReader(nodes)); err != nil {

@@ -38,8 +38,8 @@ func (s *stage) enter(ctx context.Context, name string) error {
 // crafts are what the node and outsiders prepare.
 //
 //nolint:gochecknoglobals // a table
-var crafts = map[string]func(s *stage, ctx context.Context, d *datadriven.TestData) (string, error){
-	"outsider": func(s *stage, ctx context.Context, d *datadriven.TestData) (string, error) {
+var crafts = map[string]func(ctx context.Context, s *stage, d *datadriven.TestData) (string, error){
+	"outsider": func(ctx context.Context, s *stage, d *datadriven.TestData) (string, error) {
 		return "", s.enter(ctx, words(d)[0])
 	},
 	"craft-future": craftFuture,
@@ -63,7 +63,7 @@ func whole(d *datadriven.TestData, key string, otherwise int) int {
 // craftFuture keeps a private message of an epoch far ahead:
 //
 //	craft-future NAME group=GROUP epoch=N [sort=commit]
-func craftFuture(s *stage, _ context.Context, d *datadriven.TestData) (string, error) {
+func craftFuture(_ context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	sort := message.ContentApplication
 	if value(d, "sort") == "commit" {
 		sort = message.ContentCommit
@@ -79,7 +79,7 @@ func craftFuture(s *stage, _ context.Context, d *datadriven.TestData) (string, e
 // NAME.return and NAME.welcome:
 //
 //	craft-group NAME by=OUTSIDER group=GROUP with=PERSON [kind=group title=T] [epochs=N] [fresh]
-func craftGroup(s *stage, ctx context.Context, d *datadriven.TestData) (string, error) {
+func craftGroup(ctx context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	o := s.outsiders[value(d, "by")]
 	if o == nil {
 		return "", errors.New("by whom?")
@@ -103,7 +103,7 @@ func craftGroup(s *stage, ctx context.Context, d *datadriven.TestData) (string, 
 // enqueue has the node put what was kept into somebody's queue, in another's name:
 //
 //	enqueue NAME to=PERSON [as=PERSON] [channel=GROUP]
-func enqueue(s *stage, ctx context.Context, d *datadriven.TestData) (string, error) {
+func enqueue(ctx context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	data, known := s.front.Book().Kept(words(d)[0])
 	to, there := s.front.Book().Account(value(d, "to"))
 	if !known || !there {
@@ -121,7 +121,7 @@ func enqueue(s *stage, ctx context.Context, d *datadriven.TestData) (string, err
 }
 
 // replay has the node put everything that somebody was sent into his queues once more.
-func replay(s *stage, ctx context.Context, d *datadriven.TestData) (string, error) {
+func replay(ctx context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	to, known := s.front.Book().Account(words(d)[0])
 	if !known {
 		return "", fmt.Errorf("nobody is called %s", words(d)[0])
@@ -147,7 +147,7 @@ func replay(s *stage, ctx context.Context, d *datadriven.TestData) (string, erro
 
 // flood puts N payloads like the one that was kept, each a little different, into
 // somebody's queue.
-func flood(s *stage, ctx context.Context, d *datadriven.TestData) (string, error) {
+func flood(ctx context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	data, known := s.front.Book().Kept(words(d)[0])
 	to, there := s.front.Book().Account(value(d, "to"))
 	if !known || !there {
@@ -164,7 +164,7 @@ func flood(s *stage, ctx context.Context, d *datadriven.TestData) (string, error
 	return "", nil
 }
 
-func overheard(s *stage, _ context.Context, d *datadriven.TestData) (string, error) {
+func overheard(_ context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	o := s.outsiders[words(d)[0]]
 	if o == nil {
 		return "", errors.New("who?")
@@ -174,7 +174,7 @@ func overheard(s *stage, _ context.Context, d *datadriven.TestData) (string, err
 
 // keepKey keeps an outsider's account key: keep-key NAME of=OUTSIDER keeps NAME.seed
 // and NAME.public.
-func keepKey(s *stage, _ context.Context, d *datadriven.TestData) (string, error) {
+func keepKey(_ context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	o := s.outsiders[value(d, "of")]
 	if o == nil {
 		return "", errors.New("whose?")
@@ -185,7 +185,7 @@ func keepKey(s *stage, _ context.Context, d *datadriven.TestData) (string, error
 }
 
 // keepRecord keeps the present record of a group: keep-record NAME group=GROUP.
-func keepRecord(s *stage, _ context.Context, d *datadriven.TestData) (string, error) {
+func keepRecord(_ context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	g, known := s.front.Book().Group(value(d, "group"))
 	if !known {
 		return "", errors.New("of which group?")
@@ -196,7 +196,7 @@ func keepRecord(s *stage, _ context.Context, d *datadriven.TestData) (string, er
 
 // pretend has an outsider make a key package of another's account: pretend NAME
 // by=OUTSIDER of=PERSON.
-func pretend(s *stage, _ context.Context, d *datadriven.TestData) (string, error) {
+func pretend(_ context.Context, s *stage, d *datadriven.TestData) (string, error) {
 	o := s.outsiders[value(d, "by")]
 	of, known := s.front.Book().Account(value(d, "of"))
 	if o == nil || !known {

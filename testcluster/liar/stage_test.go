@@ -189,7 +189,7 @@ func (s *stage) line(ctx context.Context, d *datadriven.TestData) (string, error
 		return "", s.front.Lie("")
 	}
 	if run, known := crafts[d.Cmd]; known {
-		return run(s, ctx, d)
+		return run(ctx, s, d)
 	}
 	run, known := acts[d.Cmd]
 	if !known || len(args) == 0 {
@@ -199,27 +199,27 @@ func (s *stage) line(ctx context.Context, d *datadriven.TestData) (string, error
 	if p == nil {
 		return "", fmt.Errorf("nobody is called %s", args[0])
 	}
-	return run(s, ctx, p, args[1:], d)
+	return run(ctx, s, p, args[1:], d)
 }
 
-type act func(s *stage, ctx context.Context, p *person, args []string, d *datadriven.TestData) (string, error)
+type act func(ctx context.Context, s *stage, p *person, args []string, d *datadriven.TestData) (string, error)
 
 // acts are what people do and see. Those that look wait until they see what is
 // expected.
 //
 //nolint:gochecknoglobals // a table
 var acts = map[string]act{
-	"dm": func(s *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	"dm": func(ctx context.Context, s *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		_, err := p.DM(ctx, args[0])
 		s.front.Book().Call(p.name, p.name+"+"+args[0])
 		return "", err
 	},
-	"group": func(s *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	"group": func(ctx context.Context, s *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		_, err := p.CreateGroup(ctx, args[0], args[1:]...)
 		s.front.Book().Call(p.name, args[0])
 		return "", err
 	},
-	"say": func(_ *stage, ctx context.Context, p *person, args []string, d *datadriven.TestData) (string, error) {
+	"say": func(ctx context.Context, _ *stage, p *person, args []string, d *datadriven.TestData) (string, error) {
 		v, err := p.find(ctx, args[0])
 		if err != nil {
 			return "", err
@@ -227,14 +227,14 @@ var acts = map[string]act{
 		_, err = v.Send(ctx, content.Text{Text: d.Input})
 		return "", err
 	},
-	"typing": func(_ *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	"typing": func(ctx context.Context, _ *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		v, err := p.find(ctx, args[0])
 		if err != nil {
 			return "", err
 		}
 		return "", v.Typing(ctx, true)
 	},
-	"accept": func(_ *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	"accept": func(ctx context.Context, _ *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		for {
 			list, err := p.Requests()
 			for _, r := range list {
@@ -254,7 +254,7 @@ var acts = map[string]act{
 	"rename":   aboutGroup(func(v *client.Conversation, ctx context.Context, arg string) error { return v.Rename(ctx, arg) }),
 	"rekey":    aboutGroup(func(v *client.Conversation, ctx context.Context, _ string) error { return v.Rekey(ctx) }),
 	"rejoin":   aboutGroup(func(v *client.Conversation, ctx context.Context, _ string) error { return v.Rejoin(ctx) }),
-	"link": func(s *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	"link": func(ctx context.Context, s *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		v, err := p.find(ctx, args[0])
 		if err != nil {
 			return "", err
@@ -262,30 +262,30 @@ var acts = map[string]act{
 		s.links[args[1]], err = v.Link(ctx, true)
 		return "", err
 	},
-	"join": func(s *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	"join": func(ctx context.Context, s *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		_, err := p.JoinLink(ctx, s.links[args[0]])
 		return "", err
 	},
-	"sync": func(_ *stage, ctx context.Context, p *person, _ []string, _ *datadriven.TestData) (string, error) {
+	"sync": func(ctx context.Context, _ *stage, p *person, _ []string, _ *datadriven.TestData) (string, error) {
 		return "", p.Sync(ctx)
 	},
-	"flush": func(_ *stage, ctx context.Context, p *person, _ []string, _ *datadriven.TestData) (string, error) {
+	"flush": func(ctx context.Context, _ *stage, p *person, _ []string, _ *datadriven.TestData) (string, error) {
 		return "", p.Flush(ctx)
 	},
-	"restart": func(s *stage, _ context.Context, p *person, _ []string, _ *datadriven.TestData) (string, error) {
+	"restart": func(_ context.Context, s *stage, p *person, _ []string, _ *datadriven.TestData) (string, error) {
 		return "", s.restart(p)
 	},
-	"stop": func(_ *stage, _ context.Context, p *person, _ []string, _ *datadriven.TestData) (string, error) {
+	"stop": func(_ context.Context, _ *stage, p *person, _ []string, _ *datadriven.TestData) (string, error) {
 		return "", p.Close()
 	},
-	"start": func(s *stage, _ context.Context, p *person, _ []string, _ *datadriven.TestData) (string, error) {
+	"start": func(_ context.Context, s *stage, p *person, _ []string, _ *datadriven.TestData) (string, error) {
 		return "", errors.Join(s.open(p, client.Open), p.Start())
 	},
-	"contact": func(_ *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	"contact": func(ctx context.Context, _ *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		c, err := p.Contact(ctx, args[0])
 		return c.Username, err
 	},
-	"devices": func(_ *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	"devices": func(ctx context.Context, _ *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		v, err := p.find(ctx, args[0])
 		if err != nil {
 			return "", err
@@ -303,7 +303,7 @@ var acts = map[string]act{
 }
 
 func aboutGroup(do func(v *client.Conversation, ctx context.Context, arg string) error) act {
-	return func(_ *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+	return func(ctx context.Context, _ *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 		v, err := p.find(ctx, args[0])
 		if err != nil {
 			return "", err
@@ -342,7 +342,7 @@ func pause(ctx context.Context) bool {
 // looking is a line that waits until it sees what is expected. Where expectations are
 // being written (-rewrite) it takes what is there after a while.
 func looking(see func(p *person, args []string, want string) (string, error)) act {
-	return func(_ *stage, ctx context.Context, p *person, args []string, d *datadriven.TestData) (string, error) {
+	return func(ctx context.Context, _ *stage, p *person, args []string, d *datadriven.TestData) (string, error) {
 		if slices.Contains(os.Args, "-rewrite") {
 			var cancel context.CancelFunc
 			settle := 4 * time.Second
@@ -458,7 +458,7 @@ func list(p *person, _ []string, _ string) (string, error) {
 }
 
 // numbers compares the safety numbers that two people have of each other.
-func numbers(s *stage, ctx context.Context, p *person, args []string, _ *datadriven.TestData) (string, error) {
+func numbers(ctx context.Context, s *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
 	other := s.people[args[0]]
 	if other == nil {
 		return "", fmt.Errorf("nobody is called %s", args[0])

@@ -253,7 +253,7 @@ func keepOthers(list schemas.Recipient_List, newList func(int32) (schemas.Recipi
 }
 
 // later does a write after the next one: to the recipients they come in the other order.
-func later(f *Front, r *rule, args []string) error {
+func later(_ *Front, r *rule, args []string) error {
 	var mu sync.Mutex
 	var waiting *Call
 	r.before = func(c *Call) error {

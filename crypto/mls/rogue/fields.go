@@ -60,7 +60,7 @@ func (a *Attack) Keys() []Field[suite.PublicKey] {
 // parentKey is the key of a parent node, or a member's where all are blank.
 func (a *Attack) parentKey() suite.PublicKey {
 	var keys []suite.PublicKey
-	for x := tree.NodeIndex(1); int(x) < int(a.Tree.Size().Nodes()); x += 2 {
+	for x := tree.NodeIndex(1); int(x) < a.Tree.Size().Nodes(); x += 2 {
 		if k := a.Tree.PublicKey(x); k != nil {
 			keys = append(keys, k)
 		}

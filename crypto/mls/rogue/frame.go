@@ -6,6 +6,7 @@ import (
 	"quicproquo/crypto/mls/schedule"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"
+	"slices"
 )
 
 // Frame says how a content is framed where it is not as it should be. The zero value
@@ -92,7 +93,7 @@ func (m *Member) private(auth *message.Authenticated, f *Frame) []byte {
 	whole := codec.Marshal(auth)                               // wire format, content, auth
 	head := codec.Uint64(codec.Bytes(nil, c.GroupID), c.Epoch) // of the content, up to its sender
 	head = codec.Bytes(c.Sender.AppendTo(head), c.AuthenticatedData)
-	plain := append(whole[2+len(head)+1:], f.Padding...) // body and auth
+	plain := slices.Concat(whole[2+len(head)+1:], f.Padding) // body and auth
 	p := &message.PrivateMessage{GroupID: c.GroupID, Epoch: c.Epoch, Type: c.Type, AuthenticatedData: c.AuthenticatedData}
 	senderAAD := append(codec.Uint64(codec.Bytes(nil, c.GroupID), c.Epoch), byte(c.Type))
 	p.Ciphertext = must(m.Suite.Seal(key.Key, key.Nonce, codec.Bytes(senderAAD, c.AuthenticatedData), plain))

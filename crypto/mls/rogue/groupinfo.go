@@ -60,7 +60,7 @@ func TreeFields() []Field[[]Node] {
 		{"empty", func(_ *Attack, n *[]Node) { *n = nil }},
 		{"a member left out", func(a *Attack, n *[]Node) { (*n)[2*a.victim()] = Node{} }},
 		{"a member twice", func(a *Attack, n *[]Node) { (*n)[2*a.victim()] = (*n)[2*a.Self()] }},
-		{"a parent left out", func(a *Attack, n *[]Node) {
+		{"a parent left out", func(_ *Attack, n *[]Node) {
 			for i := 1; i < len(*n); i += 2 {
 				if (*n)[i].Parent != nil {
 					(*n)[i] = Node{}

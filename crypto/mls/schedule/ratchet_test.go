@@ -197,7 +197,7 @@ func TestTakeForgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := next.appendTo(nil)
-	for g, secret := uint32(0), suite.Secret(first); g <= 50; g, secret = g+1, step(s, secret, g) {
+	for g, secret := uint32(0), first; g <= 50; g, secret = g+1, step(s, secret, g) {
 		if bytes.Contains(state, secret) {
 			t.Errorf("the state has the secret of generation %d, which is past", g)
 		}

@@ -156,7 +156,7 @@ func changesRequest(note string, f func(*client.Client, context.Context, string)
 	}
 }
 
-func accept(c *client.Client, ctx context.Context, id string) error {
+func accept(c *client.Client, ctx context.Context, id string) error { //nolint:revive // the shape of a method of Client
 	_, err := c.Accept(ctx, id)
 	return err
 }

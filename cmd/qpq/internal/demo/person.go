@@ -55,7 +55,8 @@ func (p *person) open(how func(client.Profile) (*client.Client, error)) error {
 		return err
 	}
 	options.InOrder = true
-	p.Client, err = how(client.Profile{Dir: p.dir(), Key: vault.Raw(bytes.Clone(p.secret[:])), Options: options,
+	p.Client, err = how(client.Profile{
+		Dir: p.dir(), Key: vault.Raw(bytes.Clone(p.secret[:])), Options: options,
 		Settings: client.Settings{Invitations: client.FromEverybody}, // nobody is there to be asked
 	})
 	return err

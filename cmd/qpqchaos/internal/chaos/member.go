@@ -13,7 +13,6 @@ import (
 	"quicproquo/client"
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
-	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/rogue"
 	"quicproquo/testcluster"
 	"quicproquo/testcluster/roguemember"
@@ -28,8 +27,7 @@ type members struct {
 	w       *world
 	honest  [2]*person
 	bad     *person
-	partner *mls.Identity // of somebody outside who works with the rogue
-	updates []rogue.Kind  // attacks that any member can make without ending an epoch
+	updates []rogue.Kind // attacks that any member can make without ending an epoch
 	kinds   []rogue.Kind
 	struck  []struckGroup
 	said    []string // in the conversation of the honest
