@@ -3,6 +3,7 @@ package testcluster_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"quicproquo/client"
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
 	"quicproquo/testcluster/keypool"
@@ -210,7 +212,12 @@ func directAccount(ctx context.Context, tb testing.TB, n *testcluster.Node, name
 	tb.Helper()
 	s := &client.Session{}
 	rand.Read(s.Token[:])
-	rand.Read(s.Account[:])
+	_, key, err := ed25519.GenerateKey(nil)
+	fatal(tb, err)
+	s.Account = client.AccountKey(key.Public().(ed25519.PublicKey))
+	var server [32]byte
+	proof, err := identity.Register(server, s.Account, name, []byte(name)).Sign(key)
+	fatal(tb, err)
 	handshake := make([]byte, 16)
 	rand.Read(handshake)
 	record, token := sha256.Sum256([]byte(name)), sha256.Sum256(s.Token[:])
@@ -226,7 +233,8 @@ func directAccount(ctx context.Context, tb testing.TB, n *testcluster.Node, name
 	}
 	propose(func(to schemas.Entry_command) error {
 		p, err := to.NewCreateAccount()
-		return errors.Join(err, p.SetUsername(name), p.SetIdentityKey(s.Account[:]), p.SetRecord([]byte(name)))
+		return errors.Join(err, p.SetUsername(name), p.SetIdentityKey(s.Account[:]), p.SetRecord([]byte(name)),
+			p.SetServer(server[:]), p.SetProof(proof))
 	})
 	propose(func(to schemas.Entry_command) error {
 		p, err := to.NewOpenSession()

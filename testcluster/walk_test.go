@@ -15,6 +15,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/crypto/account"
+	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
 )
@@ -228,9 +229,12 @@ func (s *simpleClient) register(node int, p person) {
 	upload, _, err := run.Finish(response)
 	fatal(s.t, err)
 	key := p.account()
+	// What the account's key says of its registration: docs/protocol.md, "Statements".
+	proof, err := identity.Register([32]byte(response[len(response)-32:]), key, name.String(), upload).Sign(p.key)
+	fatal(s.t, err)
 	finished := schemas.OpaqueRegisterFinishResults(simpleCall(s, node, 9, schemas.NewOpaqueRegisterFinishParams,
 		func(q schemas.OpaqueRegisterFinishParams) error {
-			return errors.Join(q.SetUsername(p.name), q.SetUpload(upload), q.SetIdentityKey(key[:]))
+			return errors.Join(q.SetUsername(p.name), q.SetUpload(upload), q.SetIdentityKey(key[:]), q.SetIdentityProof(proof))
 		}))
 	if !finished.Success() {
 		s.t.Fatalf("%s is not registered", p.name)
