@@ -57,7 +57,7 @@ func newMembers(ctx context.Context, w *world) (m *members, err error) {
 			err = errors.Join(err, m.close())
 		}
 	}()
-	for i, name := range []string{"dave", "erin", "mallory"} {
+	for i, name := range []string{"dave", "erin", "ivan"} {
 		p := &person{name: name, profile: client.Profile{
 			Dir: filepath.Join(w.options.Dir, "people", name), Settings: client.Settings{Invitations: client.FromEverybody},
 		}}
