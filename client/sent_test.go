@@ -109,7 +109,7 @@ func TestNotSent(t *testing.T) {
 	if err := bob.RevokeDevice(within(t, time.Minute), bob.Account().Device); err != nil {
 		t.Fatal(err)
 	}
-	dm = alice.mustFind("bob")
+	dm := alice.mustFind("bob")
 	if err := dm.Sent(within(t, time.Minute), alice.say(dm, "and you?")); !errors.Is(err, client.ErrNotSent) {
 		t.Errorf("a message to devices that are gone: %v, want ErrNotSent", err)
 	}
