@@ -86,7 +86,11 @@ func TestRequestWaits(t *testing.T) {
 	if _, err := v.Send(t.Context(), content.Text{Text: "who is that?"}); !errors.Is(err, ErrRequest) {
 		t.Errorf("bob answers before the yes: %v, want ErrRequest", err)
 	}
-	if err := v.MarkRead(t.Context(), 1<<40); err != nil {
+	seen, err := v.History(0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.MarkRead(t.Context(), seen[0].Seq); err != nil {
 		t.Fatal(err)
 	}
 	if due := receiptsDue(t, bob.Client); due != 0 {
