@@ -44,7 +44,7 @@ func seat(t testing.TB, c *testcluster.Cluster, name string, node int) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{t: t, dir: dir, options: options, env: append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "TERM=xterm-256color", "TZ=UTC")}
+	d := &desk{t: t, dir: dir, options: options, env: append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "QPQ_ACCEPT_ALL=true", "TERM=xterm-256color", "TZ=UTC")}
 	for variable, text := range map[string]string{"QPQ_PASSPHRASE_FILE": "open sesame\n", "QPQ_PASSWORD_FILE": "correct horse\n"} {
 		file := filepath.Join(dir, variable)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
