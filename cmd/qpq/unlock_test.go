@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,7 +103,7 @@ func TestExitCodes(t *testing.T) {
 
 // The same cause is told once, and a profile's name is no path.
 func TestMessagesAndProfiles(t *testing.T) {
-	if got := message(errors.New("a\nb\na\n\n")); got != "a\nb" {
+	if got := message(fmt.Errorf("%s", "a\nb\na\n\n")); got != "a\nb" {
 		t.Errorf("%q, expected a and b", got)
 	}
 	for name, good := range map[string]bool{

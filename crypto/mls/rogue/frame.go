@@ -1,12 +1,13 @@
 package rogue
 
 import (
+	"slices"
+
 	"quicproquo/crypto/codec"
 	"quicproquo/crypto/mls/message"
 	"quicproquo/crypto/mls/schedule"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"
-	"slices"
 )
 
 // Frame says how a content is framed where it is not as it should be. The zero value
