@@ -73,6 +73,13 @@ func (l *ledger) arrived(p *person, text string) {
 	s.got[p]++
 }
 
+// count is how many messages there are.
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.said)
+}
+
 // missing is how many receptions are still due.
 func (l *ledger) missing() (n int) {
 	l.mu.Lock()

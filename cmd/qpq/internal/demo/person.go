@@ -82,13 +82,14 @@ func (p *person) node() string {
 	return "no node"
 }
 
-// say says the next message of the demo and notes who should get it.
-func (p *person) say(ctx context.Context, in *client.Conversation, to ...*person) error {
+// say says the next message of the demo, notes who should get it, and returns its id.
+func (p *person) say(ctx context.Context, in *client.Conversation, to ...*person) (content.ID, error) {
 	text := p.demo.log.next(p, in, to)
-	if _, err := in.Send(ctx, content.Text{Text: text}); err != nil {
-		return fmt.Errorf("%s says %q: %w", p.name, text, err)
+	id, err := in.Send(ctx, content.Text{Text: text})
+	if err != nil {
+		return id, fmt.Errorf("%s says %q: %w", p.name, text, err)
 	}
-	return nil
+	return id, nil
 }
 
 func (p *person) await(ctx context.Context, what string, ok func() error) error {

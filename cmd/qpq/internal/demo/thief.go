@@ -51,7 +51,7 @@ func (d *demo) removeCarol(ctx context.Context) error {
 	if err := d.speak(ctx, d.alice(), d.alice().group, d.afterRemoval(), bob); err != nil {
 		return err
 	}
-	if err := d.alice().Flush(ctx); err != nil {
+	if err := d.everythingIsSent(ctx); err != nil {
 		return err
 	}
 	if err := t.reads(ctx, bob, before); err != nil {
