@@ -358,7 +358,7 @@ func (t *turn) foundAlone(row *talk, i *vault.Intent) error {
 		return err
 	}
 	id := newID()
-	return t.keepPending(row, i, row.group, &Commit{
+	return t.keepPending(row, i, nil, &Commit{
 		GroupID: row.GroupID, Epoch: row.group.Epoch(), NextVerifier: verifier, GroupInfo: back, RequestID: id[:],
 	})
 }
@@ -403,14 +403,20 @@ func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*Com
 	return commit, nil
 }
 
-// keepPending keeps a commit until the cluster has decided about it.
+// keepPending keeps a commit until the cluster has decided about it; next is nil for
+// what begins no epoch. The past is left out: until the commit is adopted the present
+// state goes on to use up keys, which must not come back from a copy.
 func (t *turn) keepPending(row *talk, i *vault.Intent, next *mls.Group, commit *Commit) error {
 	encoded, err := json.Marshal(commit)
 	if err != nil {
 		return err
 	}
+	state := []byte{}
+	if next != nil {
+		state = next.ForgetPast().Marshal()
+	}
 	t.notable = true
-	return t.SetPending(row.ID, &vault.Pending{Intent: i.ID, Next: next.Marshal(), Call: encoded})
+	return t.SetPending(row.ID, &vault.Pending{Intent: i.ID, Next: state, Call: encoded})
 }
 
 // returnTries is how often a way back is tried before the conversation counts as

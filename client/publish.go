@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -53,10 +54,6 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 	if err != nil {
 		return err
 	}
-	next, err := mls.Unmarshal(t.c.config(), p.Next)
-	if err != nil {
-		return fmt.Errorf("load pending epoch: %w", err)
-	}
 	i, err := t.Intent(p.Intent)
 	if err != nil {
 		return err
@@ -66,7 +63,11 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 	}
 	before := row.group
 	returned := i.Kind == wishRejoin || i.Kind == wishJoin
-	if next.Epoch() != 0 || before == nil {
+	next, err := t.pendingEpoch(row, p, returned)
+	if err != nil {
+		return fmt.Errorf("load pending epoch: %w", err)
+	}
+	if next != before {
 		row.enter(next, t.now)
 	}
 	row.founded, row.noted = true, true
@@ -95,6 +96,25 @@ func leftOut(i *vault.Intent) error {
 		return nil
 	}
 	return because(ErrNotInvited, "%s", w.Failed)
+}
+
+// pendingEpoch is the state in which a conversation goes on after our commit: the
+// present one, if the commit has only founded the group's record.
+func (t *turn) pendingEpoch(row *talk, p *vault.Pending, returned bool) (*mls.Group, error) {
+	if len(p.Next) == 0 {
+		if row.group == nil {
+			return nil, mls.ErrState
+		}
+		return row.group, nil
+	}
+	next, err := mls.Unmarshal(t.c.config(), p.Next)
+	if err != nil || row.group == nil || returned {
+		return next, err
+	}
+	if bytes.Equal(next.EpochAuthenticator(), row.group.EpochAuthenticator()) {
+		return row.group, nil // kept by an earlier version of this program
+	}
+	return next.ContinuePast(row.group)
 }
 
 // cameBack tells everybody that we are in the group, after having lost the thread

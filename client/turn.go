@@ -26,11 +26,12 @@ type talk struct {
 	// known is what is known of the group's past, nil if no epoch was ever held here.
 	known, savedKnown *room.Known
 
-	asked []byte     // digest of a continuation that was refused for want of proof
-	saved *mls.Group // what the vault has
-	anew  bool       // the group is in another epoch than saved
-	fresh bool       // the conversation's row must be written
-	noted bool       // the group's row must be written though group is saved
+	asked []byte       // digest of a continuation that was refused for want of proof
+	saved *mls.Group   // what the vault has
+	over  []*mls.Group // what it had, of a conversation that we are out of
+	anew  bool         // the group is in another epoch than saved
+	fresh bool         // the conversation's row must be written
+	noted bool         // the group's row must be written though group is saved
 }
 
 // data is what the members agree on: the last that could be read, whatever a commit
@@ -203,6 +204,9 @@ func (row *talk) enter(group *mls.Group, now time.Time) {
 
 // forget drops the keys of a conversation.
 func (t *turn) forget(v *talk) error {
+	if v.saved != nil {
+		v.over = append(v.over, v.saved)
+	}
 	v.group, v.saved = nil, nil
 	t.deadSecrets()
 	return t.DeleteGroup(v.ID)
@@ -249,7 +253,7 @@ func (t *turn) keep() {
 	c := t.c
 	for id, v := range t.talks {
 		if old := v.saved; old != nil && v.anew {
-			old.Zero()
+			old.Retire(v.group)
 		}
 		if v.savedKnown != v.known {
 			v.savedKnown.Zero(v.known)

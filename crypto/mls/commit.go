@@ -255,7 +255,7 @@ func (b *builder) pending() (*Pending, error) {
 	next := b.next
 	if len(next.past) > 0 { // the past epoch must not know the key that the commit used
 		next.past = slices.Clone(next.past)
-		next.past[len(next.past)-1].secrets = current.secrets
+		next.past[len(next.past)-1].secrets = current.secrets.Forget(current.priv.Self)
 	}
 	next.sent = current.sent
 	return &Pending{Next: next, Current: current, Commit: msg, Welcome: welcome}, nil

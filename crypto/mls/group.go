@@ -153,7 +153,8 @@ func (g *Group) enter(pub *PublicGroup, epoch *schedule.Epoch, roots schedule.Ro
 	return &next
 }
 
-// withPast returns the past epochs with the present one added.
+// withPast returns the past epochs with the present one added, without our own
+// ratchets: nothing is sent in a past epoch.
 func (g *Group) withPast() []pastEpoch {
 	keep := g.cfg.pastEpochs()
 	if keep == 0 || g.epoch == nil { // a joiner by external commit has no past
@@ -164,7 +165,7 @@ func (g *Group) withPast() []pastEpoch {
 		past = past[len(past)-keep+1:]
 	}
 	return append(slices.Clip(past), pastEpoch{
-		g.pub.context, g.epoch.SenderData, g.secrets, g.pub.tree, g.priv.Self,
+		g.pub.context, g.epoch.SenderData, g.secrets.Forget(g.priv.Self), g.pub.tree, g.priv.Self,
 	})
 }
 
@@ -306,17 +307,4 @@ func (g *Group) psk(id schedule.PSKID) (suite.Secret, bool) {
 		return nil, false
 	}
 	return g.cfg.PSK(id)
-}
-
-// Zero erases the secrets of this value that no later value shares: call it on a value
-// that was replaced by one of a later epoch and will not be used again. Past-epoch keys
-// and the resumption PSK live on in the successor.
-func (g *Group) Zero() {
-	for _, s := range []suite.Secret{
-		g.epoch.Exporter, g.epoch.External, g.epoch.ConfirmationKey,
-		g.epoch.MembershipKey, g.epoch.Authenticator, g.epoch.Init,
-	} {
-		s.Zero()
-	}
-	g.exporter.Zero()
 }

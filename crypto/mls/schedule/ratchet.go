@@ -101,11 +101,11 @@ func (r *ratchet) takeSkipped(generation uint32) (MessageKey, *ratchet, error) {
 	return r.skipped[i], &rest, nil
 }
 
-func (r *ratchet) zero() {
-	r.secret.Zero()
+func (r *ratchet) each(visit func(suite.Secret)) {
+	visit(r.secret)
 	for _, k := range r.skipped {
-		k.Key.Zero()
-		k.Nonce.Zero()
+		visit(k.Key)
+		visit(k.Nonce)
 	}
 }
 

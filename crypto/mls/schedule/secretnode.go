@@ -29,10 +29,13 @@ func (n *secretNode) take(s *suite.Suite, height int, index uint32) (secret suit
 		left = &secretNode{secret: s.ExpandWithLabel(n.secret, "tree", []byte("left"), s.HashSize())}
 		right = &secretNode{secret: s.ExpandWithLabel(n.secret, "tree", []byte("right"), s.HashSize())}
 	}
-	if index>>(height-1)&1 == 0 {
-		secret, left, ok = left.take(s, height-1, index)
-	} else {
-		secret, right, ok = right.take(s, height-1, index)
+	on, side := left, &left
+	if index>>(height-1)&1 == 1 {
+		on, side = right, &right
+	}
+	secret, *side, ok = on.take(s, height-1, index)
+	if n.secret != nil && height > 1 {
+		on.secret.Zero() // it was made here, and nothing but what it has given is kept
 	}
 	if left == nil && right == nil {
 		return secret, nil, ok
@@ -40,11 +43,11 @@ func (n *secretNode) take(s *suite.Suite, height int, index uint32) (secret suit
 	return secret, &secretNode{left: left, right: right}, ok
 }
 
-func (n *secretNode) zero() {
+func (n *secretNode) each(visit func(suite.Secret)) {
 	if n != nil {
-		n.secret.Zero()
-		n.left.zero()
-		n.right.zero()
+		visit(n.secret)
+		n.left.each(visit)
+		n.right.each(visit)
 	}
 }
 
@@ -106,8 +109,8 @@ func (t *ExporterTree) Take(component uint16) (secret suite.Secret, rest *Export
 	return secret, &ExporterTree{t.s, root}, true
 }
 
-// Zero erases all secrets.
-func (t *ExporterTree) Zero() { t.root.zero() }
+// EachSecret visits all secrets.
+func (t *ExporterTree) EachSecret(visit func(suite.Secret)) { t.root.each(visit) }
 
 // AppendTo appends the state encoding.
 func (t *ExporterTree) AppendTo(b []byte) []byte { return t.root.appendTo(b) }

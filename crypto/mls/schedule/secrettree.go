@@ -85,21 +85,50 @@ func (t *SecretTree) move(l tree.LeafIndex, kind Kind, f func(*ratchet) (Message
 	return key, next, nil
 }
 
-// Zero erases all secrets.
-func (t *SecretTree) Zero() {
-	t.root.zero()
+// Forget returns the tree without the keys of a sender, whose messages it can neither
+// make nor read any more.
+func (t *SecretTree) Forget(l tree.LeafIndex) *SecretTree {
+	if uint64(l) >= uint64(t.size) {
+		return t
+	}
+	next := &SecretTree{t.s, t.size, t.lim, t.root, slices.Clone(t.chunks)}
+	if old := t.chunks[l/chunkSize]; old != nil && old[l%chunkSize][0] != nil {
+		c := *old
+		c[l%chunkSize] = sender{}
+		next.chunks[l/chunkSize] = &c
+		return next
+	}
+	secret, rest, ok := t.root.take(t.s, t.size.Root().Level(), uint32(l))
+	if !ok {
+		return t
+	}
+	shared := false // with t, which stays as it is
+	t.root.each(func(s suite.Secret) { shared = shared || len(s) > 0 && &s[0] == &secret[0] })
+	if !shared {
+		secret.Zero()
+	}
+	next.root = rest
+	return next
+}
+
+// EachSecret visits all secrets.
+func (t *SecretTree) EachSecret(visit func(suite.Secret)) {
+	t.root.each(visit)
 	for _, c := range t.chunks {
 		if c == nil {
 			continue
 		}
 		for _, s := range c {
 			if s[0] != nil {
-				s[0].zero()
-				s[1].zero()
+				s[0].each(visit)
+				s[1].each(visit)
 			}
 		}
 	}
 }
+
+// Zero erases all secrets.
+func (t *SecretTree) Zero() { t.EachSecret(suite.Secret.Zero) }
 
 // AppendTo appends the state encoding. Limits are configuration and not part of it.
 func (t *SecretTree) AppendTo(b []byte) []byte {
