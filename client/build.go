@@ -212,6 +212,9 @@ func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, erro
 	case wishDevices:
 		opt.Add = notIn(in, p.add)
 	case wishRekey:
+		if w.Due && !t.leafOld(row.renewed) && row.sent < t.c.settings.RekeyMessages {
+			return nil, ErrMoot
+		}
 		always = true
 	case wishProposals:
 		if always = len(row.group.Public().Proposals()) > 0; !always {

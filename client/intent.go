@@ -33,6 +33,7 @@ type wish struct {
 	Kind     string            `json:"-"`
 	Accounts []AccountKey      `json:"accounts,omitempty"`
 	Title    string            `json:"title,omitempty"`
+	Due      bool              `json:"due,omitempty"` // only if our keys are still old
 	On       bool              `json:"on,omitempty"`
 	Seconds  uint32            `json:"seconds,omitempty"`
 	Secret   []byte            `json:"secret,omitempty"`
@@ -59,7 +60,7 @@ func (t *turn) intendAt(row *talk, w wish, at time.Time) (id int64, err error) {
 		for _, i := range have {
 			if i.Kind == w.Kind {
 				t.wait(i.ID)
-				return i.ID, nil
+				return i.ID, t.sooner(i, w, at)
 			}
 		}
 	}
@@ -73,6 +74,19 @@ func (t *turn) intendAt(row *talk, w wish, at time.Time) (id int64, err error) {
 	}
 	t.wait(i.ID)
 	return i.ID, nil
+}
+
+// sooner makes of keys that are to be renewed some time ones that the user wants new now.
+func (t *turn) sooner(i *vault.Intent, w wish, at time.Time) error {
+	if w.Kind != wishRekey || w.Due || !i.Next.After(at) || i.Tries > 0 {
+		return nil
+	}
+	args, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	i.Args, i.Next = args, at
+	return t.SetIntent(i)
 }
 
 // maxWaiters bounds what nobody asks for.

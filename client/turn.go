@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,6 +23,7 @@ type talk struct {
 	founded bool
 	started time.Time
 	sent    uint64
+	renewed time.Time // our leaf's key; zero: not known
 
 	// known is what is known of the group's past, nil if no epoch was ever held here.
 	known, savedKnown *room.Known
@@ -159,7 +161,7 @@ func (t *turn) loadGroup(v *talk) error {
 		return nil
 	}
 	v.group, v.saved = group, group
-	v.founded, v.started, v.sent = row.Founded, row.Started, row.Sent
+	v.founded, v.started, v.sent, v.renewed = row.Founded, row.Started, row.Sent, row.Renewed
 	if v.known == nil { // of a version that kept no past
 		v.known = v.known.Next(nil, group)
 	}
@@ -199,6 +201,9 @@ func (t *turn) changed(v *talk) {
 // enter continues a conversation in an epoch that has just begun.
 func (row *talk) enter(group *mls.Group, now time.Time) {
 	row.known = row.known.Next(row.group, group)
+	if row.group == nil || !bytes.Equal(row.group.OwnLeaf().EncryptionKey, group.OwnLeaf().EncryptionKey) {
+		row.renewed = now
+	}
 	row.group, row.started, row.sent, row.anew = group, now, 0, true
 }
 
@@ -231,7 +236,7 @@ func (t *turn) save() error {
 		if v.group == nil || v.group == v.saved && !v.noted {
 			continue
 		}
-		row := &vault.Group{Epoch: v.group.Epoch(), Founded: v.founded, Started: v.started, Sent: v.sent}
+		row := &vault.Group{Epoch: v.group.Epoch(), Founded: v.founded, Started: v.started, Sent: v.sent, Renewed: v.renewed}
 		if v.anew {
 			t.deadSecrets()
 			row.Fixed, row.Moving = v.group.MarshalParts()

@@ -89,13 +89,23 @@ func (t *turn) keepUp() error {
 	return nil
 }
 
+// leafOld tells whether our leaf's key in a group is due to be renewed, by its own age:
+// in a busy group others begin epochs all the time, and a quiet member's key stays. One
+// of an age that is not known, in a vault of an earlier version, counts as old.
+func (t *turn) leafOld(renewed time.Time) bool {
+	return renewed.IsZero() || t.now.Sub(renewed) >= t.c.settings.RekeyAge
+}
+
+// unknownSpread is the part of RekeyAge over which keys of unknown age are renewed.
+const unknownSpread = 7
+
 // renew intends to renew our keys in a group where they are old.
 func (t *turn) renew(one *vault.Conversation) error {
 	g, err := t.Group(one.ID)
 	if err != nil || g == nil || !g.Founded {
 		return err
 	}
-	if t.now.Sub(g.Started) < t.c.settings.RekeyAge && g.Sent < t.c.settings.RekeyMessages {
+	if !t.leafOld(g.Renewed) && g.Sent < t.c.settings.RekeyMessages {
 		return nil
 	}
 	row, err := t.talk(one.ID)
@@ -106,7 +116,10 @@ func (t *turn) renew(one *vault.Conversation) error {
 	at := t.now
 	if g.Sent < t.c.settings.RekeyMessages {
 		at = at.Add(jitter(t.c.settings.RekeyAge / 100))
+		if g.Renewed.IsZero() {
+			at = at.Add(jitter(t.c.settings.RekeyAge / unknownSpread))
+		}
 	}
-	_, err = t.intendAt(row, wish{Kind: wishRekey}, at)
+	_, err = t.intendAt(row, wish{Kind: wishRekey, Due: true}, at)
 	return err
 }

@@ -15,15 +15,20 @@ type Group struct {
 	// Started is when the epoch began here, Sent how many messages we have sent in it.
 	Started time.Time
 	Sent    uint64
+	// Renewed is when our leaf got the encryption key that it has, zero: not known.
+	Renewed time.Time
 }
+
+// renewedColumn is a migration: the age of our own leaf's key in each group.
+const renewedColumn = `ALTER TABLE mls_group ADD COLUMN renewed INTEGER;`
 
 // Group returns the state of a conversation's group, nil if there is none.
 func (tx *Tx) Group(of ConversationID) (g *Group, err error) {
-	_, err = tx.one(`SELECT epoch, fixed, moving, founded, started, sent FROM mls_group WHERE conversation = ?`,
+	_, err = tx.one(`SELECT epoch, fixed, moving, founded, started, sent, renewed FROM mls_group WHERE conversation = ?`,
 		func(r *row) {
 			g = &Group{
 				Epoch: r.uint64(0), Fixed: r.bytes(1), Moving: r.bytes(2),
-				Founded: r.bool(3), Started: r.time(4), Sent: r.uint64(5),
+				Founded: r.bool(3), Started: r.time(4), Sent: r.uint64(5), Renewed: r.time(6),
 			}
 		}, of[:])
 	return g, err
@@ -40,8 +45,8 @@ func (tx *Tx) SetGroup(of ConversationID, g *Group) error {
 		}
 		return err
 	}
-	return tx.run(`INSERT OR REPLACE INTO mls_group (conversation, epoch, fixed, moving, founded, started, sent)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, of[:], g.Epoch, g.Fixed, g.Moving, g.Founded, g.Started, g.Sent)
+	return tx.run(`INSERT OR REPLACE INTO mls_group (conversation, epoch, fixed, moving, founded, started, sent, renewed)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, of[:], g.Epoch, g.Fixed, g.Moving, g.Founded, g.Started, g.Sent, g.Renewed)
 }
 
 // DeleteGroup forgets the keys of a conversation.

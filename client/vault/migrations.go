@@ -22,6 +22,7 @@ var migrations = []string{
 	lineageTables,
 	receiptTables,
 	searchTables,
+	renewedColumn,
 }
 
 // The names in meta that the core uses.

@@ -32,7 +32,7 @@ func TestGroupZeroErases(t *testing.T) {
 			t.Fatalf("the %s secret was zero before", what)
 		}
 	}
-	old.Zero()
+	old.Retire(w.members[0])
 	for what, secret := range erased {
 		if !isZero(secret) {
 			t.Errorf("the %s secret of an epoch that is over is still there", what)

@@ -189,6 +189,9 @@ func (g *Group) InfoExtension(t tree.ExtensionType) ([]byte, bool) { return g.in
 // Self returns our leaf index.
 func (g *Group) Self() tree.LeafIndex { return g.priv.Self }
 
+// OwnLeaf returns our leaf. It is not changed by the caller.
+func (g *Group) OwnLeaf() *tree.LeafNode { return g.pub.tree.Leaf(g.priv.Self) }
+
 // Identity returns how we are known in the group.
 func (g *Group) Identity() *Identity { return g.id }
 

@@ -112,6 +112,9 @@ func (t *ExporterTree) Take(component uint16) (secret suite.Secret, rest *Export
 // EachSecret visits all secrets.
 func (t *ExporterTree) EachSecret(visit func(suite.Secret)) { t.root.each(visit) }
 
+// Zero erases all secrets.
+func (t *ExporterTree) Zero() { t.EachSecret(suite.Secret.Zero) }
+
 // AppendTo appends the state encoding.
 func (t *ExporterTree) AppendTo(b []byte) []byte { return t.root.appendTo(b) }
 
