@@ -43,7 +43,7 @@ func TestOwnLeafIsRenewedByItsAge(t *testing.T) {
 	bob.knows(alice)
 	alice.founds(groupData("friends", alice))
 	bob.invited(alice)
-	for d := 1; d <= 8; d++ {
+	for d := 1; d <= 7; d++ {
 		bob.at = bob.at.Add(day)
 		commit, _ := alice.commits(mls.CommitOptions{})
 		bob.gets(commit)
