@@ -156,9 +156,10 @@ func (t *turn) create(row *talk, data *room.Data) error {
 	if err != nil {
 		return err
 	}
-	row.known, row.group = nil, nil
+	row.supersede()
+	row.known = nil
 	row.enter(group, t.now)
-	row.saved, row.founded, row.State, row.Reason = nil, false, stateActive, ""
+	row.founded, row.State, row.Reason = false, stateActive, ""
 	t.changed(row)
 	return nil
 }

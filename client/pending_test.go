@@ -83,3 +83,47 @@ func TestReadWhilePending(t *testing.T) {
 		}
 	}
 }
+
+// A way back that is adopted after the thread was lost, even if its wish is gone by
+// then, begins anew: the epoch has no past, and messages that are said in it are read.
+func TestAdoptedReturnHasNoPast(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []bool{false, true} {
+		bob, alice := newOffline(t, "bob", Settings{}), newActor(t, "alice")
+		bob.knows(alice)
+		alice.founds(dmData())
+		bob.invited(alice)
+		lost := alice.says(text("lost"))
+		alice.commits(mls.CommitOptions{}) // bob never gets it
+		info, err := alice.group.GroupInfo(mls.GroupInfoOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob.inGroup(func(x *turn, row *talk) error {
+			made, err := mls.ExternalJoin(bob.config(), bob.identity, info, mls.ExternalOptions{Resync: true}, x.now)
+			if err != nil {
+				return err
+			}
+			alice.hears(room.Wrap(made.Commit))
+			i := &vault.Intent{Conversation: row.ID, Kind: wishRejoin, Args: []byte("{}"), Created: x.now}
+			if err := x.AddIntent(i); err != nil {
+				return err
+			}
+			if err := x.keepPending(row, i, made.Next, &Commit{GroupID: row.GroupID, Epoch: alice.group.Epoch() - 1}); err != nil || !gone {
+				return err
+			}
+			return x.DeleteIntent(i.ID)
+		})
+		bob.inGroup(func(x *turn, row *talk) error {
+			p, err := x.Pending(row.ID)
+			if err != nil || p == nil {
+				t.Fatalf("no commit is on its way: %v", err)
+			}
+			return x.adopt(row.ID, p)
+		})
+		bob.gets(lost, alice.says(text("found")))
+		if got := bob.said("alice"); !slices.Equal(got, []string{"alice: found"}) {
+			t.Errorf("bob reads %q, want what was said after his return only", got)
+		}
+	}
+}

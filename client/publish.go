@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -62,8 +63,7 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 		i = &vault.Intent{ID: p.Intent}
 	}
 	before := row.group
-	returned := i.Kind == wishRejoin || i.Kind == wishJoin
-	next, err := t.pendingEpoch(row, p, returned)
+	next, err := t.pendingEpoch(row, p)
 	if err != nil {
 		return fmt.Errorf("load pending epoch: %w", err)
 	}
@@ -75,7 +75,7 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 		return err
 	}
 	t.changed(row)
-	if returned {
+	if i.Kind == wishRejoin || i.Kind == wishJoin {
 		err = t.cameBack(row, before, i)
 	} else if before != nil && before.Epoch() != next.Epoch() {
 		err = t.epochBegan(row, before, t.c.identity.Credential, false)
@@ -100,7 +100,7 @@ func leftOut(i *vault.Intent) error {
 
 // pendingEpoch is the state in which a conversation goes on after our commit: the
 // present one, if the commit has only founded the group's record.
-func (t *turn) pendingEpoch(row *talk, p *vault.Pending, returned bool) (*mls.Group, error) {
+func (t *turn) pendingEpoch(row *talk, p *vault.Pending) (*mls.Group, error) {
 	if len(p.Next) == 0 {
 		if row.group == nil {
 			return nil, mls.ErrState
@@ -108,13 +108,20 @@ func (t *turn) pendingEpoch(row *talk, p *vault.Pending, returned bool) (*mls.Gr
 		return row.group, nil
 	}
 	next, err := mls.Unmarshal(t.c.config(), p.Next)
-	if err != nil || row.group == nil || returned {
-		return next, err
+	if err != nil {
+		return nil, err
+	}
+	if row.group == nil {
+		return next.ForgetPast(), nil
 	}
 	if bytes.Equal(next.EpochAuthenticator(), row.group.EpochAuthenticator()) {
 		return row.group, nil // kept by an earlier version of this program
 	}
-	return next.ContinuePast(row.group)
+	with, err := next.ContinuePast(row.group)
+	if errors.Is(err, mls.ErrNotSuccessor) { // we came back: nothing was before
+		return next.ForgetPast(), nil
+	}
+	return with, err
 }
 
 // cameBack tells everybody that we are in the group, after having lost the thread

@@ -10,6 +10,7 @@ import (
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
 )
 
 // maxTalks bounds how many conversations' keys are kept in memory.
@@ -30,7 +31,7 @@ type talk struct {
 
 	asked []byte       // digest of a continuation that was refused for want of proof
 	saved *mls.Group   // what the vault has
-	over  []*mls.Group // what it had, of a conversation that we are out of
+	over  []*mls.Group // states that end with the turn
 	anew  bool         // the group is in another epoch than saved
 	fresh bool         // the conversation's row must be written
 	noted bool         // the group's row must be written though group is saved
@@ -201,18 +202,39 @@ func (t *turn) changed(v *talk) {
 // enter continues a conversation in an epoch that has just begun.
 func (row *talk) enter(group *mls.Group, now time.Time) {
 	row.known = row.known.Next(row.group, group)
-	if row.group == nil || !bytes.Equal(row.group.OwnLeaf().EncryptionKey, group.OwnLeaf().EncryptionKey) {
-		row.renewed = now
+	if leaf := group.OwnLeaf(); row.group == nil || !bytes.Equal(row.group.OwnLeaf().EncryptionKey, leaf.EncryptionKey) {
+		row.renewed = keyMade(leaf, now)
 	}
 	row.group, row.started, row.sent, row.anew = group, now, 0, true
 }
 
+// keyMade returns when a leaf of ours that is new in a group got its key: that of a key
+// package is as old as the package.
+func keyMade(leaf *tree.LeafNode, now time.Time) time.Time {
+	if leaf.Source != tree.SourceKeyPackage {
+		return now
+	}
+	made := time.Unix(int64(min(leaf.Lifetime.NotBefore, uint64(now.Unix()))), 0).Add(keyPackageSlack)
+	if made.After(now) {
+		return now
+	}
+	return made
+}
+
+// supersede has the keys of the state that the vault has erased in memory, once the turn
+// holds: what follows is another group, or nothing.
+func (row *talk) supersede() {
+	for _, g := range []*mls.Group{row.saved, row.group} {
+		if g != nil && !slices.Contains(row.over, g) {
+			row.over = append(row.over, g)
+		}
+	}
+	row.group, row.saved = nil, nil
+}
+
 // forget drops the keys of a conversation.
 func (t *turn) forget(v *talk) error {
-	if v.saved != nil {
-		v.over = append(v.over, v.saved)
-	}
-	v.group, v.saved = nil, nil
+	v.supersede()
 	t.deadSecrets()
 	return t.DeleteGroup(v.ID)
 }
@@ -257,13 +279,16 @@ func (t *turn) save() error {
 func (t *turn) keep() {
 	c := t.c
 	for id, v := range t.talks {
-		if old := v.saved; old != nil && v.anew {
+		if v.saved != nil && v.anew {
+			v.over = append(v.over, v.saved)
+		}
+		for _, old := range v.over {
 			old.Retire(v.group)
 		}
 		if v.savedKnown != v.known {
 			v.savedKnown.Zero(v.known)
 		}
-		v.saved, v.savedKnown, v.anew, v.fresh, v.noted = v.group, v.known, false, false, false
+		v.saved, v.savedKnown, v.over, v.anew, v.fresh, v.noted = v.group, v.known, nil, false, false, false
 		c.talks[id] = v
 	}
 	for id := range c.talks {

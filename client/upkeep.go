@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"quicproquo/client/vault"
+	"quicproquo/crypto/mls/tree"
 )
 
 // upkeep does what is due from time to time, until ctx ends.
@@ -91,13 +92,15 @@ func (t *turn) keepUp() error {
 
 // leafOld tells whether our leaf's key in a group is due to be renewed, by its own age:
 // in a busy group others begin epochs all the time, and a quiet member's key stays. One
-// of an age that is not known, in a vault of an earlier version, counts as old.
+// of an age that is not known, in a vault of an earlier version or because the clock
+// was ahead, counts as old.
 func (t *turn) leafOld(renewed time.Time) bool {
-	return renewed.IsZero() || t.now.Sub(renewed) >= t.c.settings.RekeyAge
+	return renewed.IsZero() || renewed.After(t.now) || t.now.Sub(renewed) >= t.c.settings.RekeyAge
 }
 
-// unknownSpread is the part of RekeyAge over which keys of unknown age are renewed.
-const unknownSpread = 7
+// broadSpread is the part of RekeyAge over which those renew their keys who come to it
+// all at once: who has a new version of this program, and who was invited together.
+const broadSpread = 7
 
 // renew intends to renew our keys in a group where they are old.
 func (t *turn) renew(one *vault.Conversation) error {
@@ -109,15 +112,15 @@ func (t *turn) renew(one *vault.Conversation) error {
 		return nil
 	}
 	row, err := t.talk(one.ID)
-	if err != nil {
+	if err != nil || row.group == nil {
 		return err
 	}
 	// Members spread over a while, so that few of them race.
 	at := t.now
 	if g.Sent < t.c.settings.RekeyMessages {
 		at = at.Add(jitter(t.c.settings.RekeyAge / 100))
-		if g.Renewed.IsZero() {
-			at = at.Add(jitter(t.c.settings.RekeyAge / unknownSpread))
+		if g.Renewed.IsZero() || row.group.OwnLeaf().Source == tree.SourceKeyPackage {
+			at = at.Add(jitter(t.c.settings.RekeyAge / broadSpread))
 		}
 	}
 	_, err = t.intendAt(row, wish{Kind: wishRekey, Due: true}, at)

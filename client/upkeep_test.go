@@ -1,11 +1,13 @@
 package client
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
+	"quicproquo/crypto/mls/tree"
 )
 
 // rekeys returns when the client will renew its keys in its only conversation, after a
@@ -68,20 +70,45 @@ func TestOwnLeafIsRenewedByItsAge(t *testing.T) {
 		if err != nil || p == nil {
 			t.Fatalf("no commit was made: %v", err)
 		}
+		var call Commit
+		if err := json.Unmarshal(p.Call, &call); err != nil {
+			return err
+		}
+		alice.hears(call.Deliveries[0].Payload)
 		return x.adopt(row.ID, p)
 	})
-	if at, intended := bob.rekeys(); intended {
-		t.Errorf("right after a renewal another is intended for %v", at)
+	for d := range 8 { // and once more
+		if at, intended := bob.rekeys(); intended != (d >= 7) {
+			t.Errorf("%d days after a renewal another is intended for %v: %t, want it from day 7", d, at, intended)
+		}
+		bob.at = bob.at.Add(day)
+		commit, _ := alice.commits(mls.CommitOptions{})
+		bob.gets(commit)
 	}
+	bob.notes(bob.at)
 	bob.inGroup(func(x *turn, row *talk) error {
 		if _, err := x.options(row, &wish{Kind: wishRekey, Due: true}, prepared{}); err != ErrMoot { //nolint:errorlint // it is not wrapped
 			t.Errorf("a renewal that is no longer due: %v, want ErrMoot", err)
 		}
 		return nil
 	})
-	// An earlier version of this program did not note it.
-	clear(bob.talks)
-	err := bob.vault.Update(func(tx *vault.Tx) error {
+	// An earlier version of this program did not note it; or the clock was wrong then.
+	for _, noted := range []time.Time{{}, bob.at.Add(300 * day)} {
+		bob.notes(noted)
+		at, intended := bob.rekeys()
+		if !intended || !noted.IsZero() && at.After(bob.at.Add(day)) ||
+			noted.IsZero() && (at.Before(bob.at.Add(day/3)) || at.After(bob.at.Add(3*day))) {
+			t.Errorf("keys that were renewed at %v are renewed at %v (%t), now is %v; want some time in the next days", noted, at, intended, bob.at)
+		}
+	}
+}
+
+// notes has the vault say when the leaf in the only conversation was renewed, and drops
+// what is intended there.
+func (o *offline) notes(renewed time.Time) {
+	o.t.Helper()
+	clear(o.talks)
+	err := o.vault.Update(func(tx *vault.Tx) error {
 		list, err := tx.Conversations()
 		if err != nil {
 			return err
@@ -90,14 +117,76 @@ func TestOwnLeafIsRenewedByItsAge(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		g.Renewed = time.Time{}
+		g.Renewed = renewed
+		intents, err := tx.IntentsOf(list[0].ID)
+		if err != nil {
+			return err
+		}
+		for _, i := range intents {
+			if err := tx.DeleteIntent(i.ID); err != nil {
+				return err
+			}
+		}
 		return tx.SetGroup(list[0].ID, g)
 	})
 	if err != nil {
-		t.Fatal(err)
+		o.t.Fatal(err)
 	}
-	if at, intended := bob.rekeys(); !intended || at.Before(bob.at.Add(day/3)) || at.After(bob.at.Add(3*day)) {
-		t.Errorf("keys of unknown age are renewed at %v (%t), now is %v; want some time in the next days", at, intended, bob.at)
+}
+
+// A leaf is as old as the key package that it came with: who was invited with one that
+// had waited for long renews it soon, yet not at the same time as all who were invited.
+func TestInvitedLeafIsAsOldAsItsKeyPackage(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for _, waited := range []time.Duration{day, 6 * day, 8 * day} {
+		bob, alice := newOffline(t, "bob", Settings{}), newActor(t, "alice")
+		bob.knows(alice)
+		alice.founds(groupData("friends", alice))
+		kp, _ := bob.keyPackage(false)
+		bob.at = bob.at.Add(waited)
+		_, welcome := alice.adds(kp)
+		bob.gets(welcome)
+		for old := waited; old < waited+7*day; old += time.Hour {
+			at, intended := bob.rekeys()
+			if intended != (old >= 7*day) {
+				t.Fatalf("%v after its key package was made a renewal at %v is intended: %t", old, at, intended)
+			} else if intended && (at.Before(bob.at.Add(day/2)) || at.After(bob.at.Add(2*day))) {
+				t.Fatalf("a leaf that came with an old key package is renewed at %v, now is %v; want it spread over a day", at, bob.at)
+			} else if intended {
+				break
+			}
+			bob.at = bob.at.Add(time.Hour)
+		}
+	}
+}
+
+// Keys of a group that is over are zero in memory: those that the vault had, and those
+// of the turn that ended it.
+func TestKeysOfAGroupThatIsOverAreErased(t *testing.T) {
+	t.Parallel()
+	bob, alice := newOffline(t, "bob", Settings{}), newActor(t, "alice")
+	bob.knows(alice)
+	alice.founds(groupData("friends", alice))
+	bob.invited(alice)
+	var held *mls.Group
+	bob.inGroup(func(_ *turn, row *talk) error { held = row.group; return nil })
+	export := func() string {
+		secret, err := held.Export("test", nil, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(secret)
+	}
+	before := export()
+	said := alice.says(text("the last words"))
+	commit, _ := alice.commits(mls.CommitOptions{Remove: []tree.LeafIndex{held.Self()}})
+	bob.gets(said, commit)
+	if bob.state("friends").State != "removed" {
+		t.Fatal("bob was not removed")
+	}
+	if export() == before {
+		t.Error("the keys of a group that bob was removed from are still in memory")
 	}
 }
 

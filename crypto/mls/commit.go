@@ -35,7 +35,9 @@ type CommitOptions struct {
 
 // Pending is a commit that is built but not accepted yet.
 type Pending struct {
-	// Next is our state if the commit is accepted.
+	// Next is our state if the commit is accepted. What is read and sent with Current
+	// meanwhile uses up keys that Next has as keys of a past epoch: continue with
+	// Next.ContinuePast(present), and keep Next.ForgetPast() until then.
 	Next *Group
 	// Current is our state in the present epoch, with the key that the commit used
 	// deleted: continue from it if another commit wins.

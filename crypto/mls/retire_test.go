@@ -103,6 +103,29 @@ func TestPastCannotSend(t *testing.T) {
 	}
 }
 
+// States of earlier versions kept our ratchets in past epochs: they are gone once such a
+// state is loaded.
+func TestPastCannotSendAfterLoad(t *testing.T) {
+	w := pastWorld(t)
+	w.send(1, "said")
+	g := w.members[0]
+	secrets := g.secrets
+	p := must(w.members[1].Commit(CommitOptions{}, worldTime))(t)
+	w.deliver(0, p.Commit)
+	g = w.members[0]
+	g.past[0].secrets = secrets
+	if _, _, err := g.past[0].secrets.Next(g.past[0].self, 1); err != nil {
+		t.Fatalf("the state has no ratchet of ours to begin with: %v", err)
+	}
+	loaded := must(Unmarshal(w.cfg, g.Marshal()))(t)
+	if _, _, err := loaded.past[0].secrets.Next(loaded.past[0].self, 1); err == nil {
+		t.Error("a state that was loaded can make the keys of messages of a past epoch")
+	}
+	if again := loaded.Marshal(); !bytes.Equal(again, must(Unmarshal(w.cfg, again))(t).Marshal()) {
+		t.Error("what was loaded has another encoding the next time")
+	}
+}
+
 // What a later state does not use of an earlier one is zero, and what it does use is as
 // it was: late messages, resumption PSKs and the present epoch work.
 func TestRetire(t *testing.T) {

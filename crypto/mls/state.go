@@ -281,5 +281,8 @@ func readPastEpoch(s *suite.Suite, lim schedule.Limits, r *codec.Reader) pastEpo
 		return p
 	}
 	p.secrets = schedule.ReadSecretTree(s, list.size, lim, r)
+	if r.Err() == nil { // earlier versions kept our own ratchets too
+		p.secrets = p.secrets.Forget(p.self)
+	}
 	return p
 }
