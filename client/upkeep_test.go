@@ -147,16 +147,14 @@ func TestInvitedLeafIsAsOldAsItsKeyPackage(t *testing.T) {
 		bob.at = bob.at.Add(waited)
 		_, welcome := alice.adds(kp)
 		bob.gets(welcome)
-		for old := waited; old < waited+7*day; old += time.Hour {
-			at, intended := bob.rekeys()
-			if intended != (old >= 7*day) {
-				t.Fatalf("%v after its key package was made a renewal at %v is intended: %t", old, at, intended)
-			} else if intended && (at.Before(bob.at.Add(day/2)) || at.After(bob.at.Add(2*day))) {
-				t.Fatalf("a leaf that came with an old key package is renewed at %v, now is %v; want it spread over a day", at, bob.at)
-			} else if intended {
-				break
+		for old := waited; old < 7*day; old += time.Hour {
+			if at, intended := bob.rekeys(); intended {
+				t.Fatalf("%v after its key package was made a renewal at %v is intended, want none before 7 days", old, at)
 			}
 			bob.at = bob.at.Add(time.Hour)
+		}
+		if at, intended := bob.rekeys(); !intended || at.Before(bob.at.Add(day/2)) || at.After(bob.at.Add(2*day)) {
+			t.Fatalf("a leaf that came with an old key package is renewed at %v (%t), now is %v; want it spread over a day", at, intended, bob.at)
 		}
 	}
 }
