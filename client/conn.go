@@ -101,6 +101,7 @@ func clientTLS(from *tls.Config) *tls.Config {
 
 func quicConfig() *quic.Config {
 	return &quic.Config{
+		InitialPacketSize:     tlsid.InitialPacketSize,
 		HandshakeIdleTimeout:  dialTimeout,
 		MaxIdleTimeout:        idleTimeout,
 		KeepAlivePeriod:       keepAlive,

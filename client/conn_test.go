@@ -84,6 +84,18 @@ func TestDeadEndpointsAreSkipped(t *testing.T) {
 	})
 }
 
+// A path of 1,280 bytes of IP, as of many VPNs, loses longer packets without a word from
+// the first one on: a client gets through, and so do long requests.
+func TestNarrowPath(t *testing.T) {
+	run(t, 1, always(reply{}), func(c *cluster) {
+		t := c.t
+		c.network.largest = 1280 - 20 - 8
+		if err := read(within(t, 5*time.Second), c.open(t)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // With no node in reach a write was certainly not applied, and the error says
 // whom it tried; when a node comes back, calls go on by themselves.
 func TestNoNodeAnswers(t *testing.T) {

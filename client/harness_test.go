@@ -41,13 +41,14 @@ const latency = 5 * time.Millisecond
 // guards dark.
 type network struct {
 	simnet.PerfectRouter
-	mu   sync.Mutex
-	dark map[string]bool
+	mu      sync.Mutex
+	dark    map[string]bool
+	largest int // larger datagrams are lost, in bytes; 0: none is
 }
 
 func (n *network) SendPacket(p simnet.Packet) error {
 	n.mu.Lock()
-	lost := n.dark[p.To.String()] || n.dark[p.From.String()]
+	lost := n.dark[p.To.String()] || n.dark[p.From.String()] || n.largest > 0 && len(p.Data) > n.largest
 	n.mu.Unlock()
 	if !lost {
 		time.AfterFunc(latency, func() { _ = n.PerfectRouter.SendPacket(p) })
@@ -126,7 +127,7 @@ func (c *cluster) start(t *testing.T, identity *tlsid.Identity, addr *net.UDPAdd
 	conn := simnet.NewSimConn(addr, c.network)
 	c.network.AddNode(addr, conn)
 	transport := &quic.Transport{Conn: conn}
-	listener, err := transport.Listen(tlsid.ServerConfig(identity, tlsid.ServerOptions{}), &quic.Config{MaxIncomingStreams: 64})
+	listener, err := transport.Listen(tlsid.ServerConfig(identity, tlsid.ServerOptions{}), &quic.Config{InitialPacketSize: tlsid.InitialPacketSize, MaxIncomingStreams: 64})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,8 @@ type Faults struct {
 	links map[link]LinkFault
 	names map[string]string // address → name of the node that has it
 	rng   *rand.Rand
+	// largest packet of every path, in bytes of UDP payload, faults or not; 0: any.
+	largest int
 
 	telling sync.Mutex
 	told    func([]Link) // nil: nobody
@@ -51,6 +53,22 @@ func NewFaults(seed uint64) *Faults {
 		names: map[string]string{},
 		rng:   rand.New(rand.NewPCG(seed, seed)),
 	}
+}
+
+// Narrow makes every path lose packets of more than so many bytes of UDP payload: from
+// the first packet on where it is called before anything is sent. Heal does not undo it.
+func (f *Faults) Narrow(largest int) {
+	f.mu.Lock()
+	f.largest = largest
+	f.mu.Unlock()
+	f.tell()
+}
+
+// Narrowest is what Narrow has set.
+func (f *Faults) Narrowest() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.largest
 }
 
 // Clients is the name of everybody who is no node: all who dial through
@@ -113,7 +131,7 @@ var whole = fate{copies: 1, flip: -1} //nolint:gochecknoglobals // a constant
 func (f *Faults) fate(from, to string, size int) fate {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.links) == 0 {
+	if len(f.links) == 0 && f.largest == 0 {
 		return whole
 	}
 	return f.decide(f.name(from), f.name(to), size)
@@ -128,6 +146,9 @@ func (f *Faults) between(from, to string, size int) fate {
 
 // decide is fate by names. Callers hold mu.
 func (f *Faults) decide(from, to string, size int) fate {
+	if f.largest > 0 && size > f.largest {
+		return fate{}
+	}
 	fault, ok := f.links[link{from, to}]
 	if !ok {
 		return whole

@@ -160,6 +160,7 @@ func setDefault[T int | int64](value *T, standard T) {
 // guestConfig is for connections from addresses that are no known node's.
 func (e *Endpoint) guestConfig() *quic.Config {
 	return &quic.Config{
+		InitialPacketSize:              tlsid.InitialPacketSize,
 		HandshakeIdleTimeout:           handshakeIdleTimeout,
 		MaxIdleTimeout:                 guestIdleTimeout,
 		InitialStreamReceiveWindow:     guestStreamWindow,
@@ -192,6 +193,7 @@ func dialConfig() *quic.Config {
 // peerConfig is for connections from known nodes.
 func peerConfig() *quic.Config {
 	return &quic.Config{
+		InitialPacketSize:              tlsid.InitialPacketSize,
 		HandshakeIdleTimeout:           handshakeIdleTimeout,
 		MaxIdleTimeout:                 peerIdleTimeout,
 		InitialStreamReceiveWindow:     peerStreamWindow,

@@ -103,6 +103,7 @@ The exit code is 1 if anything was violated.`,
 	cmd.Flags().BoolVar(&o.Disks, "disks", false, "levels proc and netns: give each node a disk in a file, whose power is cut and which fills up (needs root)")
 	cmd.Flags().BoolVar(&o.WeakDisks, "weak-disks", false, "levels proc and netns: the nodes' disks can be slow to flush, and fail (needs root and FUSE)")
 	cmd.Flags().StringVar(&o.Other, "other", "", "levels proc and netns: another version of this program, a file; nodes change between the two")
+	cmd.Flags().IntVar(&o.MTU, "mtu", 0, "IP packets of more bytes are lost on every path, from the first one on, as behind many VPNs (1280); at least 1228 (default: as the network does)")
 	cmd.Flags().StringVar(&logStore, "log-store", "", "where all nodes keep their logs: boltdb or wal (default boltdb)")
 	cmd.Flags().DurationVar(&o.Calm, "calm", 3*time.Second, "how long nothing happens between two faults, at least; up to twice as long")
 	cmd.Flags().StringSliceVar(&nemesis, "nemesis", nil, "kinds of faults, comma-separated (default: all of the level)")
@@ -130,6 +131,9 @@ func replayCommand() *cobra.Command {
 func (f *flags) run(cmd *cobra.Command, o chaos.Options) error {
 	if o.Nodes < 3 || o.For < 10*time.Second || o.Pace <= 0 {
 		return fmt.Errorf("a run needs 3 nodes, 10 s and a pace above 0: --nodes %d --for %s --pace %s", o.Nodes, o.For, o.Pace)
+	}
+	if o.MTU != 0 && o.MTU < leastMTU {
+		return fmt.Errorf("--mtu %d: QUIC needs paths for IP packets of %d bytes", o.MTU, leastMTU)
 	}
 	faults, err := o.Plan()
 	if err != nil {
@@ -163,6 +167,9 @@ func (f *flags) run(cmd *cobra.Command, o chaos.Options) error {
 	}
 	return nil
 }
+
+// leastMTU is what QUIC needs of any path over IPv4, in bytes (RFC 9000 §14).
+const leastMTU = 1200 + 20 + 8
 
 // report saves the scenario, where that is wanted or something was violated; then also
 // pictures of what led there and the scenario with fewer faults.

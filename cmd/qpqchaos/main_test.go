@@ -61,7 +61,7 @@ func TestRunAndReplay(t *testing.T) {
 		powerCuts = nil
 	}
 	hosts := [][]string{{
-		"run", "--level", "netns", "--for", "30s", "--seed", "7", "--calm", "1s", "--json",
+		"run", "--level", "netns", "--for", "30s", "--seed", "7", "--calm", "1s", "--json", "--mtu", "1280",
 		"--nemesis", "isolate-leader,unplugged,narrow-link,small-packets,corrupting,lossy",
 	}}
 	if err := netns.Possible(); err != nil {
@@ -77,7 +77,7 @@ func TestRunAndReplay(t *testing.T) {
 			{"replay", file, "--json"},
 		}},
 		{"proc", [][]string{{
-			"run", "--level", "proc", "--for", "40s", "--seed", "5", "--json", "--other", os.Args[0],
+			"run", "--level", "proc", "--for", "40s", "--seed", "5", "--json", "--mtu", "1280", "--other", os.Args[0],
 			"--nemesis", "kill-leader,pause-leader,kill-all,isolate-leader,bit-flip,switch-version",
 		}}},
 		{"disks", powerCuts},
@@ -119,6 +119,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"run", "--level", "proc", "--nemesis", "power-cut"}, `level proc has no fault "power-cut"; it has all-apart, bit-flip`},
 		{[]string{"run", "--workload", "nothing", "--for", "10s"}, `there is no workload "nothing"; there are channel`},
 		{[]string{"run", "--nodes", "1"}, "a run needs 3 nodes"},
+		{[]string{"run", "--mtu", "1000"}, "QUIC needs paths for IP packets of 1228 bytes"},
 		{[]string{"replay", "nowhere.json"}, "no such file"},
 	} {
 		if _, notes, code := program(t, append(c.args, "--json")...); code != 1 || !strings.Contains(notes, c.want) {

@@ -27,12 +27,13 @@ type scenario struct {
 	WeakDisks bool          `json:"weakDisks,omitempty"`
 	LogStore  raftlog.Kind  `json:"logStore,omitempty"`
 	Other     string        `json:"other,omitempty"`
+	MTU       int           `json:"mtu,omitempty"`
 	Faults    []chaos.Fault `json:"faults"`
 }
 
 func saveScenario(file string, o chaos.Options) error {
 	raw, err := json.MarshalIndent(scenario{
-		scenarioVersion, o.Level, o.Nodes, o.For, o.Seed, o.Pace, o.Workloads, o.Disks, o.WeakDisks, o.LogStore, o.Other, o.Faults,
+		scenarioVersion, o.Level, o.Nodes, o.For, o.Seed, o.Pace, o.Workloads, o.Disks, o.WeakDisks, o.LogStore, o.Other, o.MTU, o.Faults,
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -57,7 +58,7 @@ func loadScenario(file string) (o chaos.Options, err error) {
 	}
 	o = chaos.Options{
 		Level: s.Level, Nodes: s.Nodes, For: s.For, Seed: s.Seed, Pace: s.Pace, Workloads: s.Workloads, Disks: s.Disks,
-		WeakDisks: s.WeakDisks, LogStore: s.LogStore, Other: s.Other, Faults: s.Faults,
+		WeakDisks: s.WeakDisks, LogStore: s.LogStore, Other: s.Other, MTU: s.MTU, Faults: s.Faults,
 	}
 	if o.Faults == nil {
 		o.Faults = []chaos.Fault{} // none, not what the seed draws

@@ -18,6 +18,12 @@ const (
 	ALPNGossip = "qpq-gossip/1" // nodes: memberlist packets and streams
 )
 
+// InitialPacketSize is how long the first QUIC packets of every connection are, in
+// bytes of UDP payload: what RFC 9000 §14 promises of any path. Longer ones never
+// arrive over a path of 1,280 bytes of IP, which many VPNs are; packets grow once
+// path MTU discovery (RFC 8899) has found that they may.
+const InitialPacketSize = 1200
+
 // NodeALPNs returns the ALPNs that need a node certificate on both sides.
 func NodeALPNs() []string { return []string{ALPNPeer, ALPNRaft, ALPNGossip} }
 

@@ -87,7 +87,7 @@ func (f *Front) open(secrets cluster.Secrets, listen func() (net.PacketConn, err
 		return err
 	}
 	config := tlsid.ServerConfig(secrets.Identity, tlsid.ServerOptions{})
-	f.listener, err = f.down.Listen(config, &quic.Config{MaxIdleTimeout: idle, MaxIncomingStreams: 1000})
+	f.listener, err = f.down.Listen(config, &quic.Config{InitialPacketSize: tlsid.InitialPacketSize, MaxIdleTimeout: idle, MaxIncomingStreams: 1000})
 	return err
 }
 
@@ -116,7 +116,7 @@ func (f *Front) serve() {
 // take serves one client's connection with a connection of its own to the node.
 func (f *Front) take(conn *quic.Conn) {
 	ctx, cancel := context.WithTimeout(f.ctx, idle)
-	up, err := f.up.Dial(ctx, f.upAddress, f.dial, &quic.Config{MaxIdleTimeout: idle, KeepAlivePeriod: idle / 3})
+	up, err := f.up.Dial(ctx, f.upAddress, f.dial, &quic.Config{InitialPacketSize: tlsid.InitialPacketSize, MaxIdleTimeout: idle, KeepAlivePeriod: idle / 3})
 	cancel()
 	if err != nil {
 		_ = conn.CloseWithError(1, "the node is about to stop")

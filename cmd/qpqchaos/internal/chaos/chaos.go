@@ -54,6 +54,9 @@ type Options struct {
 	WeakDisks bool
 	// LogStore of all nodes; empty: the default.
 	LogStore raftlog.Kind
+	// MTU is how long IP packets may be on any path, in bytes, from the first one on: longer
+	// ones are lost without a word, as behind many VPNs. 0: what the network takes.
+	MTU int
 	// Command starts a node's process (but for LevelSim) with a program, empty for this one.
 	Command func(program, dir string) *exec.Cmd
 	// Other is another version of the program, a file; empty: there is none.
@@ -121,6 +124,12 @@ func (o *Options) Plan() ([]Fault, error) {
 	return plan(o)
 }
 
+// ipv4Headers is what an IP packet has before the UDP payload, in bytes.
+const ipv4Headers = 20 + 8
+
+// largest is how much UDP payload passes on any path, in bytes; 0: any.
+func (o *Options) largest() int { return max(0, o.MTU-ipv4Headers) }
+
 // workload does something all the time, and judges at the end.
 type workload interface {
 	name() string
@@ -154,6 +163,7 @@ func RunProc(ctx context.Context, o Options) (s Summary, err error) {
 		options.Hosts = t.hosts
 		defer func() { err = errors.Join(err, t.hosts.Close()) }()
 	}
+	options.Faults.Narrow(o.largest())
 	defer func() { err = errors.Join(err, t.unmount()) }()
 	c, err := testcluster.StartProcesses(options)
 	if err != nil {
@@ -181,9 +191,11 @@ func RunHere(ctx context.Context, o Options) (s Summary, err error) {
 	}
 	timing := cluster.DefaultTiming()
 	timing.Commit = 50 * time.Millisecond // an idle leader's pace: nearly all that a simulation does
+	network := testcluster.NewMemory(testcluster.NewFaults(o.Seed))
+	network.Faults().Narrow(o.largest())
 	c, err := testcluster.Start(testcluster.Options{
 		Timing: timing, LogStore: o.LogStore,
-		Nodes: o.Nodes, Dir: o.Dir, MemoryStore: true, Network: testcluster.NewMemory(testcluster.NewFaults(o.Seed)),
+		Nodes: o.Nodes, Dir: o.Dir, MemoryStore: true, Network: network,
 		Limits: rpc.Limits{Rates: rpc.Off}, Logger: slog.New(slog.DiscardHandler),
 		// Logs are cut often, and whoever was away for long gets a snapshot. Far more
 		// entries stay than are ever on their way here (hashicorp/raft #697).

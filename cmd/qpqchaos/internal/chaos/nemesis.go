@@ -148,7 +148,7 @@ func (w *world) harmLinks(ctx context.Context, f Fault, victim int) (undo func()
 	case Corrupting:
 		between(all, all, testcluster.LinkFault{Corrupt: 0.05})
 	case SmallPackets:
-		between(all, all, testcluster.LinkFault{Largest: smallPacket})
+		return w.smallPackets(net, victim)
 	case Slow:
 		slow := testcluster.LinkFault{Delay: 300 * time.Millisecond, Jitter: 700 * time.Millisecond}
 		between(me, others, slow)
@@ -164,6 +164,27 @@ func (w *world) harmLinks(ctx context.Context, f Fault, victim int) (undo func()
 		return nothing, errNotHere
 	}
 	return func() error { net.Heal(); return nil }, nil
+}
+
+// smallPackets makes all links narrow, the clients' too. A node starts meanwhile: its
+// connections have such links from their first packet on.
+func (w *world) smallPackets(net *testcluster.Faults, victim int) (undo func() error, err error) {
+	ends := []string{testcluster.Clients}
+	for i := range w.target.nodes() {
+		ends = append(ends, w.target.name(i))
+	}
+	for _, from := range ends {
+		for _, to := range ends {
+			if from != to {
+				net.Set(from, to, testcluster.LinkFault{Largest: smallPacket})
+			}
+		}
+	}
+	heal := func() error { net.Heal(); return nil }
+	if err := w.target.kill(victim); err != nil {
+		return heal, err
+	}
+	return heal, w.target.start(victim)
 }
 
 // smallPacket is the largest UDP payload that passes SmallPackets: a link of 1,280

@@ -24,6 +24,7 @@ const port = 4433
 type Hosts struct {
 	hub    space
 	hosts  map[string]*host // by the names of testcluster.Faults
+	faults *testcluster.Faults
 	socket *testcluster.Faults
 	report func(error)
 
@@ -53,7 +54,7 @@ func Possible() error {
 // goes wrong with a later change of the faults is reported.
 func New(nodes []string, faults *testcluster.Faults, report func(error)) (h *Hosts, err error) {
 	h = &Hosts{
-		hosts: map[string]*host{}, socket: testcluster.NewFaults(1), report: report, inputs: map[string]io.Writer{},
+		hosts: map[string]*host{}, faults: faults, socket: testcluster.NewFaults(1), report: report, inputs: map[string]io.Writer{},
 		told: []byte("[]\n"),
 	}
 	defer func() {
@@ -240,7 +241,7 @@ func (h *Hosts) apply(links []testcluster.Link) {
 		}
 	}
 	for name, one := range h.hosts {
-		if err := one.rules.set(kernel[name]); err != nil {
+		if err := one.rules.set(kernel[name], h.faults.Narrowest()); err != nil {
 			h.report(fmt.Errorf("host of %s: %w", name, err))
 		}
 	}

@@ -130,6 +130,13 @@ func TestKernelFaults(t *testing.T) {
 	if got := h.arrive("n1", "n2", 5, 1200, 5); got != 5 {
 		t.Errorf("%d of 5 packets came after all was healed", got)
 	}
+	h.faults.Narrow(1252)
+	h.faults.Heal()
+	for _, path := range [][2]string{{"n2", "n1"}, {testcluster.Clients, "n2"}} {
+		if fit, not := h.arrive(path[0], path[1], 5, 1252, 5), h.arrive(path[0], path[1], 5, 1253, 0); fit != 5 || not != 0 {
+			t.Errorf("%v on narrow paths: %d of 5 packets came that fit, and %d that do not", path, fit, not)
+		}
+	}
 }
 
 // What a node does not send itself is told to its process, at once and at its start; a

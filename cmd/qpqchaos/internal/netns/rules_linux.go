@@ -42,19 +42,29 @@ func newRules(s space) (rules, error) {
 	return r, nil
 }
 
-// set replaces all rules at once: what comes from these addresses suffers these faults.
-func (r rules) set(faults map[netip.Addr]testcluster.LinkFault) error {
+// set replaces all rules at once: what comes from these addresses suffers these faults,
+// and whatever has more than largest bytes of UDP payload is lost; 0: nothing is for that.
+func (r rules) set(faults map[netip.Addr]testcluster.LinkFault, largest int) error {
 	r.conn.FlushChain(r.chain)
+	for _, match := range drops(testcluster.LinkFault{Largest: largest}) {
+		r.drop(match)
+	}
 	for from, fault := range faults {
 		for _, match := range drops(fault) {
-			r.conn.AddRule(&nftables.Rule{Table: r.table, Chain: r.chain, Exprs: append(source(from), append(match,
-				&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})...)})
+			r.drop(append(source(from), match...))
 		}
 	}
 	if err := r.conn.Flush(); err != nil {
 		return fmt.Errorf("set rules of nftables: %w", err)
 	}
 	return nil
+}
+
+// drop adds a rule that drops, and counts, what matches.
+func (r rules) drop(match []expr.Any) {
+	r.conn.AddRule(&nftables.Rule{
+		Table: r.table, Chain: r.chain, Exprs: append(match, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}),
+	})
 }
 
 // dropped counts the packets that the present rules have dropped.
