@@ -40,9 +40,12 @@ type Client struct {
 	// behind are the epochs of groups' records that were seen ahead of ours.
 	behind map[vault.ConversationID]uint64
 	keptUp time.Time // when upkeep was last done
+	tidied bool      // it was when all that waited had come
 	// stockLow asks for a look at the key packages, nameless for names, manyNameless
 	// for so many that nobody waits for them.
 	stockLow, nameless, manyNameless atomic.Bool
+	// stockRoom is how many key packages the cluster has room for, once it has said so.
+	stockRoom atomic.Int64
 	// scrubDue asks for a scrub of the vault, which is not before scrubAfter; the
 	// scrubber alone uses that.
 	scrubDue   atomic.Bool

@@ -423,7 +423,7 @@ func (o *offline) kept(name string, id content.ID) (row *vault.Message) {
 // keepsUp does what is due now.
 func (o *offline) keepsUp() {
 	o.t.Helper()
-	if err := o.turn(func(t *turn) error { return t.keepUp() }); err != nil {
+	if err := o.turn(func(t *turn) error { return errors.Join(t.keepUp(), t.tidy()) }); err != nil {
 		o.t.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"quicproquo/client/vault"
@@ -28,16 +29,26 @@ func (c *Client) upkeep(ctx context.Context) {
 	}
 }
 
-// upkeepDue tells whether the pause is over, and begins the next.
+// upkeepDue tells whether the pause is over, or all that waited for this device has
+// come and it was not so at the last time, and begins the next pause.
 func (c *Client) upkeepDue() bool {
+	came := c.cameAll()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	if now.Sub(c.keptUp) < c.settings.Upkeep {
+	pause := now.Sub(c.keptUp)
+	if pause >= 0 && pause < c.settings.Upkeep && (!came || c.tidied) { // not if the clock went back
 		return false
 	}
-	c.keptUp = now
+	c.keptUp, c.tidied = now, came
 	return true
+}
+
+// cameAll tells whether all is processed that waited at the cluster.
+func (c *Client) cameAll() bool {
+	c.net.mu.Lock()
+	defer c.net.mu.Unlock()
+	return c.net.online
 }
 
 // keepUp tops up the key packages, renews keys that are old, and forgets what has
@@ -46,7 +57,14 @@ func (c *Client) keepUp(ctx context.Context) {
 	if err := c.topUp(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("top up key packages", "error", err)
 	}
-	if err := c.turn(func(t *turn) error { return t.keepUp() }); err != nil {
+	came := c.cameAll()
+	err := c.turn(func(t *turn) error {
+		if !came {
+			return t.keepUp()
+		}
+		return errors.Join(t.keepUp(), t.tidy())
+	})
+	if err != nil {
 		c.log.Error("upkeep", "error", err)
 	}
 	c.nameless.Store(true)
@@ -60,17 +78,32 @@ func (c *Client) keepUp(ctx context.Context) {
 // the cluster keeps none that long.
 const processedKept = 60 * 24 * time.Hour
 
-func (t *turn) keepUp() error {
-	if err := t.expire(); err != nil {
-		return err
-	}
+// longestWait is more than anything waits that the user or others want, in a vault in
+// which the clock went on: renewals of keys apart.
+const longestWait = time.Hour
+
+// tidy forgets what was kept for things that have not come. It is for when all has come
+// that waited at the cluster: who was away for long finds there what this is kept for.
+func (t *turn) tidy() error {
 	if dropped, err := t.DeleteHeldBefore(t.now.Add(-t.c.settings.HoldTime)); err != nil {
 		return err
 	} else if dropped > 0 {
 		t.c.log.Warn("envelopes were dropped that waited in vain", "count", dropped)
 	}
-	if err := t.DeleteProcessed(t.now.Add(-processedKept)); err != nil {
+	if err := t.DeleteKeyPackages(t.now.Add(-keyPackageKept)); err != nil {
 		return err
+	}
+	return t.DeleteProcessed(t.now.Add(-processedKept))
+}
+
+func (t *turn) keepUp() error {
+	if err := t.expire(); err != nil {
+		return err
+	}
+	if found, err := t.HurryWaiting(wishRekey, t.now, t.now.Add(longestWait)); err != nil {
+		return err
+	} else if found {
+		t.notable = true
 	}
 	if err := t.DeleteEvents(keptEvents); err != nil {
 		return err

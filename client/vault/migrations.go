@@ -23,6 +23,7 @@ var migrations = []string{
 	receiptTables,
 	searchTables,
 	renewedColumn,
+	uploadedColumn,
 }
 
 // The names in meta that the core uses.

@@ -178,6 +178,18 @@ func (tx *Tx) FirstIntent(of ConversationID) (i *Intent, err error) {
 	return i, err
 }
 
+// HurryWaiting makes what waits for a time that is later than any that would be chosen
+// today wait no more: it was chosen when the clock was ahead. Intents of the kind but
+// wait as long as they do.
+func (tx *Tx) HurryWaiting(but string, now, latest time.Time) (found bool, err error) {
+	if err := tx.run(`UPDATE intent SET next = ? WHERE next > ? AND kind <> ?`, now, latest, but); err != nil {
+		return false, err
+	}
+	intents := tx.changed()
+	err = tx.run(`UPDATE outbox SET next = ? WHERE next > ?`, now, latest)
+	return intents+tx.changed() > 0, err
+}
+
 // DueIntent returns the oldest intent of a conversation whose time has come, nil if
 // there is none.
 func (tx *Tx) DueIntent(of ConversationID, now time.Time) (i *Intent, err error) {

@@ -24,7 +24,7 @@ func (a *app) keysCommand() *cobra.Command {
 				return err
 			}
 			return a.print(&keysRecord{
-				Remaining: k.Remaining, Low: k.Low, HasLastResort: k.HasLastResort, Local: k.Local,
+				Remaining: k.Remaining, Fresh: k.Fresh, Low: k.Low, HasLastResort: k.HasLastResort, Local: k.Local,
 				LastResortAt: stamp(k.LastResort), OldestAt: stamp(k.Oldest), Incarnation: k.Incarnation,
 			})
 		}),
@@ -35,6 +35,7 @@ func (a *app) keysCommand() *cobra.Command {
 type keysRecord struct {
 	header
 	Remaining     int    `json:"remaining"`
+	Fresh         int    `json:"fresh"`
 	Low           bool   `json:"low"`
 	HasLastResort bool   `json:"hasLastResort"`
 	Local         int    `json:"local"`
