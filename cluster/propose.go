@@ -47,11 +47,18 @@ func (n *Node) admit(entry []byte) (fsm.CommandInfo, error) {
 	if err != nil {
 		return info, fmt.Errorf("%w: %w", ErrBadEntry, err)
 	}
-	if info.Since > n.featureLevel() {
+	if info.Since > n.featureLevel() && !n.inForce(info.Since) {
 		return info, fmt.Errorf("%w: %s needs level %d, the cluster is at %d",
 			ErrFeatureLevel, info.Name, info.Since, n.featureLevel())
 	}
 	return info, nil
+}
+
+// inForce reports whether the log is judged by a level, or a later one. Then every
+// member knows it, heard or not: one that does not can't open the store.
+func (n *Node) inForce(level uint32) bool {
+	have, err := n.levelInForce()
+	return err == nil && have >= uint64(level)
 }
 
 // repeat tries until the outcome is known or ctx ends. Every entry that the

@@ -117,6 +117,11 @@ func (f *forger) forgeries(signed []byte) map[string]func(schemas.Entry_command)
 			return errors.Join(err, p.SetRecord([]byte("another record")), p.SetHandshakeId(handshake),
 				p.SetRecordDigest(digest[:]), p.SetSignature(signed))
 		},
+		"set the instance of a device": func(c schemas.Entry_command) error {
+			p, err := c.NewSetInstance()
+			p.SetInstance(1)
+			return errors.Join(err, p.SetSignature(signed))
+		},
 		"add a device with a key": func(c schemas.Entry_command) error {
 			p, err := c.NewRegisterDevice()
 			return errors.Join(err, p.SetDeviceId([]byte("a device, new id")), p.SetDeviceKey(make([]byte, 32)), p.SetSignature(signed))
@@ -230,4 +235,34 @@ func TestLevelWaitsForEveryNode(t *testing.T) {
 		awaitLevel(t, n, schemas.FeatureLevel)
 	}
 	c.SameT(t)
+}
+
+// What the log's level has brought stays in use while a member is away whose word a node
+// has never heard since it started.
+func TestCommandsOfTheLevelInForce(t *testing.T) {
+	t.Parallel()
+	c := testcluster.StartT(t, testcluster.Options{})
+	for _, n := range c.Nodes() {
+		awaitLevel(t, n, schemas.FeatureLevel)
+	}
+	if err := c.Node(2).Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.Nodes()[:2] {
+		if err := n.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	by := schemas.Caller{Kind: schemas.Actor_Kind_account, Account: make([]byte, schemas.AccountKeySize)}
+	for _, n := range c.Nodes()[:2] {
+		awaitLevel(t, n, schemas.FeatureLevel) // it has read its log again
+		code, err := propose(t, n, by, func(cmd schemas.Entry_command) error {
+			p, err := cmd.NewSetInstance()
+			p.SetInstance(1)
+			return err
+		})
+		if err != nil || code != schemas.Code_tokenInvalid {
+			t.Errorf("%s, which has not heard n3 since it started, proposes setInstance: %s, %v; want the store's E003", n.ID(), code.ID(), err)
+		}
+	}
 }

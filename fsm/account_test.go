@@ -3,6 +3,7 @@ package fsm
 import (
 	"crypto/sha256"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,6 +28,7 @@ var accountCommands = map[string]testedCommand{
 	"registerDevice":  {fill: (*call).fillRegisterDevice, show: showFlag},
 	"revokeDevice":    {fill: (*call).fillRevokeDevice, show: showFlag},
 	"publishEndpoint": {fill: (*call).fillPublishEndpoint, show: showNothing},
+	"setInstance":     {fill: (*call).fillSetInstance, show: showFlag},
 }
 
 func showNumber(_ testing.TB, results capnp.Struct) string {
@@ -187,6 +189,34 @@ func (c *call) fillPublishEndpoint(tb testing.TB, cmd schemas.Entry_command) err
 	must(tb, p.SetEndpoint(bodyBytes(tb, c.arg("endpoint", ""))))
 	p.SetTtlSecs(uint32(c.number(tb, "ttl", 0)))
 	return nil
+}
+
+func (c *call) fillSetInstance(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewSetInstance()
+	must(tb, err)
+	p.SetInstance(c.number(tb, "instance", 0))
+	held := numbers(tb, c.arg("held", ""))
+	list, err := p.NewHeld(int32(len(held)))
+	must(tb, err)
+	for i, h := range held {
+		list.Set(i, h)
+	}
+	_, device, _ := strings.Cut(c.arg("as", ""), ":")
+	named := idBytes(tb, c.arg("signedDevice", device), schemas.DeviceIDSize)
+	signedHeld := numbers(tb, c.arg("signedHeld", c.arg("held", "")))
+	return p.SetSignature(c.signed(tb, identity.Instance(c.actorKey(tb), named, c.number(tb, "signedInstance", p.Instance()), signedHeld)))
+}
+
+// numbers reads numbers with commas between.
+func numbers(tb testing.TB, text string) (list []uint64) {
+	tb.Helper()
+	for _, one := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) {
+		n, err := strconv.ParseUint(one, 10, 64)
+		must(tb, err)
+		list = append(list, n)
+	}
+	return list
 }
 
 // showAccount is the account directive: what readers see of a name.

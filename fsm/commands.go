@@ -144,6 +144,11 @@ var commands = [...]command{
 		decode: (*request).decodePublishCommit, routingKey: publishCommitKey,
 		check: checkPublishCommit, apply: applyPublishCommit,
 	},
+	schemas.Entry_command_Which_setInstance: {
+		name: "setInstance", who: accounts, since: levelInstances, maxBytes: entrySlack,
+		decode: (*request).decodeSetInstance, routingKey: actorKey,
+		check: checkSetInstance, apply: applySetInstance,
+	},
 }
 
 // entrySlack is the room for everything in an entry but the body, in bytes.

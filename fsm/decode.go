@@ -50,6 +50,7 @@ type request struct {
 	revokeDevice    revokeDeviceRequest
 	deleteAccount   said
 	publishEndpoint publishEndpointRequest
+	setInstance     setInstanceRequest
 }
 
 // actor is on whose behalf a command runs, as the node that took the call says.

@@ -156,7 +156,7 @@ func removeDevice(tx *Tx, key AccountKey, id DeviceID) {
 }
 
 // deviceRemovers are the topics' parts of removeDevice.
-var deviceRemovers = [...]func(*Tx, AccountKey, DeviceID){removeQueues, removeKeys}
+var deviceRemovers = [...]func(*Tx, AccountKey, DeviceID){removeQueues, removeKeys, removeInstance}
 
 // endpointRow is where a device says that it may be reached.
 type endpointRow struct {

@@ -41,6 +41,7 @@ import (
 //	ends      28 second:8 queue seq:8             → nothing
 //	statements 29 account device                  → statementRow
 //	skeletons 30 version:1 SHA-256 of the skeleton:32 name → nothing
+//	instances 31 account device                   → instanceRow
 //
 // A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
 // channel's id: no queue's key is the beginning of another's.
@@ -78,6 +79,7 @@ const (
 	tableEnds
 	tableStatements
 	tableSkeletons
+	tableInstances
 	tableEnd
 )
 

@@ -37,11 +37,5 @@ const incarnationKey = "\x00incarnation"
 // clients uploaded in another incarnation may have been handed out meanwhile.
 func (v *View) Incarnation() (uint64, error) {
 	v.err = nil
-	row, ok := v.row(tableSettings, settingKey(incarnationKey))
-	if !ok {
-		return 0, v.readError("incarnation")
-	}
-	n, err := decodeNumber(row)
-	v.fail(err)
-	return n, v.readError("incarnation")
+	return incarnation(v), v.readError("incarnation")
 }

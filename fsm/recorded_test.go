@@ -80,6 +80,7 @@ var recordedLogs = []struct {
 }{
 	{"v1", 1, recordedAccounts, randomLine},
 	{"v1-level2", 2, levelTwoAccounts, levelTwoLine},
+	{"v1-level3", 3, levelThreeAccounts, levelThreeLine},
 }
 
 // recordLogs writes the logs that are not there yet and the states that they lead to.
@@ -152,6 +153,22 @@ func levelTwoLine(rng *rand.Rand, n int) string {
 	return pick("deleteAccount as=+cat by=cat", "deleteAccount as=+dog by=eve", "changeSettings feature_level=1",
 		"changeSettings queue_max_envelopes=20", "changeSettings username_hold_secs=0",
 		"replaceRecord as=+ann record=r2 proved=r1 handshake=h1 expires=1760000100000 by=ann")
+}
+
+var levelThreeAccounts = []string{
+	"createAccount name=ann key=+ann", "changeSettings feature_level=3", "createAccount name=bob key=+bob by=bob",
+	"registerDevice as=+ann device=phone key=+phone by=ann", "registerDevice as=+bob device=desk",
+}
+
+// levelThreeLine is a command for the log of level 3: instances of devices, among what
+// ends them.
+func levelThreeLine(rng *rand.Rand, n int) string {
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	if rng.IntN(3) == 0 {
+		return levelTwoLine(rng, n)
+	}
+	who := pick(" as=+ann:phone by=phone", " as=+ann:phone by=phone", " as=+bob:desk by=bob", " as=+ann by=ann", " as=+ann:phone by=bob", " as=+bob:desk")
+	return fmt.Sprintf("setInstance%s instance=%d held=%d,%d", who, rng.IntN(8), rng.IntN(8), rng.IntN(8))
 }
 
 // recordedAccounts come first: without them most of what follows is refused.

@@ -87,6 +87,11 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return showKeys(t, v, d.CmdArgs[0].Key)
 	case "statements":
 		return showStatements(t, v, d.CmdArgs[0].Key)
+	case "instance":
+		key, device, _ := strings.Cut(d.CmdArgs[0].Key, ":")
+		now, err := v.Instance(AccountKey(padded(idBytes(t, key, 32))), DeviceID(padded(idBytes(t, device, 16))[:16]))
+		must(t, err)
+		return fmt.Sprintf("%d\n", now)
 	case "channels":
 		return showChannels(t, v, d.CmdArgs[0].Key)
 	case "session":
@@ -197,6 +202,7 @@ var tableNames = [tableEnd]string{
 	"timers", "secrets", "accounts", "usernames", "sessions", "sessionsOf", "handshakes",
 	"logins", "endpoints", "pools", "packages", "packageHashes", "claims", "hybridKeys",
 	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends", "statements", "skeletons",
+	"instances",
 }
 
 func countRows(tb testing.TB, v *View) string {

@@ -211,6 +211,8 @@ const (
 	// second, reasons in loss markers, statements that accounts sign for what a node
 	// alone must not do, and usernames that can be told apart.
 	levelStatements = 2
+	// levelInstances brought setInstance.
+	levelInstances = 3
 )
 
 // since reports whether the log is judged by the rules of a level.

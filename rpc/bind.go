@@ -46,20 +46,31 @@ func bindSession(c *call, p schemas.BindSessionParams, results schemas.BindSessi
 	if !identity.Bind(exporter, token).Verify(a.PrincipalKey(c.caller.session.Device), signature) {
 		return refuse(schemas.Code_signatureInvalid)
 	}
-	if !c.conn.bind(token) {
+	expires := c.caller.session.ExpiresMs
+	if now := c.conn.session.Load(); now != nil && subtle.ConstantTimeCompare(now.token[:], token[:]) != 1 {
+		return refuse(schemas.Code_bindingConflict)
+	}
+	kept, err := c.takeInstance(p)
+	if err != nil {
+		return err
+	}
+	if !c.conn.bind(session{token, p.Instance()}) {
 		return refuse(schemas.Code_bindingConflict)
 	}
 	c.admitted()
-	results.SetExpiresAtMs(c.caller.session.ExpiresMs)
+	results.SetExpiresAtMs(expires)
+	results.SetInstance(kept)
 	return nil
 }
 
-// bind makes the connection a session's, once. It tells whether it is.
-func (c *conn) bind(token tokenHash) bool {
-	if c.session.CompareAndSwap(nil, &session{token}) {
+// bind makes the connection a session's, once. It tells whether it is. The same session
+// may come with another instance.
+func (c *conn) bind(s session) bool {
+	if c.session.CompareAndSwap(nil, &s) {
 		return true
 	}
-	return subtle.ConstantTimeCompare(c.session.Load().token[:], token[:]) == 1
+	now := c.session.Load()
+	return subtle.ConstantTimeCompare(now.token[:], s.token[:]) == 1 && c.session.CompareAndSwap(now, &s)
 }
 
 func (c *conn) export() ([identity.ExporterSize]byte, error) {

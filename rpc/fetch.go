@@ -202,6 +202,9 @@ func (c *call) recheck() error {
 	if err := c.identify(c.caller.token, nil); err != nil {
 		return err
 	}
+	if err := c.checkInstance(); err != nil {
+		return err
+	}
 	return c.actAs(acts)
 }
 

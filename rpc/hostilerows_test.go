@@ -62,7 +62,7 @@ var hostileRows = map[string]hostileRow{
 			signature, err := identity.Bind(worldExporter, sha256.Sum256(w.alice.token)).Sign(w.alice.private)
 			return errors.Join(err, p.SetSessionToken(w.alice.token), p.SetSignature(signature))
 		}),
-		fields: "sessionToken:token signature:signature", params: schemas.Code_tokenMissing,
+		fields: "sessionToken:token signature:signature instance:saidInstance held:any instanceSignature:any", params: schemas.Code_tokenMissing,
 		more: []hostileCase{
 			{"an expired session", func(w *world, p capnp.Struct) { _ = schemas.BindSessionParams(p).SetSessionToken(w.expired) }, schemas.Code_tokenExpired},
 			{"a revoked session", func(w *world, p capnp.Struct) { _ = schemas.BindSessionParams(p).SetSessionToken(w.revoked) }, schemas.Code_tokenInvalid},

@@ -67,6 +67,16 @@ func (c *call) proposeOwn(fill func(schemas.Entry_command) error) (fsm.Result, e
 	return c.proposeEntry(entry)
 }
 
+// proposeUnchecked is propose under an id of its own, and without a look at what this
+// node has applied: what the log says counts.
+func (c *call) proposeUnchecked(fill func(schemas.Entry_command) error) (fsm.Result, error) {
+	entry, err := schemas.BuildEntry(newRequestID(), c.actor(), fill)
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	return c.proposeEntry(entry)
+}
+
 func (c *call) proposeAs(by schemas.Caller, fill func(schemas.Entry_command) error) (fsm.Result, error) {
 	id, err := c.request.RequestId()
 	if err != nil {

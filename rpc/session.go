@@ -17,6 +17,8 @@ type caller struct {
 	device  fsm.DeviceID // zero: the account itself
 	session fsm.Session
 	token   tokenHash
+	// instance is which copy of the device's keys the caller has; 0: it has not said.
+	instance uint64
 }
 
 // tokenHash is the SHA-256 of a session token: all that a node keeps of one.
@@ -24,7 +26,12 @@ type tokenHash [schemas.TokenHashSize]byte
 
 // session is what a connection is bound to. The row is read again for every
 // call, so that a session that was ended anywhere ends here too.
-type session struct{ token tokenHash }
+type session struct {
+	token tokenHash
+	// instance is which copy of the device's keys the connection's client has; 0: it
+	// has not said.
+	instance uint64
+}
 
 // credentials are what a call brings itself.
 type credentials struct {
@@ -62,6 +69,11 @@ func (c *call) authenticate() error {
 		if err := c.admitBearer(); err != nil {
 			return err
 		}
+	} else {
+		c.caller.instance = bound.instance
+	}
+	if err := c.checkInstance(); err != nil {
+		return err
 	}
 	c.admitted()
 	return nil
@@ -123,7 +135,7 @@ func (c *call) identify(token tokenHash, device []byte) error {
 	case s.ExpiresMs <= uint64(time.Now().UnixMilli()):
 		return refuse(schemas.Code_tokenExpired)
 	}
-	c.caller = caller{account: s.Account, device: s.Device, session: s, token: token}
+	c.caller = caller{account: s.Account, device: s.Device, session: s, token: token, instance: c.caller.instance}
 	if len(device) == 0 {
 		return nil
 	}

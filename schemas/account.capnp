@@ -111,10 +111,23 @@ struct BindSessionParams {
   signature @1 :Data;
   # 64 bytes: by the key of the session's device, or of the account for a session
   # without one, over the connection's TLS exporter (docs/protocol.md).
+  instance @2 :UInt64;
+  # Which copy of the device's keys is in use from now on: a number drawn at random
+  # each time that a program begins to use them. 0: the caller has no copies to tell
+  # apart; refused for a device of which the cluster remembers an instance.
+  held @3 :List(UInt64);
+  # The instances that this copy has had or tried to have, at most 16: one of them must
+  # be the device's present one, unless the cluster remembers none.
+  instanceSignature @4 :Data;
+  # With instance: 64 bytes, by the key that signs the binding, over account, device,
+  # instance and held (docs/protocol.md).
 }
 
 struct BindSessionResults {
   expiresAtMs @0 :UInt64;
+  instance @1 :UInt64;
+  # The instance that the cluster remembers of the device from now on. 0: the call
+  # named none, or not every node of the cluster knows instances.
 }
 
 struct WhoamiParams {
@@ -345,4 +358,16 @@ struct CloseSessions {
   # logout, for the actor's account.
   tokenHash @0 :Data;
   # Empty: all sessions of the account.
+}
+
+struct SetInstance {
+  # bindSession with an instance, for the actor's device.
+  instance @0 :UInt64;
+  held @1 :List(UInt64);
+  signature @2 :Data;
+}
+
+struct SetInstanceResults {
+  changed @0 :Bool;
+  # False if the instance was the device's already.
 }

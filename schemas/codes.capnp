@@ -88,6 +88,7 @@ enum Code {
   statementRequired @74;
   usernameMixed @75;
   usernameConfusable @76;
+  instanceReplaced @77;
 }
 
 enum Retry {
@@ -190,4 +191,5 @@ const codeTable :List(CodeInfo) = [
   (code = statementRequired, name = "STATEMENT_REQUIRED", retry = never, meaning = "This needs a statement that is signed by the account's identity key.", hint = "Update this program: docs/protocol.md gives the bytes to sign. A session or a node alone can't do it."),
   (code = usernameMixed, name = "USERNAME_MIXED", retry = never, meaning = "The username mixes scripts, so that it may look like another one.", hint = "Use the letters of one script, such as only Latin or only Cyrillic ones."),
   (code = usernameConfusable, name = "USERNAME_CONFUSABLE", retry = never, meaning = "The username looks like that of another account.", hint = "Choose a username that can be told from others at a glance."),
+  (code = instanceReplaced, name = "INSTANCE_REPLACED", retry = never, meaning = "Another copy of this device's keys is in use: the profile was copied, or restored from a backup.", hint = "Use one copy only. To go on with this one, take the device over (`qpq take-over`); value is the instance in use."),
 ];

@@ -65,6 +65,7 @@ struct Entry {
     createChannel @23 :Channel.CreateChannelParams;
     drain @24 :Queue.DrainParams;
     publishCommit @25 :Group.PublishCommitParams;
+    setInstance @26 :Account.SetInstance;
   }
 }
 

@@ -183,10 +183,11 @@ const (
 	Entry_command_Which_createChannel     Entry_command_Which = 20
 	Entry_command_Which_drain             Entry_command_Which = 21
 	Entry_command_Which_publishCommit     Entry_command_Which = 22
+	Entry_command_Which_setInstance       Entry_command_Which = 23
 )
 
 func (w Entry_command_Which) String() string {
-	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommit"
+	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommitsetInstance"
 	switch w {
 	case Entry_command_Which_none:
 		return s[0:4]
@@ -234,6 +235,8 @@ func (w Entry_command_Which) String() string {
 		return s[243:248]
 	case Entry_command_Which_publishCommit:
 		return s[248:261]
+	case Entry_command_Which_setInstance:
+		return s[261:272]
 
 	}
 	return "Entry_command_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -1054,6 +1057,38 @@ func (s Entry_command) NewPublishCommit() (PublishCommitParams, error) {
 	return ss, err
 }
 
+func (s Entry_command) SetInstance() (SetInstance, error) {
+	if capnp.Struct(s).Uint16(2) != 23 {
+		panic("Which() != setInstance")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return SetInstance(p.Struct()), err
+}
+
+func (s Entry_command) HasSetInstance() bool {
+	if capnp.Struct(s).Uint16(2) != 23 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetSetInstance(v SetInstance) error {
+	capnp.Struct(s).SetUint16(2, 23)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewSetInstance sets the setInstance field to a newly
+// allocated SetInstance struct, preferring placement in s's segment.
+func (s Entry_command) NewSetInstance() (SetInstance, error) {
+	capnp.Struct(s).SetUint16(2, 23)
+	ss, err := NewSetInstance(capnp.Struct(s).Segment())
+	if err != nil {
+		return SetInstance{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
 // Entry_List is a list of Entry.
 type Entry_List = capnp.StructList[Entry]
 
@@ -1147,6 +1182,9 @@ func (p Entry_command_Future) Drain() DrainParams_Future {
 }
 func (p Entry_command_Future) PublishCommit() PublishCommitParams_Future {
 	return PublishCommitParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) SetInstance() SetInstance_Future {
+	return SetInstance_Future{Future: p.Future.Field(2, nil)}
 }
 
 type Batch capnp.Struct

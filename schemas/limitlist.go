@@ -42,6 +42,7 @@ func Limits() []Limit {
 		{"MaxDeviceName", MaxDeviceName},
 		{"MaxEndpoint", MaxEndpoint},
 		{"MaxRevocations", MaxRevocations},
+		{"MaxInstances", MaxInstances},
 		{"MaxSecretName", MaxSecretName},
 		{"MaxSecret", MaxSecret},
 		{"MaxRenewals", MaxRenewals},

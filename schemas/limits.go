@@ -84,6 +84,8 @@ const (
 	// MaxRevocations is how many statements on revoked devices are kept for an
 	// account; beyond them the oldest goes.
 	MaxRevocations = 256
+	// MaxInstances is how many instances of a device one bindSession names as held.
+	MaxInstances = 16
 	// MaxSecretName is the longest name of a cluster secret, in bytes.
 	MaxSecretName = 64
 	// MaxSecret is the largest wrapped secret, in bytes.
@@ -123,7 +125,7 @@ const (
 	EntryVersion = 1
 	// FeatureLevel is what this build announces; a command is proposed only
 	// when every member announces at least the command's level.
-	FeatureLevel = 2
+	FeatureLevel = 3
 
 	// MaxWait is the longest wait of fetchWait.
 	MaxWait = 60 * time.Second

@@ -748,7 +748,7 @@ func (c NodeService) BindSession(ctx context.Context, params func(BindSessionPar
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 4}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(BindSessionParams(s)) }
 	}
 
@@ -2091,7 +2091,7 @@ func (c NodeService_bindSession) Args() BindSessionParams {
 
 // AllocResults allocates the results struct.
 func (c NodeService_bindSession) AllocResults() (BindSessionResults, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 16, PointerCount: 0})
 	return BindSessionResults(r), err
 }
 

@@ -51,6 +51,7 @@ const (
 	labelRevoke   = "qpq/1 revoke device"
 	labelDelete   = "qpq/1 delete account"
 	labelPassword = "qpq/1 change password"
+	labelInstance = "qpq/1 device instance"
 )
 
 // Statement is what is signed.
@@ -103,6 +104,19 @@ func DeleteAccount(account [KeySize]byte, signedAt uint64) Statement {
 // good for one change.
 func ChangePassword(account [KeySize]byte, record [32]byte, upload []byte) Statement {
 	return statement(labelPassword, account[:], record[:], upload)
+}
+
+// Instance is what a device's key says of the copy of it that is in use: from now on
+// the one with this instance, which is drawn at random and never comes again, in the
+// place of one of those that the copy held before. So it is good for one change, from
+// one of held, 8 bytes each. device is empty for the account itself. There are at most
+// 8,191 of held; whoever makes one limits it before.
+func Instance(account [KeySize]byte, device []byte, instance uint64, held []uint64) Statement {
+	before := make([]byte, 0, 8*len(held))
+	for _, h := range held {
+		before = binary.BigEndian.AppendUint64(before, h)
+	}
+	return statement(labelInstance, account[:], device, number(instance), before)
 }
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
