@@ -43,6 +43,7 @@ var floors = map[string]float64{
 	"client/vault":    1.5,
 	"client/internal": 1.2,
 	"schemas":         1,
+	"happyeyeballs":   1,
 	"crypto":          1,
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"quicproquo/client/internal/senders"
 	"quicproquo/crypto/tlsid"
 )
 
@@ -30,8 +31,9 @@ type Options struct {
 	// PacketConn is the socket to use. Conn owns it from here on, also when
 	// Dial fails.
 	PacketConn net.PacketConn
-	// Resolve finds an endpoint's address; nil asks the system's resolver.
-	Resolve func(ctx context.Context, endpoint string) (net.Addr, error)
+	// Resolve finds an endpoint's addresses, the one to try first first; nil asks the
+	// system's resolver. Eight at most are tried.
+	Resolve func(ctx context.Context, endpoint string) ([]net.Addr, error)
 	// Seen is the highest log index that the program has seen before, so that
 	// a program that was restarted does not go back in time.
 	Seen   uint64
@@ -47,6 +49,7 @@ type Conn struct {
 	log       *slog.Logger
 	quic      *quic.Config
 	transport *quic.Transport
+	senders   *senders.Senders
 	endpoints *endpoints
 	seen      atomic.Uint64
 	session   atomic.Pointer[Session] // who calls; stored under mu
@@ -82,10 +85,11 @@ func Dial(options Options) (*Conn, error) {
 	}
 	options.TLS = clientTLS(options.TLS)
 	ctx, cancel := context.WithCancel(context.Background())
+	socket, heard := senders.Watch(options.PacketConn)
 	c := &Conn{
 		options: options, log: options.Logger, quic: quicConfig(), endpoints: book,
-		transport: &quic.Transport{Conn: options.PacketConn},
-		ctx:       ctx, cancel: cancel,
+		transport: &quic.Transport{Conn: socket}, senders: heard,
+		ctx: ctx, cancel: cancel,
 	}
 	c.seen.Store(options.Seen)
 	return c, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go/testutils/simnet"
 
 	"quicproquo/crypto/tlsid"
+	"quicproquo/happyeyeballs"
 	"quicproquo/schemas"
 )
 
@@ -78,8 +79,8 @@ func TestDeadEndpointsAreSkipped(t *testing.T) {
 		if err := read(t.Context(), conn); err != nil {
 			t.Fatal(err)
 		}
-		if d := time.Since(start); d > 2*dialStagger+100*time.Millisecond {
-			t.Errorf("the first call took %v, want at most two staggers of %v", d, dialStagger)
+		if d := time.Since(start); d > 2*happyeyeballs.Stagger+100*time.Millisecond {
+			t.Errorf("the first call took %v, want at most two staggers of %v", d, happyeyeballs.Stagger)
 		}
 	})
 }
@@ -93,6 +94,51 @@ func TestNarrowPath(t *testing.T) {
 		if err := read(within(t, 5*time.Second), c.open(t)); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// A node that answers is waited for, though its handshake takes long: it has much to do,
+// and the next node would have so too. One that dies in the middle is not waited for.
+func TestNodeThatAnswersLateIsWaitedFor(t *testing.T) {
+	run(t, 2, always(reply{}), func(c *cluster) {
+		t := c.t
+		first, second := c.endpoints[0], c.endpoints[1]
+		c.slow[first] = 2 * time.Second
+		options := c.options()
+		options.InOrder = true
+		conn, err := Dial(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if err := read(within(t, 10*time.Second), conn); err != nil {
+			t.Fatal(err)
+		}
+		if conn.Endpoint() != first || c.hellos[second] != 0 {
+			t.Errorf("the client is at %s, and %d handshakes came to the second node; want it at %s, and none", conn.Endpoint(), c.hellos[second], first)
+		}
+	})
+	run(t, 2, always(reply{}), func(c *cluster) {
+		t := c.t
+		first, second := c.endpoints[0], c.endpoints[1]
+		c.slow[first] = time.Hour
+		options := c.options()
+		options.InOrder = true
+		conn, err := Dial(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		began := time.Now()
+		if err := read(within(t, 10*time.Second), conn); err != nil || conn.Endpoint() != second {
+			t.Fatalf("after %v the client is at %q: %v", time.Since(began), conn.Endpoint(), err)
+		}
+		if took := time.Since(began); took > happyeyeballs.Fresh+500*time.Millisecond {
+			t.Errorf("it took %v to leave a node that died in the handshake, want %v", took, happyeyeballs.Fresh)
+		}
+		c.mu.Lock()
+		delete(c.slow, first)
+		c.mu.Unlock()
 	})
 }
 

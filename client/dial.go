@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
 	"quicproquo/crypto/tlsid"
+	"quicproquo/happyeyeballs"
 )
 
 // dialing is an attempt to get a link that all calls share who need one. done is
@@ -81,64 +84,39 @@ func (c *Conn) dial(d *dialing) {
 	close(d.done)
 }
 
-// dialed is what became of one endpoint.
-type dialed struct {
+// reached is a connection to one of a node's addresses.
+type reached struct {
 	at   *endpoint
 	conn *quic.Conn
-	err  error
 }
 
-// dialAny tries the endpoints in order, each a little after the one before, and
-// returns a link to the first that answers.
-func (c *Conn) dialAny() (*link, error) {
-	ctx, cancel := context.WithCancel(c.ctx)
-	order := c.endpoints.order(time.Now())
-	results := make(chan dialed, len(order))
-	running, untrusted := 0, 0
-	defer func() {
-		cancel()
-		for range running { // late winners are not needed
-			if r := <-results; r.err == nil {
-				_ = r.conn.CloseWithError(connDone, "")
-			}
-		}
-	}()
+func (r reached) drop() { _ = r.conn.CloseWithError(connDone, "") }
 
-	stagger := time.NewTimer(0)
-	defer stagger.Stop()
-	errs := []error{errNoNode}
-	for len(order) > 0 || running > 0 {
-		var next <-chan time.Time
-		if len(order) > 0 {
-			next = stagger.C
-		}
-		select {
-		case <-next:
-			at := order[0]
-			order = order[1:]
-			running++
-			c.tasks.Go(func() { results <- c.dialOne(ctx, at) })
-			stagger.Reset(dialStagger)
-		case r := <-results:
-			running--
-			if r.err == nil {
-				return newLink(r.conn, r.at), nil
+// dialAny tries the endpoints in order, each a little after the one before unless that
+// is being answered, and returns a link to the first that completes the handshake.
+func (c *Conn) dialAny() (*link, error) {
+	order := c.endpoints.order(time.Now())
+	attempts := make([]happyeyeballs.Attempt[reached], len(order))
+	for i, at := range order {
+		attempts[i] = func(ctx context.Context, answered func()) (reached, error) {
+			r, err := c.dialEndpoint(ctx, at, answered)
+			if err != nil && ctx.Err() == nil {
+				c.endpoints.failed(at, time.Now(), 0)
+				err = fmt.Errorf("connect to %s: %w", at.address, err)
 			}
-			if ctx.Err() != nil {
-				return nil, ErrClosed
-			}
-			if distrusts(r.err) {
-				untrusted++
-			}
-			c.endpoints.failed(r.at, time.Now(), 0)
-			errs = append(errs, fmt.Errorf("connect to %s: %w", r.at.address, r.err))
-			stagger.Reset(0)
+			return r, err
 		}
 	}
-	if untrusted == c.endpoints.size() {
-		errs[0] = ErrUntrusted
+	r, ok, errs := happyeyeballs.Race(c.ctx, attempts, nil, reached.drop)
+	switch {
+	case ok:
+		return newLink(r.conn, r.at), nil
+	case c.ctx.Err() != nil:
+		return nil, ErrClosed
+	case !slices.ContainsFunc(errs, func(err error) bool { return !distrusts(err) }):
+		return nil, errors.Join(append([]error{ErrUntrusted}, errs...)...)
 	}
-	return nil, errors.Join(errs...)
+	return nil, errors.Join(append([]error{errNoNode}, errs...)...)
 }
 
 // ErrUntrusted means that every node that was tried has shown a certificate that the
@@ -164,20 +142,47 @@ func distrusts(err error) bool {
 // errNoNode is why a call has nowhere to go.
 var errNoNode = errors.New("no node answers")
 
-func (c *Conn) dialOne(ctx context.Context, at *endpoint) dialed {
+// dialEndpoint tries a node's addresses, each a little after the one before.
+func (c *Conn) dialEndpoint(ctx context.Context, at *endpoint, answered func()) (reached, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	addr, err := c.options.Resolve(ctx, at.address)
+	addresses, err := c.options.Resolve(ctx, at.address)
 	if err != nil {
-		return dialed{at: at, err: err}
+		return reached{}, err
 	}
+	if len(addresses) == 0 {
+		return reached{}, errNoAddress
+	}
+	attempts := make([]happyeyeballs.Attempt[reached], min(len(addresses), maxAddresses))
+	for i := range attempts {
+		attempts[i] = func(ctx context.Context, answered func()) (reached, error) {
+			conn, err := c.dialAddress(ctx, at, addresses[i], answered)
+			return reached{at, conn}, err
+		}
+	}
+	r, ok, errs := happyeyeballs.Race(ctx, attempts, answered, reached.drop)
+	if !ok {
+		return reached{}, errors.Join(errs...)
+	}
+	return r, nil
+}
+
+// errNoAddress is what a resolver should have said itself.
+var errNoAddress = errors.New("the name has no address")
+
+func (c *Conn) dialAddress(ctx context.Context, at *endpoint, address net.Addr, answered func()) (*quic.Conn, error) {
 	config := c.options.TLS.Clone()
 	if config.ServerName == "" {
 		// Dial has checked the address.
 		config.ServerName, _, _ = net.SplitHostPort(at.address)
 	}
-	conn, err := c.transport.Dial(ctx, addr, config, c.quic)
-	return dialed{at, conn, err}
+	stop := c.senders.Tell(address, answered)
+	defer stop()
+	conn, err := c.transport.Dial(ctx, address, config, c.quic)
+	if err != nil {
+		return nil, fmt.Errorf("at %s: %w", address, err)
+	}
+	return conn, nil
 }
 
 // abandon gives up a link after a failure: no new calls go there. Its endpoint
@@ -192,8 +197,8 @@ func (c *Conn) abandon(l *link, pause time.Duration) {
 	l.retire()
 }
 
-// resolve is the default of Options.Resolve.
-func resolve(ctx context.Context, address string) (net.Addr, error) {
+// resolve is the default of Options.Resolve: all of a name's addresses.
+func resolve(ctx context.Context, address string) ([]net.Addr, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -202,9 +207,13 @@ func resolve(ctx context.Context, address string) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil, err
 	}
-	return &net.UDPAddr{IP: addrs[0].IP, Zone: addrs[0].Zone, Port: number}, nil
+	list := make([]net.Addr, 0, len(found))
+	for _, ip := range happyeyeballs.Interleave(found) {
+		list = append(list, net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(number))))
+	}
+	return list, nil
 }

@@ -98,7 +98,9 @@ type cluster struct {
 
 	mu       sync.Mutex
 	requests []received
-	resets   int // streams that the client reset
+	resets   int                      // streams that the client reset
+	slow     map[string]time.Duration // how long a node's handshakes take
+	hellos   map[string]int           // handshakes that have come to a node
 }
 
 // newCluster starts nodes; script runs on their goroutines, one call at a time.
@@ -108,7 +110,7 @@ func newCluster(t *testing.T, nodes int, script func(received) reply) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, network: &network{dark: map[string]bool{}}, script: script}
+	c := &cluster{t: t, network: &network{dark: map[string]bool{}}, script: script, slow: map[string]time.Duration{}, hellos: map[string]int{}}
 	if c.tls, err = tlsid.ClientDialConfig(ca.CertificatePEM(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -126,8 +128,18 @@ func (c *cluster) start(t *testing.T, identity *tlsid.Identity, addr *net.UDPAdd
 	t.Helper()
 	conn := simnet.NewSimConn(addr, c.network)
 	c.network.AddNode(addr, conn)
-	transport := &quic.Transport{Conn: conn}
-	listener, err := transport.Listen(tlsid.ServerConfig(identity, tlsid.ServerOptions{}), &quic.Config{InitialPacketSize: tlsid.InitialPacketSize, MaxIncomingStreams: 64})
+	// Who takes long asks for a Retry first, as a node under load does.
+	transport := &quic.Transport{Conn: conn, VerifySourceAddress: func(net.Addr) bool { return c.handshakeTime(addr.String()) > 0 }}
+	config := tlsid.ServerConfig(identity, tlsid.ServerOptions{})
+	inner := config.GetConfigForClient
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		c.mu.Lock()
+		c.hellos[addr.String()]++
+		c.mu.Unlock()
+		time.Sleep(c.handshakeTime(addr.String()))
+		return inner(hello)
+	}
+	listener, err := transport.Listen(config, &quic.Config{InitialPacketSize: tlsid.InitialPacketSize, MaxIncomingStreams: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +162,12 @@ func (c *cluster) start(t *testing.T, identity *tlsid.Identity, addr *net.UDPAdd
 		_ = conn.Close()
 		tasks.Wait()
 	})
+}
+
+func (c *cluster) handshakeTime(node string) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slow[node]
 }
 
 func (c *cluster) serve(ctx context.Context, tasks *sync.WaitGroup, node string, qc *quic.Conn) {
@@ -286,8 +304,9 @@ func (c *cluster) options(endpoints ...string) Options {
 	c.network.AddNode(addr, socket)
 	return Options{
 		Endpoints: endpoints, TLS: c.tls, PacketConn: socket,
-		Resolve: func(_ context.Context, endpoint string) (net.Addr, error) {
-			return net.ResolveUDPAddr("udp", endpoint)
+		Resolve: func(_ context.Context, endpoint string) ([]net.Addr, error) {
+			at, err := net.ResolveUDPAddr("udp", endpoint)
+			return []net.Addr{at}, err
 		},
 	}
 }

@@ -14,11 +14,10 @@ const (
 	// keptBuffer is the largest buffer that is kept for the next call, in bytes.
 	keptBuffer = 64 << 10
 
-	// dialTimeout bounds one handshake.
+	// maxAddresses bounds how many addresses of one name are tried.
+	maxAddresses = 8
+	// dialTimeout bounds the attempt to reach one endpoint, over all its addresses.
 	dialTimeout = 5 * time.Second
-	// dialStagger is how long one endpoint may take before the next is tried
-	// beside it (as RFC 8305 §5 does with addresses).
-	dialStagger = 250 * time.Millisecond
 	// idleTimeout is after how much silence a connection is given up.
 	idleTimeout = 30 * time.Second
 	// keepAlive is well below idleTimeout, and below the 30 seconds after which

@@ -370,10 +370,10 @@ func (c *Cluster) ClientTLS() (*tls.Config, error) {
 
 // literal reads an address without asking anybody: a network in memory has no
 // resolver.
-func literal(_ context.Context, address string) (net.Addr, error) {
+func literal(_ context.Context, address string) ([]net.Addr, error) {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("read address: %w", err)
 	}
-	return net.UDPAddrFromAddrPort(at), nil
+	return []net.Addr{net.UDPAddrFromAddrPort(at)}, nil
 }

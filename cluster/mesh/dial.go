@@ -12,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"quicproquo/crypto/tlsid"
+	"quicproquo/happyeyeballs"
 )
 
 var (
@@ -174,27 +175,39 @@ func (e *Endpoint) fill(p *pooled, key poolKey) {
 	}
 }
 
-// dial reaches a node at one of its addresses. A node that took us for a guest
-// closes the connection once it knows better; then a second dial follows.
+// arrival is a connection to one of a node's addresses.
+type arrival struct {
+	conn *quic.Conn
+	at   netip.AddrPort
+	took time.Duration // the handshake
+}
+
+// dial reaches a node at one of its addresses, which are tried each a little after the
+// one before (RFC 8305). A node that took us for a guest closes the connection once it
+// knows better; then a second dial follows.
 func (e *Endpoint) dial(ctx context.Context, key poolKey) (*quic.Conn, error) {
 	addresses, err := e.addresses(ctx, key.node)
 	if err != nil {
 		return nil, err
 	}
-	var failures []error
-	for _, address := range addresses {
-		began := time.Now()
-		conn, err := e.dialAddress(ctx, key, address)
-		if err != nil {
-			failures = append(failures, err)
-			continue
+	attempts := make([]happyeyeballs.Attempt[arrival], len(addresses))
+	for i, address := range addresses {
+		attempts[i] = func(ctx context.Context, _ func()) (arrival, error) {
+			began := time.Now()
+			conn, err := e.dialAddress(ctx, key, address)
+			return arrival{conn, address, time.Since(began)}, err
 		}
-		if supportsDatagrams(conn) || !waitDialAgain(ctx, conn, time.Since(began)) {
-			return conn, nil
-		}
-		return e.dialAddress(ctx, key, address)
 	}
-	return nil, errors.Join(failures...)
+	got, ok, failures := happyeyeballs.Race(ctx, attempts, nil, func(late arrival) {
+		_ = late.conn.CloseWithError(codeDone, "") // always nil
+	})
+	if !ok {
+		return nil, errors.Join(failures...)
+	}
+	if supportsDatagrams(got.conn) || !waitDialAgain(ctx, got.conn, got.took) {
+		return got.conn, nil
+	}
+	return e.dialAddress(ctx, key, got.at)
 }
 
 func (e *Endpoint) dialAddress(ctx context.Context, key poolKey, address netip.AddrPort) (*quic.Conn, error) {
@@ -253,8 +266,8 @@ func (e *Endpoint) addresses(ctx context.Context, id tlsid.NodeID) ([]netip.Addr
 		return nil, fmt.Errorf("address of %s: %w", id, err)
 	}
 	found := make([]netip.AddrPort, 0, min(len(ips), maxAddresses))
-	for _, ip := range ips[:min(len(ips), maxAddresses)] {
-		found = append(found, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+	for _, ip := range happyeyeballs.Interleave(ips)[:min(len(ips), maxAddresses)] {
+		found = append(found, netip.AddrPortFrom(ip, uint16(port)))
 	}
 	return found, nil
 }
