@@ -34,6 +34,7 @@ var floors = map[string]float64{
 	"cluster/reference": 2.5,
 	"cluster/datadir":   2.5,
 	"cluster/diskguard": 2.5,
+	"cluster/clock":     2.5,
 	"fsm/planted":       0.5,
 	"fsm":               2,
 	"client":            2,

@@ -100,6 +100,7 @@ func (n *Node) leadTerm(ctx context.Context) {
 			n.expire(ctx)
 			n.promote(ctx, caughtUp)
 			n.yieldWhenFull(ctx)
+			n.yieldWhenTimeIsWrong(ctx)
 		}
 	}
 }
@@ -205,7 +206,7 @@ func (n *Node) expiryDue() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	due, err := view.ExpiryDue(uint64(n.cfg.Now().UnixMilli()))
+	due, err := view.ExpiryDue(uint64(n.Now().UnixMilli()))
 	return due, errors.Join(err, view.Close())
 }
 

@@ -56,6 +56,11 @@ const (
 	// maxMembers bounds lists of members that come from a peer.
 	maxMembers = 64
 
+	// defaultClockError is the setting clock_error_secs before it can be read.
+	defaultClockError = 30 * time.Second
+	// clockPause is how soon a node that does not know the others' clocks yet asks again,
+	// the first time.
+	clockPause = 50 * time.Millisecond
 	// watchInterval is how often a node asks the others for their status:
 	// digests are compared, feature levels and lag noted.
 	watchInterval = 2 * time.Second

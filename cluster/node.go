@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/quic-go/quic-go"
 
+	"quicproquo/cluster/clock"
 	"quicproquo/cluster/datadir"
 	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/mesh"
@@ -55,6 +56,7 @@ type Node struct {
 	kept         *reference.Kept       // what this node has forwarded lately
 	forwards     *batcher              // to the leader, while another does
 	confirms     *confirmer
+	clock        *clock.Clock
 	meter        *logMeter
 	// readyTerm is the last term in which this node led and its barrier was done.
 	readyTerm atomic.Uint64
@@ -97,6 +99,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n.meter = newLogMeter(cfg.Snapshot)
 	n.confirms = &confirmer{round: n.confirmRound}
+	n.clock = clock.New(cfg.ID, cfg.Now, defaultClockError)
 	for _, step := range []struct {
 		what string
 		do   func() error
@@ -174,6 +177,7 @@ func (n *Node) startTasks() {
 	}
 	n.tasks.Go(n.watchLeader)
 	n.tasks.Go(n.runLeadership)
+	n.tasks.Go(n.learnTime)
 	n.tasks.Go(n.watchMembers)
 	n.tasks.Go(n.watchRemoval)
 	n.tasks.Go(n.watchStore)

@@ -149,12 +149,17 @@ func (n *Node) attempt(ctx context.Context, entry []byte, maxResult int) outcome
 
 // applyBatch is a lane of the leader's batcher: one batch, one raft entry.
 func (n *Node) applyBatch(_ context.Context, batch []*proposal) {
+	now := n.clock.Read()
+	if !now.Known {
+		finish(batch, outcome{state: refused, err: fmt.Errorf("%w: the clocks of a majority are not known yet", ErrUnavailable)})
+		return
+	}
 	entries := entriesOf(batch)
 	origins := make([]reference.Origin, len(batch))
 	for i, p := range batch {
 		origins[i] = p.origin
 	}
-	sealed, err := schemas.SealBatch(uint64(n.cfg.Now().UnixMilli()), entries)
+	sealed, err := schemas.SealBatch(uint64(now.Time.UnixMilli()), entries)
 	if err != nil {
 		finish(batch, outcome{state: refused, err: fmt.Errorf("seal batch: %w", err)})
 		return

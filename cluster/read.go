@@ -13,7 +13,16 @@ import (
 
 // View returns a consistent view of this node's own state, as fresh as the node
 // is. Close it.
-func (n *Node) View() (*fsm.View, error) { return n.store.View() }
+//
+// Its checks judge by the later of the log's time and the cluster's: on a quiet cluster
+// the log's stands still, and what was to wait would wait for somebody else's write.
+func (n *Node) View() (*fsm.View, error) {
+	view, err := n.store.View()
+	if err == nil {
+		view.JudgeAt(uint64(n.Now().UnixMilli()))
+	}
+	return view, err
+}
 
 // Watch tells of every later change of a queue. Watch first, then read: so no
 // change falls between.

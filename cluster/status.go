@@ -32,10 +32,14 @@ type Status struct {
 	ReadOnly     bool   // the disk guard refuses writes
 	Fault        string // why the node stopped serving; empty while all is well
 	StartedAt    time.Time
+	Clock        time.Time     // what the node's own clock says; zero from a build of before
+	ClockOff     time.Duration // how far that is ahead of a majority's, to the millisecond
+	ClockWrong   bool          // that is more than the setting clock_error_secs allows
 }
 
 // Status describes this node.
 func (n *Node) Status() Status {
+	now := n.clock.Read()
 	s := Status{
 		ID:           n.cfg.ID,
 		Address:      n.cfg.Address,
@@ -52,6 +56,9 @@ func (n *Node) Status() Status {
 		Marks:        n.store.Marks(),
 		ReadOnly:     n.guard.ReadOnly(),
 		StartedAt:    n.started,
+		Clock:        n.cfg.Now(),
+		ClockOff:     now.Off,
+		ClockWrong:   now.Wrong,
 	}
 	if err := n.Err(); err != nil {
 		s.Fault = err.Error()
@@ -89,6 +96,9 @@ func writeStatus(to schemas.NodeStatus, s Status) error {
 	to.SetFeatureLevel(s.FeatureLevel)
 	to.SetReadOnly(s.ReadOnly)
 	to.SetStartedAtMs(uint64(s.StartedAt.UnixMilli()))
+	to.SetClockMs(uint64(s.Clock.UnixMilli()))
+	to.SetClockOffMs(s.ClockOff.Milliseconds())
+	to.SetClockWrong(s.ClockWrong)
 	for _, set := range []error{
 		to.SetId(string(s.ID)), to.SetAddress(s.Address), to.SetState(s.State),
 		to.SetLeaderId(string(s.Leader)), to.SetVersion(s.Version), to.SetFault(s.Fault),
@@ -168,6 +178,11 @@ func readStatus(from schemas.NodeStatus) (Status, error) {
 		ReadOnly:     from.ReadOnly(),
 		Fault:        r.text(from.Fault()),
 		StartedAt:    time.UnixMilli(int64(from.StartedAtMs())),
+		ClockOff:     time.Duration(from.ClockOffMs()) * time.Millisecond,
+		ClockWrong:   from.ClockWrong(),
+	}
+	if ms := from.ClockMs(); ms != 0 {
+		s.Clock = time.UnixMilli(int64(ms))
 	}
 	members, err := from.Members()
 	r.note(err)

@@ -25,6 +25,7 @@ func (n *Node) watchMembers() {
 		}
 		statuses, refused := n.askEach(n.ctx)
 		n.noteLevels(statuses)
+		n.judgeClocks()
 		if err := n.inspect(statuses, refused); err != nil {
 			n.fail(err)
 			return
@@ -84,7 +85,9 @@ func (n *Node) askEach(ctx context.Context) (statuses map[tlsid.NodeID]Status, r
 			continue
 		}
 		asks.Go(func() {
+			asked := n.clock.Ask()
 			status, err := n.askStatus(ctx, m.ID)
+			n.hearClock(m.ID, asked, status, err)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {

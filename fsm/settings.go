@@ -17,10 +17,15 @@ type Setting struct {
 	Min     uint64
 	Max     uint64
 	Doc     string
+	// Since is the feature level that brought it; 0: the first.
+	Since uint64
 }
 
 // SettingFeatureLevel is the setting that the leader raises once every node knows more.
 const SettingFeatureLevel = "feature_level"
+
+// SettingClockError is the setting that says how far a node's clock may be off.
+const SettingClockError = "clock_error_secs"
 
 type settingID int
 
@@ -47,6 +52,7 @@ const (
 	groupFoundBurst
 	groupFoundSecs
 	featureLevel
+	clockErrorSecs
 	settingCount
 )
 
@@ -140,6 +146,10 @@ var settingTable = [settingCount]Setting{
 		Name: SettingFeatureLevel, Unit: "level", Default: 1, Min: 1, Max: schemas.FeatureLevel,
 		Doc: "By which rules the log is judged. The leader raises it once every node knows more; it never goes back.",
 	},
+	clockErrorSecs: {
+		Name: SettingClockError, Unit: "seconds", Default: 30, Min: 5, Max: 3600, Since: levelClocks,
+		Doc: "How far a node's clock may be from those of a majority. One that is further off says so, leads only where no other can, and goes by the majority's time.",
+	},
 	requireChannelAuthz: {
 		Name: "require_channel_authz", Unit: "0 or 1", Default: 1, Min: 0, Max: 1,
 		Doc: "Whether only the two members of a channel may use it. 0: a channel id only names a queue.",
@@ -167,7 +177,7 @@ func checkChangeSettings(st state, r *request) refusal {
 	}
 	for _, s := range r.settings {
 		id, ok := settingByName(s.name)
-		if !ok {
+		if !ok || !since(st, settingTable[id].Since) {
 			return refuse(schemas.Code_settingUnknown)
 		}
 		switch row := &settingTable[id]; {
@@ -213,11 +223,11 @@ const (
 	levelStatements = 2
 	// levelInstances brought setInstance.
 	levelInstances = 3
+	// levelClocks brought the setting clock_error_secs.
+	levelClocks = 4
 )
 
 // since reports whether the log is judged by the rules of a level.
-//
-//nolint:unparam // there is one level so far; the next brings another
 func since(st state, level uint64) bool { return st.setting(featureLevel) >= level }
 
 // namedLevel is the feature level that a command wants to raise the cluster to: every

@@ -16,7 +16,8 @@ type View struct {
 	moment   *moment
 	snapshot *pebble.Snapshot // the moment's, and so is meta
 	meta     metaRow
-	err      error // the first failed read of a check
+	clock    uint64 // see JudgeAt
+	err      error  // the first failed read of a check
 	decoder  *decoder
 	value    []byte
 }
@@ -39,6 +40,14 @@ func (v *View) Index() uint64 { return v.meta.index }
 
 // Stamp is the log time of that entry, in milliseconds since 1970.
 func (v *View) Stamp() uint64 { return v.meta.stamp }
+
+// JudgeAt has the view's checks judge at the cluster's present time, milliseconds since
+// 1970, if the log's is behind it: on a quiet cluster the log's time stands still. The
+// log decides by its own.
+func (v *View) JudgeAt(ms uint64) { v.clock = ms }
+
+// Now is the time at which the view judges, in milliseconds since 1970.
+func (v *View) Now() uint64 { return max(v.meta.stamp, v.clock) }
 
 // Envelope is one place of a queue. Its slices belong to the caller.
 type Envelope struct {
@@ -256,7 +265,7 @@ func (v *View) head(q *QueueID) (h head, err error) {
 }
 
 // The methods below make a View the state of checks.
-func (v *View) now() uint64 { return v.meta.stamp }
+func (v *View) now() uint64 { return v.Now() }
 
 func (v *View) queueHead(q *QueueID) head {
 	h, err := v.head(q)

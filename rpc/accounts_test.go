@@ -76,8 +76,16 @@ func (n *accountNode) Index() uint64 { return n.store.Index() }
 func (n *accountNode) WaitSeen(ctx context.Context, index uint64) error {
 	return n.store.Wait(ctx, index)
 }
-func (n *accountNode) Linearize(context.Context) error    { return nil }
-func (n *accountNode) View() (*fsm.View, error)           { return n.store.View() }
+func (n *accountNode) Linearize(context.Context) error { return nil }
+func (n *accountNode) View() (*fsm.View, error) {
+	view, err := n.store.View()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err == nil { // the cluster's clock is right, or ahead with the log's
+		view.JudgeAt(uint64(time.Now().Add(max(n.skew, 0)).UnixMilli()))
+	}
+	return view, err
+}
 func (n *accountNode) Watch(queue fsm.QueueID) *fsm.Watch { return n.store.Watch(queue) }
 func (n *accountNode) WatchDevice(owner fsm.AccountKey, device fsm.DeviceID) *fsm.Watch {
 	return n.store.WatchDevice(owner, device)

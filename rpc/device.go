@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"errors"
-	"time"
 
 	"quicproquo/crypto/identity"
 	"quicproquo/fsm"
@@ -211,7 +210,7 @@ func resolveEndpoint(c *call, p schemas.ResolveEndpointParams, results schemas.R
 	if err != nil {
 		return storageFault(err)
 	}
-	now := uint64(time.Now().UnixMilli())
+	now := c.view.Now()
 	live := all[:0]
 	for _, e := range all {
 		if e.ExpiresMs > now {

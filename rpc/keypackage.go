@@ -17,7 +17,7 @@ const keyPackageSkew = 10 * time.Minute
 // checkKeyPackage refuses a package that would be of no use to whoever takes it,
 // and returns when it ends, in milliseconds since 1970. It is an MLSMessage or a
 // bare KeyPackage, signed by signer, the key of the device that uploads it.
-func checkKeyPackage(data, signer []byte, lastResort bool) (expires uint64, err error) {
+func checkKeyPackage(data, signer []byte, lastResort bool, now time.Time) (expires uint64, err error) {
 	switch {
 	case len(data) == 0:
 		return 0, refuse(schemas.Code_payloadEmpty)
@@ -41,7 +41,7 @@ func checkKeyPackage(data, signer []byte, lastResort bool) (expires uint64, err 
 	if lastResort && !mls.LastResort(kp) {
 		return 0, badPackage("The last-resort package is not marked as one.", nil)
 	}
-	return checkLifetime(kp, time.Now())
+	return checkLifetime(kp, now)
 }
 
 // readKeyPackage returns nil for what is no key package. An MLSMessage's wire

@@ -107,9 +107,13 @@ func (c *call) upload(u *upload) (remaining uint32, low bool, err error) {
 	}
 	all := u.all()
 	signer := a.PrincipalKey(c.caller.device)
+	now, err := c.now()
+	if err != nil {
+		return 0, false, err
+	}
 	expires := make([]uint64, len(all))
 	for i, data := range all {
-		if expires[i], err = checkKeyPackage(data, signer, i == len(u.packages)); err != nil {
+		if expires[i], err = checkKeyPackage(data, signer, i == len(u.packages), now); err != nil {
 			return 0, false, fmt.Errorf("package %d: %w", i, err)
 		}
 	}

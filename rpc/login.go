@@ -160,7 +160,11 @@ func (c *call) beginLogin(server *account.Server, name account.Username, record,
 	if err := c.precheck(entry); err != nil {
 		return nil, nil, err
 	}
-	response, handshake, err = server.LoginStart(name, record, ke1, time.Now())
+	now, err := c.now()
+	if err != nil {
+		return nil, nil, err
+	}
+	response, handshake, err = server.LoginStart(name, record, ke1, now)
 	if err != nil {
 		return nil, nil, opaqueRefusal(err, schemas.Code_opaqueStartFailed)
 	}
@@ -234,7 +238,11 @@ func (c *call) finishLogin(server *account.Server, name account.Username, p logi
 	if err != nil {
 		return account.Login{}, malformed(err)
 	}
-	login, err := server.LoginFinish(name, finalization, handshake, time.Now())
+	now, err := c.now()
+	if err != nil {
+		return account.Login{}, err
+	}
+	login, err := server.LoginFinish(name, finalization, handshake, now)
 	if errors.Is(err, account.ErrNoPendingLogin) {
 		// Another node may have sealed it under a key that this one has not looked
 		// at yet.
@@ -243,7 +251,7 @@ func (c *call) finishLogin(server *account.Server, name account.Username, p logi
 			return account.Login{}, storedErr
 		}
 		if stored != server {
-			login, err = stored.LoginFinish(name, finalization, handshake, time.Now())
+			login, err = stored.LoginFinish(name, finalization, handshake, now)
 		}
 	}
 	if err != nil {

@@ -25,6 +25,16 @@ func (c *call) state() (*fsm.View, error) {
 	return view, nil
 }
 
+// now is the time at which the log will judge what this call proposes, as well as this
+// node knows it: handshakes begin and end by it on every node, whatever its own clock.
+func (c *call) now() (time.Time, error) {
+	view, err := c.state()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(int64(view.Now())), nil
+}
+
 // dropState closes the view; the next state opens a fresh one.
 func (c *call) dropState() {
 	if c.view == nil {
@@ -138,8 +148,12 @@ func (c *caller) actorDevice() []byte {
 }
 
 // relay makes a command's results struct the call's own. The two must be the same
-// struct of the schema.
+// struct of the schema. A struct without fields is nothing once another node has sent
+// it: then the results are what a null pointer reads as.
 func (c *call) relay(result fsm.Result) error {
+	if len(result.Data) == 0 {
+		return nil
+	}
 	msg, err := schemas.Unmarshal(result.Data)
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"time"
 
 	"quicproquo/fsm"
 	"quicproquo/schemas"
@@ -132,7 +131,7 @@ func (c *call) identify(token tokenHash, device []byte) error {
 		return storageFault(err)
 	case !ok:
 		return refuse(schemas.Code_tokenInvalid)
-	case s.ExpiresMs <= uint64(time.Now().UnixMilli()):
+	case s.ExpiresMs <= view.Now():
 		return refuse(schemas.Code_tokenExpired)
 	}
 	c.caller = caller{account: s.Account, device: s.Device, session: s, token: token, instance: c.caller.instance}

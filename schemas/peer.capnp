@@ -107,6 +107,12 @@ struct NodeStatus {
   fault @14 :Text;
   # Why the node stopped serving; empty while all is well.
   startedAtMs @15 :UInt64;
+  clockMs @16 :UInt64;
+  # What the node's own clock says, milliseconds since 1970. 0: a build of before.
+  clockOffMs @17 :Int64;
+  # How far that is ahead of the clocks of a majority, as far as the node knows.
+  clockWrong @18 :Bool;
+  # That is more than the setting clock_error_secs allows.
 }
 
 struct MemberChange {

@@ -126,6 +126,7 @@ func (s sink) standing(engine *cluster.Node) {
 	st := engine.Status()
 	s.gauge("info", "What runs here; always 1.", 1, "version", st.Version, "feature_level", fmt.Sprint(st.FeatureLevel))
 	s.gauge("start_time_seconds", "When the node started, since 1970.", float64(st.StartedAt.UnixMilli())/1000)
+	s.gauge("clock_off_seconds", "How far this machine's clock is ahead of those of a majority.", st.ClockOff.Seconds())
 	s.gauge("raft_leader", "1 on the node that leads.", flag(st.Leader == st.ID))
 	s.gauge("raft_has_leader", "1 while the node knows who leads.", flag(st.Leader != ""))
 	s.gauge("raft_term", "Raft's term.", float64(st.Term))

@@ -69,6 +69,8 @@ type statusRow struct {
 	Leader       string `json:"leader"`
 	Version      string `json:"version"`
 	ReadOnly     bool   `json:"readOnly"`
+	ClockOffMs   int64  `json:"clockOffMs"` // ahead of a majority's clocks
+	ClockWrong   bool   `json:"clockWrong"` // by more than the setting clock_error_secs
 	Fault        string `json:"fault,omitempty"`
 	Error        string `json:"error,omitempty"`
 }
@@ -132,11 +134,21 @@ func statusRows(seen []cluster.Observation) []statusRow {
 			row.AppliedIndex, row.CommandIndex = s.AppliedIndex, s.CommandIndex
 			row.Lag = furthest - s.AppliedIndex
 			row.ReadOnly, row.Fault = s.ReadOnly, s.Fault
+			row.ClockOffMs, row.ClockWrong = s.ClockOff.Milliseconds(), s.ClockWrong
 		}
 		rows = append(rows, row)
 	}
 	sort.Slice(rows, func(i, j int) bool { return rows[i].ID < rows[j].ID })
 	return rows
+}
+
+// signed is how far a clock is ahead, to the second.
+func signed(ms int64) string {
+	d := (time.Duration(ms) * time.Millisecond).Round(time.Second)
+	if d > 0 {
+		return "+" + d.String()
+	}
+	return d.String()
 }
 
 func printStatus(w io.Writer, rows []statusRow) error {
@@ -149,6 +161,9 @@ func printStatus(w io.Writer, rows []statusRow) error {
 		}
 		if r.ReadOnly {
 			state += " (disk nearly full)"
+		}
+		if r.ClockWrong {
+			state += fmt.Sprintf(" (clock %s)", signed(r.ClockOffMs))
 		}
 		if r.State == "unreachable" {
 			fmt.Fprintf(table, "%s\t%s\t-\t-\t-\t-\t%s\n", r.ID, state, r.Address)
