@@ -60,6 +60,9 @@ func TestGuardNeedsAMeasure(t *testing.T) {
 	if _, err := Open(Options{Dir: t.TempDir(), Measure: func(string) (Usage, error) { return Usage{}, broken }}); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the measure's error", err)
 	}
+	if _, err := Open(Options{Dir: t.TempDir(), Measure: func(string) (Usage, error) { return Usage{}, nil }}); err == nil {
+		t.Error("a disk without a size was taken")
+	}
 	if _, err := Statfs("/no/such/directory"); err == nil {
 		t.Error("a missing directory was measured")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,33 @@ func TestConnectionLimits(t *testing.T) {
 				t.Errorf("client at a free place: %v", err)
 			}
 		})
+	}
+}
+
+// Each limit of guests holds to one: the last that fits gets in, one more does not, and
+// is told which limit it was.
+func TestGuestsAreCounted(t *testing.T) {
+	limits := Limits{MaxClients: 1000, MaxPerAddress: 20, MaxHandshakes: 100, MaxHandshakesPerAddress: 10}
+	here := netip.MustParsePrefix("192.0.2.1/32")
+	for _, c := range []struct {
+		guests, pending int    // of all
+		from            census // of the address
+		want            error
+	}{
+		{1000 + maxOtherGuests - 1, 0, census{}, nil},
+		{1000 + maxOtherGuests, 0, census{}, errTooMany},
+		{500, 0, census{guests: 19}, nil},
+		{500, 0, census{guests: 20}, errTooManyPrefix},
+		{500, 99, census{}, nil},
+		{500, 100, census{}, errTooManyHellos},
+		{500, 50, census{guests: 12, pending: 9}, nil},
+		{500, 50, census{guests: 12, pending: 10}, errTooManyHellos},
+	} {
+		a := newAdmission(&Options{Limits: limits})
+		a.guests, a.pending, a.prefixes[here] = c.guests, c.pending, c.from
+		if err := a.refusalOf(here); !errors.Is(err, c.want) {
+			t.Errorf("with %d guests, %d in their handshake, %+v of the address: %v, want %v", c.guests, c.pending, c.from, err, c.want)
+		}
 	}
 }
 
@@ -277,11 +305,13 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s keys: %v, expected advice", name, err)
 		}
 	}
-	if err := errors.Join(os.WriteFile(path, data, 0o600), os.Chmod(path, 0o644)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := LoadOrCreateKeys(dir); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("readable keys: %v, expected advice", err)
+	for _, mode := range []os.FileMode{0o644, 0o640, 0o604, 0o620} {
+		if err := errors.Join(os.WriteFile(path, data, 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadOrCreateKeys(dir); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+			t.Errorf("keys of mode %#o: %v, expected advice", mode, err)
+		}
 	}
 	if _, err := LoadOrCreateKeys(filepath.Join(dir, "none")); err == nil {
 		t.Error("keys stored in a directory that does not exist")

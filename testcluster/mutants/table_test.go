@@ -10,7 +10,7 @@ import (
 const leastRows = 224
 
 // areas each have rows, so that no part of the house is left out.
-var areas = []string{"client", "cluster", "crypto", "fsm", "rpc"}
+var areas = []string{"client", "cluster", "cmd", "crypto", "fsm", "rpc"}
 
 func houseTable(t *testing.T) (string, []row) {
 	t.Helper()
