@@ -231,7 +231,7 @@ func (m *message) failure() error {
 			text = from.Code().Doc().Meaning
 		}
 		return &Error{
-			Code: from.Code(), Message: text, Value: from.Value(),
+			Code: from.Code(), Message: text, Value: from.Value(), seen: m.request.Seen(),
 			RetryAfter: time.Duration(from.RetryAfterMs()) * time.Millisecond,
 		}
 	default:

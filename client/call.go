@@ -123,9 +123,9 @@ func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	h := history{request: request, pause: retryPause}
+	h := history{request: request, pause: retryPause, keep: c.options.KeepSeen}
 	for {
-		l, o := c.attempt(ctx, deadline, m, request.session)
+		l, o := c.attempt(ctx, deadline, m, request)
 		if o.err == nil {
 			return nil
 		}
@@ -144,7 +144,12 @@ func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
 				return err
 			}
 		}
-		c.move(ctx, l, o, next, &h)
+		if next.correct {
+			c.correct(next.seen, next.has)
+		}
+		if !next.here {
+			c.move(ctx, l, o, next, &h)
+		}
 		if time.Until(deadline) < minRepeat+l.roundTrip() {
 			return h.verdict(ctx)
 		}
@@ -153,26 +158,26 @@ func (c *Conn) do(ctx context.Context, request *Request, m *message) error {
 
 // attempt sends the request once and reads what comes back into m. The link is
 // nil when there was none.
-func (c *Conn) attempt(ctx context.Context, deadline time.Time, m *message, s *Session) (*link, outcome) {
+func (c *Conn) attempt(ctx context.Context, deadline time.Time, m *message, request *Request) (*link, outcome) {
 	l, err := c.connect(ctx)
 	if err != nil {
 		return nil, outcome{err: err}
 	}
 	defer l.release()
 	budget := c.budget(l, time.Until(deadline))
-	switch err := c.present(ctx, l, s, m.size(), time.Now().Add(budget)); {
+	switch err := c.present(ctx, l, request.session, m.size(), time.Now().Add(budget)); {
 	case errors.Is(err, errOtherSession):
 		return nil, outcome{err: err}
 	case err != nil:
 		return l, outcome{err: err} // the call itself was not sent
 	}
-	m.request.SetSeen(c.Seen())
+	known := c.stamp(m, l.at, request.Linearizable)
 	m.request.SetTimeoutMs(uint32(max(budget.Milliseconds(), 1)))
 	sent, err := m.exchange(ctx, l, time.Now().Add(min(budget+answerSlack, time.Until(deadline))))
 	if err != nil {
 		return l, outcome{err: err, sent: sent}
 	}
-	c.Observe(m.response.Index())
+	c.observe(m, l.at, known)
 	err = m.failure()
 	if e, is := errors.AsType[*Error](err); !is || e.Code.Doc().Retry != schemas.Retry_elsewhere {
 		c.endpoints.worked(l.at)

@@ -36,8 +36,11 @@ type Options struct {
 	Resolve func(ctx context.Context, endpoint string) ([]net.Addr, error)
 	// Seen is the highest log index that the program has seen before, so that
 	// a program that was restarted does not go back in time.
-	Seen   uint64
-	Logger *slog.Logger
+	Seen uint64
+	// KeepSeen makes a Conn report SEEN_TOO_FAR_AHEAD and go on asking for what it has
+	// seen, for programs that test a cluster: they know that nobody lies to them.
+	KeepSeen bool
+	Logger   *slog.Logger
 }
 
 // Conn is a connection to a cluster. It dials when it is first needed and moves
@@ -52,6 +55,7 @@ type Conn struct {
 	senders   *senders.Senders
 	endpoints *endpoints
 	seen      atomic.Uint64
+	corrected corrections             // see seen.go
 	session   atomic.Pointer[Session] // who calls; stored under mu
 
 	// ctx ends when the Conn closes. tasks are the dialers.
@@ -91,7 +95,7 @@ func Dial(options Options) (*Conn, error) {
 		transport: &quic.Transport{Conn: socket}, senders: heard,
 		ctx: ctx, cancel: cancel,
 	}
-	c.seen.Store(options.Seen)
+	c.seen.Store(min(options.Seen, maxIndex))
 	return c, nil
 }
 
@@ -111,21 +115,6 @@ func quicConfig() *quic.Config {
 		KeepAlivePeriod:       keepAlive,
 		MaxIncomingStreams:    -1, // nodes open none
 		MaxIncomingUniStreams: -1,
-	}
-}
-
-// Seen returns the highest log index that an answer has reflected so far. A
-// program that keeps it gives it to Dial the next time.
-func (c *Conn) Seen() uint64 { return c.seen.Load() }
-
-// Observe raises Seen to an index that the program has learned elsewhere, such
-// as from another device. It never lowers it.
-func (c *Conn) Observe(index uint64) {
-	for {
-		have := c.seen.Load()
-		if index <= have || c.seen.CompareAndSwap(have, index) {
-			return
-		}
 	}
 }
 

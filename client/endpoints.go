@@ -15,6 +15,8 @@ type endpoint struct {
 	address  string
 	failures int       // in a row
 	badUntil time.Time // avoided until then, if there is another
+
+	corrected corrections // those that it has answered after; see seen.go
 }
 
 // endpoints is the book of nodes: it remembers who failed and says whom to try.

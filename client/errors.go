@@ -34,6 +34,7 @@ type Error struct {
 	// RequestID is the id that a write with an unknown outcome was sent with.
 	RequestID []byte
 
+	seen  uint64 // what the call that was refused said that it had seen
 	cause error
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
+	"quicproquo/schemas"
 )
 
 // inboxBatch is how many envelopes one transaction takes.
@@ -40,6 +41,9 @@ func (c *Client) receive(ctx context.Context) {
 			continue
 		}
 		c.log.Warn("receive", "error", err)
+		if Is(err, schemas.Code_ackBeyondEnd) {
+			c.recount(ctx)
+		}
 		n.mu.Lock()
 		n.failure = err
 		n.mu.Unlock()
@@ -372,7 +376,7 @@ func (c *Client) acknowledge(ctx context.Context) {
 			c.log.Error("read cursors", "error", err)
 		}
 		for _, q := range list {
-			if q.Seq <= c.acked[q.Channel] {
+			if q.Seq == c.acked[q.Channel] || q.Seq == 0 {
 				continue
 			}
 			if _, err := c.conn.Ack(ctx, Queue{Channel: q.Channel}, q.Seq); err != nil {

@@ -46,6 +46,9 @@ const (
 	// call after every endpoint was tried: doubled each time, with jitter.
 	retryPause    = 25 * time.Millisecond
 	maxRetryPause = time.Second
+	// maxElsewhere bounds how long a node that can't serve now is avoided, whatever
+	// it asks for: a client that knows no other would wait.
+	maxElsewhere = time.Minute
 	// maxLater is how often a call is repeated that was refused with "later"
 	// before the refusal is reported: such a refusal is news for the program.
 	maxLater = 3

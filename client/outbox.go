@@ -269,7 +269,8 @@ func (t *turn) transmitted(out *vault.Outgoing, left []call, failure error) erro
 // that has ended is not: the user logs in again.
 func hopeless(code schemas.Code) bool {
 	session := code == schemas.Code_tokenMissing || code == schemas.Code_tokenInvalid || code == schemas.Code_tokenExpired
-	return !session && code.Doc().Retry == schemas.Retry_never
+	// What was seen is corrected, and the next try says what the cluster has.
+	return !session && code != schemas.Code_seenTooFarAhead && code.Doc().Retry == schemas.Retry_never
 }
 
 // backoff is the pause before a try.

@@ -189,7 +189,7 @@ func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commi
 	}
 	t.notable = true
 	switch {
-	case i.Kind == wishFound && row.Kind == kindDM && !row.founded && e.Code == schemas.Code_epochConflict:
+	case i.Kind == wishFound && row.Kind == kindDM && !row.founded && !row.begun() && e.Code == schemas.Code_epochConflict:
 		// The other has founded it: its welcome is on its way.
 		row.State = stateJoining
 		t.changed(row)
@@ -200,6 +200,9 @@ func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commi
 	case e.Code == schemas.Code_groupNotFound:
 		row.founded, row.noted = false, true
 	case e.Code == schemas.Code_epochConflict || e.Code == schemas.Code_groupProofInvalid:
+		if !row.founded && row.begun() { // the cluster knows it, whoever has said that it does not
+			row.founded, row.noted = true, true
+		}
 	default:
 		return t.failed(i, e)
 	}

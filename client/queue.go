@@ -274,6 +274,9 @@ func readEnvelopes(from schemas.Envelope_List) ([]Envelope, error) {
 
 func (e *Envelope) read(from schemas.Envelope) (err error) {
 	e.Seq, e.Received = from.Seq(), timeOf(from.ReceivedAtMs())
+	if e.Seq > maxIndex {
+		return fmt.Errorf("%w: an envelope has the number %d", errResponse, e.Seq)
+	}
 	channel, err := from.ChannelId()
 	if err != nil {
 		return err

@@ -30,6 +30,8 @@ type history struct {
 	open  bool
 	last  error // of the last attempt
 	later int   // refusals with "later" so far
+	ahead int   // refusals of what was seen so far
+	keep  bool  // what was seen stays: Options.KeepSeen
 	pause time.Duration
 }
 
@@ -38,6 +40,9 @@ type step struct {
 	stop      bool
 	elsewhere bool // another node, if there is one
 	renew     bool // with another request id: this one's outcome is the refusal
+	here      bool // the same node, at once
+	correct   bool // the cluster has not what was seen: it was seen, and this it has
+	seen, has uint64
 	pause     time.Duration
 }
 
@@ -54,9 +59,14 @@ func (h *history) judge(o outcome, left time.Duration) step {
 		final := errors.Is(o.err, ErrClosed) || errors.Is(o.err, ErrSessionReplaced) || errors.Is(o.err, ErrUntrusted)
 		return step{stop: final, elsewhere: true}
 	}
+	if failure.Code == schemas.Code_seenTooFarAhead && failure.Value < failure.seen && !h.keep {
+		h.ahead++
+		once := h.ahead == 1
+		return step{here: once, elsewhere: !once, correct: true, seen: failure.seen, has: failure.Value}
+	}
 	switch failure.Code.Doc().Retry {
 	case schemas.Retry_elsewhere:
-		return step{elsewhere: true, pause: failure.RetryAfter}
+		return step{elsewhere: true, pause: min(failure.RetryAfter, maxElsewhere)}
 	case schemas.Retry_later:
 		h.later++
 		return step{

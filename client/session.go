@@ -113,12 +113,12 @@ func (c *Conn) present(ctx context.Context, l *link, s *Session, size int, deadl
 	if err := m.introduce(l.conn, s); err != nil {
 		return err
 	}
-	m.request.SetSeen(c.Seen())
+	known := c.stamp(m, l.at, false)
 	m.request.SetTimeoutMs(uint32(max(time.Until(deadline).Milliseconds(), 1)))
 	if _, err := m.exchange(ctx, l, deadline); err != nil {
 		return err
 	}
-	c.Observe(m.response.Index())
+	c.observe(m, l.at, known)
 	if err := m.failure(); err != nil {
 		return err
 	}

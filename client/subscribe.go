@@ -79,7 +79,7 @@ var (
 
 // run subscribes on one node after another.
 func (s *subscriber) run(ctx context.Context) error {
-	h := history{request: &s.request, pause: retryPause}
+	h := history{request: &s.request, pause: retryPause, keep: s.conn.options.KeepSeen}
 	for {
 		l, answered, err := s.attempt(ctx)
 		switch {
@@ -91,7 +91,7 @@ func (s *subscriber) run(ctx context.Context) error {
 			return ErrClosed
 		}
 		if answered { // whatever failed before is over
-			h = history{request: &s.request, pause: retryPause}
+			h = history{request: &s.request, pause: retryPause, keep: s.conn.options.KeepSeen}
 		}
 		if errors.Is(err, errLeaving) || errors.Is(err, errOtherSession) {
 			if s.conn.session.Load() != s.session {
@@ -105,6 +105,12 @@ func (s *subscriber) run(ctx context.Context) error {
 		}
 		if cut, is := errors.AsType[*quic.StreamError](err); is && cut.ErrorCode == streamTimeout {
 			next.elsewhere = false // the program was too slow, not the node
+		}
+		if next.correct {
+			s.conn.correct(next.seen, next.has)
+		}
+		if next.here {
+			continue
 		}
 		s.conn.move(ctx, l, outcome{err: err}, next, &h)
 	}
@@ -134,7 +140,7 @@ func (s *subscriber) attempt(ctx context.Context) (l *link, answered bool, err e
 	if err := s.conn.present(ctx, l, s.session, m.size(), deadline); err != nil {
 		return l, false, orCause(ctx, err)
 	}
-	m.request.SetSeen(s.conn.Seen())
+	known := s.conn.stamp(m, l.at, false)
 	m.request.SetTimeoutMs(uint32(schemas.DefaultCallTimeout.Milliseconds()))
 	if err := m.encode(); err != nil {
 		return l, false, err
@@ -146,7 +152,7 @@ func (s *subscriber) attempt(ctx context.Context) (l *link, answered bool, err e
 	}
 	defer drop(stream)
 	defer context.AfterFunc(ctx, func() { _ = stream.SetDeadline(time.Unix(1, 0)) })()
-	answered, err = s.follow(ctx, l, stream, m, deadline)
+	answered, err = s.follow(ctx, l, stream, m, known, deadline)
 	return l, answered, orCause(ctx, err)
 }
 
@@ -187,7 +193,7 @@ func (s *subscriber) fill(p schemas.SubscribeParams) error {
 }
 
 // follow sends the request and gives what comes to the program.
-func (s *subscriber) follow(ctx context.Context, l *link, stream *quic.Stream, m *message, deadline time.Time) (answered bool, err error) {
+func (s *subscriber) follow(ctx context.Context, l *link, stream *quic.Stream, m *message, known uint64, deadline time.Time) (answered bool, err error) {
 	if err := stream.SetWriteDeadline(deadline); err != nil {
 		return false, err
 	}
@@ -201,7 +207,7 @@ func (s *subscriber) follow(ctx context.Context, l *link, stream *quic.Stream, m
 		return false, err
 	}
 	for {
-		if err := s.receive(ctx, stream, m); err != nil {
+		if err := s.receive(ctx, l, stream, m, known); err != nil {
 			return answered, err
 		}
 		if !answered {
@@ -215,7 +221,7 @@ func (s *subscriber) follow(ctx context.Context, l *link, stream *quic.Stream, m
 }
 
 // receive reads a response whose first word has come, and gives what it brings.
-func (s *subscriber) receive(ctx context.Context, stream *quic.Stream, m *message) error {
+func (s *subscriber) receive(ctx context.Context, l *link, stream *quic.Stream, m *message, known uint64) error {
 	if err := stream.SetReadDeadline(time.Now().Add(pushTime)); err != nil {
 		return err
 	}
@@ -230,7 +236,7 @@ func (s *subscriber) receive(ctx context.Context, stream *quic.Stream, m *messag
 	if err := m.open(); err != nil {
 		return err
 	}
-	s.conn.Observe(m.response.Index())
+	s.conn.observe(m, l.at, known)
 	if err := m.failure(); err != nil {
 		return err
 	}

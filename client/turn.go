@@ -51,6 +51,10 @@ func (row *talk) data() *room.Data {
 	return &room.Data{Kind: room.Kind(row.Kind), Title: row.Title, Expire: row.Expire}
 }
 
+// begun reports whether the group has been in use: the cluster had its record, whatever
+// a node says of it now.
+func (row *talk) begun() bool { return row.group != nil && row.group.Epoch() > 0 }
+
 // turn is one transaction of the vault, with the keys that it uses. Whatever it
 // decides holds, in the vault and in memory, or nothing does.
 type turn struct {

@@ -140,7 +140,7 @@ func (t *turn) invitedAgain(in *incoming, row *talk, group *mls.Group, data *roo
 		return nil // we are further
 	case row.known == nil && row.State == stateJoining:
 		// It is what we wait for: nothing was held before.
-	case row.group != nil && !row.founded && row.Kind == kindDM && string(row.GroupID) == string(group.ID()):
+	case row.group != nil && !row.founded && !row.begun() && row.Kind == kindDM && string(row.GroupID) == string(group.ID()):
 		// Both have founded it, and the other was first: nothing was said in ours.
 		row.known, row.group = nil, nil
 	default:

@@ -40,9 +40,10 @@ func (tx *Tx) SetProfile(p *Profile) error {
 		p.Username, p.AccountKey, p.Device[:], p.DeviceKey, p.Registered, p.Created, p.Seen, p.Incarnation)
 }
 
-// SetSeen notes the highest log index; it never goes back.
+// SetSeen notes the highest log index. It goes back only where the cluster has said that
+// it never wrote what was seen.
 func (tx *Tx) SetSeen(index uint64) error {
-	return tx.run(`UPDATE profile SET seen = max(seen, ?)`, index)
+	return tx.run(`UPDATE profile SET seen = ?`, index)
 }
 
 // Session is the right to act for the account.

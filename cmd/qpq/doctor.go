@@ -212,6 +212,11 @@ func (d *doctor) session(ctx context.Context, c *client.Client) error {
 	if err == nil && held.StrayFull() {
 		err = fmt.Errorf("envelopes for conversations that are not here fill their room (%d bytes): somebody sends junk, and more is dropped; it goes by itself after %s", held.StrayBytes, client.HoldTime)
 	}
+	if n := c.Conn().Corrections(); n > 0 {
+		if failed := d.found("index", "", fmt.Errorf("an answer reflected what the cluster says it never wrote, %d times: it was restored from a backup, or a node lies", n)); failed != nil {
+			return failed
+		}
+	}
 	return d.found("held", fmt.Sprintf("%d envelopes (%d bytes) wait for an earlier one, %d (%d bytes) belong to no conversation",
 		held.Envelopes, held.Bytes, held.Stray, held.StrayBytes), err)
 }

@@ -15,6 +15,7 @@
 // It must never be linked into a program that serves people.
 //
 // Reading order: front.go (connections), call.go (one call), methods.go (what the
-// calls are about), rules.go (the script language), verbs.go and envelopes.go (the
-// lies), memory.go (what it remembers), node.go (what it does by itself).
+// calls are about), rules.go (the script language), verbs.go, writes.go,
+// answers.go and envelopes.go (the lies), memory.go (what it remembers), node.go (what
+// it does by itself).
 package liar

@@ -176,6 +176,26 @@ func at(_ *Front, r *rule, args []string) error {
 	return nil
 }
 
+// seq lies about the number of an envelope.
+func seq(_ *Front, r *rule, args []string) error {
+	if err := arguments(args, 1, 1, "seq N|+N"); err != nil {
+		return err
+	}
+	if _, err := number(args[0], 0); err != nil {
+		return err
+	}
+	r.results = func(c *Call) error {
+		return c.envelopes(func(_ int, e schemas.Envelope) error {
+			n, err := number(args[0], e.Seq())
+			if err == nil && !e.HasLoss() && r.take() {
+				e.SetSeq(n)
+			}
+			return err
+		})
+	}
+	return nil
+}
+
 // channelBytes is how a channel id travels.
 func channelBytes(id client.ChannelID) []byte {
 	if id == (client.ChannelID{}) {

@@ -41,6 +41,7 @@ import (
 //	swap               two envelopes of one answer change places and numbers
 //	before NAME        what was kept under NAME takes an envelope's place; the envelope
 //	                   comes as the next, and so do the others: numbers stay right
+//	seq N|+N           the number that an envelope has in its queue
 //	at UNIX            when an envelope is said to have come, in seconds
 type rule struct {
 	text                 string

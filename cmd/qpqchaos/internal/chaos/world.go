@@ -183,6 +183,7 @@ func (w *world) connect(first int) (*client.Conn, error) {
 		return nil, err
 	}
 	options.InOrder = true
+	options.KeepSeen = true // an index that the cluster has lost is what we look for
 	c, err := client.Dial(options)
 	if err != nil {
 		return nil, err
