@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,10 +30,14 @@ func (t *turn) build(i *vault.Intent, w *wish, p prepared) error {
 	if w.Kind == wishRejoin || w.Kind == wishJoin {
 		return t.buildReturn(row, i, w, p)
 	}
-	if row.State == stateRecovering || row.State == stateJoining {
-		return t.postpone(i, errors.New("the conversation's keys have not come yet"))
-	}
-	if row.group == nil || row.State != stateActive {
+	switch waits, err := t.waits(row); {
+	case err != nil:
+		return err
+	case waits:
+		return t.postpone(i, errWaits(row))
+	case row.usable() != nil:
+		return row.usable()
+	case row.group == nil:
 		return ErrNotMember
 	}
 	opt, err := t.options(row, w, p)
@@ -48,6 +53,14 @@ func (t *turn) build(i *vault.Intent, w *wish, p prepared) error {
 	}
 	if made == nil {
 		return t.foundAlone(row, i)
+	}
+	if len(w.Word) > 0 { // our own history says it too, when the commit has won
+		if i.Args, err = json.Marshal(w); err != nil {
+			return err
+		}
+		if err := t.SetIntent(i); err != nil {
+			return err
+		}
 	}
 	before := row.group
 	row.group = made.Current
@@ -198,6 +211,10 @@ func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, erro
 			opt.Remove = append(opt.Remove, m.Index)
 		}
 	}
+	w.Word = room.AppendDepartures(slices.DeleteFunc(slices.Clone(p.word), func(d room.Departure) bool {
+		return !slices.ContainsFunc(slices.Collect(maps.Keys(in)), d.Covers)
+	}))
+	opt.AAD = w.Word
 	if adminsOnly[w.Kind] && !isAdmin(row.group, next, t.c.account()) {
 		return nil, ErrNotAdmin // no longer
 	}
@@ -423,5 +440,5 @@ func (t *turn) keepPending(row *talk, i *vault.Intent, next *mls.Group, commit *
 }
 
 // returnTries is how often a way back is tried before the conversation counts as
-// broken.
+// broken. It is tried on, at longer and longer pauses.
 const returnTries = 6

@@ -22,6 +22,7 @@ import (
 type prepared struct {
 	add    []*wire.KeyPackage   // of devices to add
 	gone   []room.Member        // devices that are revoked
+	word   []room.Departure     // what their accounts say of that
 	failed map[AccountKey]error // who can't be added now, and why
 	record Group
 	absent bool // the cluster has no record of the group
@@ -242,8 +243,11 @@ func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish, a
 			mu.Lock()
 			defer mu.Unlock()
 			for m := range in {
-				if m.Account == account && m != c.self && (deleted != nil || isRevoked(revoked, m.Device)) {
-					p.gone = append(p.gone, m)
+				if m.Account != account || m == c.self {
+					continue
+				}
+				if word := departed(m, revoked, deleted); word != nil {
+					p.gone, p.word = append(p.gone, m), append(p.word, *word)
 				}
 			}
 			if add {
@@ -262,8 +266,23 @@ func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish, a
 // statementsAtOnce is how many accounts' devices are asked for at the same time.
 const statementsAtOnce = 8
 
-func isRevoked(list []Revocation, device [16]byte) bool {
-	return slices.ContainsFunc(list, func(r Revocation) bool { return [16]byte(r.Device) == device })
+// departed returns what an account has said of a device that has left it, nil if nothing.
+func departed(m room.Member, revoked []Revocation, deleted *Deletion) *room.Departure {
+	word := &room.Departure{Member: m}
+	if deleted != nil {
+		word.Device = [16]byte{}
+		word.SignedAt = uint64(deleted.Signed.UnixMilli())
+		copy(word.Signature[:], deleted.Signature)
+		return word
+	}
+	for _, r := range revoked {
+		if [16]byte(r.Device) == m.Device {
+			word.SignedAt = uint64(r.Signed.UnixMilli())
+			copy(word.Signature[:], r.Signature)
+			return word
+		}
+	}
+	return nil
 }
 
 // claimMissing takes a key package of each device of an account that is not in a group.

@@ -10,8 +10,8 @@ import (
 )
 
 // epochBegan tells what a commit by others, or our own, has changed.
-func (t *turn) epochBegan(row *talk, before *mls.Group, by tree.Credential, joined bool) error {
-	committer, err := room.ParseCredential(by)
+func (t *turn) epochBegan(row *talk, before *mls.Group, ev *mls.EpochStarted) error {
+	committer, err := room.ParseCredential(ev.Credential)
 	if err != nil {
 		return err // our Authenticator has let it in
 	}
@@ -29,7 +29,7 @@ func (t *turn) epochBegan(row *talk, before *mls.Group, by tree.Credential, join
 	if err := t.attest(row, data); err != nil {
 		return err
 	}
-	list, err := describe(before, row.group, committer.Account, joined)
+	list, err := describe(before, row.group, committer.Account, ev)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,8 @@ type change struct {
 // describe tells what is different between two epochs of a group. A commit that
 // breaks our rules, though not those of MLS, is told as such: to refuse it would
 // leave us alone in the old epoch.
-func describe(before, after *mls.Group, by AccountKey, joined bool) (list []change, err error) {
+func describe(before, after *mls.Group, by AccountKey, ev *mls.EpochStarted) (list []change, err error) {
+	joined := ev.Joined
 	was, err := room.DataOf(before.Public().Context().Extensions)
 	if err != nil {
 		was = &room.Data{}
@@ -85,9 +86,13 @@ func describe(before, after *mls.Group, by AccountKey, joined bool) (list []chan
 	if came := missingFrom(next, old); len(came) > 0 {
 		add(EventAdded, broken, "", came...)
 	}
-	left, removed := departed(before, missingFrom(old, next))
+	left, removed := apart(missingFrom(old, next), leavers(before))
 	if len(left) > 0 {
 		add(EventLeft, "", "", left...)
+	}
+	ended, removed := apart(removed, departures(before, after, ev.AuthenticatedData))
+	if len(ended) > 0 { // the rules have whoever commits next do it
+		add(EventRemoved, "", endedNote, ended...)
 	}
 	if len(removed) > 0 {
 		add(EventRemoved, broken, "", removed...)
@@ -113,23 +118,51 @@ func missingFrom(a, b map[AccountKey][]DeviceID) (list []AccountKey) {
 	return list
 }
 
-// departed tells those who wanted to go from those who were removed.
-func departed(before *mls.Group, gone []AccountKey) (left, removed []AccountKey) {
+// leavers are the accounts that wanted to go.
+func leavers(before *mls.Group) map[AccountKey]bool {
 	wanted := map[AccountKey]bool{}
 	for _, p := range before.Public().Proposals() {
 		if c, err := room.ParseCredential(p.Credential); err == nil && ofSelf(p) {
 			wanted[c.Account] = true
 		}
 	}
-	for _, account := range gone {
-		if wanted[account] {
-			left = append(left, account)
-		} else {
-			removed = append(removed, account)
+	return wanted
+}
+
+// departures are the accounts of which a commit has removed only devices that they say
+// themselves are no longer theirs.
+func departures(before, after *mls.Group, said []byte) map[AccountKey]bool {
+	removed := membersOf(before)
+	for m := range membersOf(after) {
+		delete(removed, m)
+	}
+	ended := map[AccountKey]bool{}
+	for m := range removed {
+		ended[m.Account] = true
+	}
+	words := room.Departures(said, func(m room.Member) bool { return ended[m.Account] })
+	for m := range removed {
+		if !slices.ContainsFunc(words, func(d room.Departure) bool { return d.Covers(m) }) {
+			ended[m.Account] = false
 		}
 	}
-	return left, removed
+	return ended
 }
+
+// apart tells the accounts that are in a set from the others.
+func apart(list []AccountKey, set map[AccountKey]bool) (in, out []AccountKey) {
+	for _, account := range list {
+		if set[account] {
+			in = append(in, account)
+		} else {
+			out = append(out, account)
+		}
+	}
+	return in, out
+}
+
+// endedNote is kept in vaults: it stays.
+const endedNote = "whose account has ended, or whose devices are revoked"
 
 // ofSelf tells whether a proposal removes its own sender.
 func ofSelf(p *mls.ProposalStored) bool {

@@ -210,6 +210,9 @@ func sentence(kind EventKind, by, who, note string) string {
 	case EventAdded:
 		return by + " added " + who
 	case EventRemoved:
+		if note != "" {
+			return by + " removed " + who + ", " + note
+		}
 		return by + " removed " + who
 	case EventLeft:
 		return who + " left"

@@ -271,7 +271,14 @@ func (v *Conversation) Rejoin(ctx context.Context) error {
 			row.State = stateRecovering
 			t.changed(row)
 		}
-		id, err = t.intend(row, wish{Kind: wishRejoin})
+		if id, err = t.intend(row, wish{Kind: wishRejoin}); err != nil {
+			return err
+		}
+		i, err := t.Intent(id)
+		if err == nil && i != nil { // now, however often it was tried before
+			i.Tries, i.Next = 0, t.now
+			err = t.SetIntent(i)
+		}
 		return err
 	})
 	if err != nil {

@@ -39,6 +39,7 @@ type wish struct {
 	Secret   []byte            `json:"secret,omitempty"`
 	Claims   map[string][]byte `json:"claims,omitempty"` // request ids by account and device
 	Failed   string            `json:"failed,omitempty"` // who could not be added, and why
+	Word     []byte            `json:"word,omitempty"`   // why devices are removed: room.Departures
 }
 
 // single are the kinds of which a conversation has one at most: they only differ
@@ -110,6 +111,12 @@ type waiter struct {
 
 // settle ends an intent: err is nil if it holds.
 func (t *turn) settle(i *vault.Intent, err error) error {
+	t.answer(i, err)
+	return t.DeleteIntent(i.ID)
+}
+
+// answer tells who waits for an intent what became of it.
+func (t *turn) answer(i *vault.Intent, err error) {
 	t.notable = true
 	t.then(func() {
 		t.c.mu.Lock()
@@ -120,7 +127,6 @@ func (t *turn) settle(i *vault.Intent, err error) error {
 			delete(t.c.waiters, i.ID)
 		}
 	})
-	return t.DeleteIntent(i.ID)
 }
 
 // settled waits for the end of an intent. If ctx ends first, the intent goes on.
@@ -245,8 +251,14 @@ func (c *Client) bringAbout(ctx context.Context, i *vault.Intent) error {
 		return c.turn(func(t *turn) error { return t.settle(i, fmt.Errorf("read intent: %w", err)) })
 	}
 	prepared, err := c.prepare(ctx, i, &w)
+	return c.built(ctx, i, &w, prepared, err)
+}
+
+// built makes the commit of an intent that is prepared, if err is nil, or keeps why it
+// can't be had.
+func (c *Client) built(ctx context.Context, i *vault.Intent, w *wish, prepared prepared, err error) error {
 	if err == nil {
-		err = c.turn(func(t *turn) error { return t.build(i, &w, prepared) })
+		err = c.turn(func(t *turn) error { return t.build(i, w, prepared) })
 	}
 	var e *Error
 	var p *Problem
@@ -256,7 +268,7 @@ func (c *Client) bringAbout(ctx context.Context, i *vault.Intent) error {
 	case ctx.Err() != nil:
 		return err
 	case errors.Is(err, ErrMoot):
-		return c.turn(func(t *turn) error { return t.moot(i, &w) })
+		return c.turn(func(t *turn) error { return t.moot(i, w) })
 	case asError(err, &p), asError(err, &e) && hopeless(e.Code):
 		return c.turn(func(t *turn) error { return t.failed(i, err) })
 	}
@@ -269,9 +281,12 @@ func (t *turn) moot(i *vault.Intent, w *wish) error {
 	if err != nil {
 		return err
 	}
-	if w.Kind == wishRejoin && row.State == stateRecovering {
+	if w.Kind == wishRejoin && (row.State == stateRecovering || row.State == stateBroken && row.group != nil) {
 		row.State, row.Reason = stateActive, ""
 		t.changed(row)
+		if err := t.wake(row); err != nil {
+			return err
+		}
 	}
 	return t.settle(i, nil)
 }
@@ -284,8 +299,7 @@ func (t *turn) failed(i *vault.Intent, reason error) error {
 	}
 	switch i.Kind {
 	case wishRejoin:
-		row.State, row.Reason = stateBroken, reason.Error()
-		t.changed(row)
+		return t.noWayBack(row, i, reason)
 	case wishJoin:
 		row.State, row.Reason = stateLeft, reason.Error()
 		t.changed(row)

@@ -118,6 +118,9 @@ func (c *Client) nextOutgoing(id vault.ConversationID) (out *vault.Outgoing, err
 		if err != nil {
 			return err
 		}
+		if waits, err := t.waits(row); err != nil || waits && row.usable() != nil {
+			return err
+		}
 		if row.usable() != nil {
 			return t.unsendable(row, out)
 		}
@@ -136,11 +139,14 @@ func (t *turn) unsendable(row *talk, out *vault.Outgoing) error {
 			return err
 		}
 		note := notice{Note: "a message was not sent: you are not a member any more"}
+		if row.State == stateBroken {
+			note.Note = "a message was not sent: " + row.Reason
+		}
 		if err := t.event(row, EventFailed, out.Message, note); err != nil {
 			return err
 		}
 	}
-	return t.giveUp(out, ErrNotMember)
+	return t.giveUp(out, row.usable())
 }
 
 // giveUp takes a message that will never be sent out of the outbox.

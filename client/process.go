@@ -56,7 +56,7 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 		if row.State == stateLeft { // our proposal was of the epoch before
 			return true, t.proposeLeave(row)
 		}
-		if err := t.epochBegan(row, before, ev.Credential, ev.Joined); err != nil {
+		if err := t.epochBegan(row, before, ev); err != nil {
 			return false, err
 		}
 		if err := t.checkReturned(row, before, past, ev); err != nil {

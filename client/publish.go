@@ -78,7 +78,9 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 	if i.Kind == wishRejoin || i.Kind == wishJoin {
 		err = t.cameBack(row, before, i)
 	} else if before != nil && before.Epoch() != next.Epoch() {
-		err = t.epochBegan(row, before, t.c.identity.Credential, false)
+		err = t.epochBegan(row, before, &mls.EpochStarted{
+			Author: mls.Author{Credential: t.c.identity.Credential}, AuthenticatedData: wordOf(i),
+		})
 	}
 	if err != nil {
 		return err
@@ -87,6 +89,15 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 		return err
 	}
 	return t.releaseHeld(row)
+}
+
+// wordOf is why our commit has removed devices.
+func wordOf(i *vault.Intent) []byte {
+	var w wish
+	if len(i.Args) == 0 || json.Unmarshal(i.Args, &w) != nil {
+		return nil
+	}
+	return w.Word
 }
 
 // leftOut is what is told to who waits for an intent that has added all but some.
@@ -128,6 +139,9 @@ func (t *turn) pendingEpoch(row *talk, p *vault.Pending) (*mls.Group, error) {
 // or by its link.
 func (t *turn) cameBack(row *talk, before *mls.Group, i *vault.Intent) error {
 	row.State, row.Reason, row.Offer = stateActive, "", nil
+	if err := t.wake(row); err != nil {
+		return err
+	}
 	data := row.data()
 	if row.Title != data.Title {
 		row.NamedBy = AccountKey{} // who named it so is not known

@@ -95,6 +95,57 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 	return t.keepPending(row, i, made.Next, commit)
 }
 
+// waits tells whether what is wanted of a conversation has to wait: for its keys, or for
+// what the user says to keys that prove nothing. Nothing is sent, and nothing given up.
+func (t *turn) waits(row *talk) (bool, error) {
+	switch row.State {
+	case stateRecovering, stateJoining, stateUnproven:
+		return true, nil
+	case stateBroken: // until it is found, or given up
+		list, err := t.IntentsOf(row.ID)
+		return slices.ContainsFunc(list, func(i *vault.Intent) bool { return i.Kind == wishRejoin }), err
+	}
+	return false, nil
+}
+
+// errWaits is why something has to wait.
+func errWaits(row *talk) error {
+	if err := row.usable(); err != nil {
+		return err
+	}
+	return errors.New("the conversation's keys have not come yet")
+}
+
+// wake has a conversation do now what has waited for its keys.
+func (t *turn) wake(row *talk) error {
+	list, err := t.IntentsOf(row.ID)
+	for _, i := range list {
+		if err == nil && i.Tries > 0 && i.Next.After(t.now) {
+			i.Next = t.now
+			err = t.SetIntent(i)
+		}
+	}
+	t.notable = true
+	return err
+}
+
+// noWayBack tells the user that a way back can't be had, and goes on looking for one at
+// longer and longer pauses: what a node withholds today another has, or the same
+// tomorrow. Nothing is sent meanwhile.
+func (t *turn) noWayBack(row *talk, i *vault.Intent, why error) error {
+	if row.State != stateBroken {
+		row.State, row.Reason = stateBroken, why.Error()
+		t.changed(row)
+		note := fmt.Sprintf("%s: %v; nothing is sent until there is one, and it is looked for on and on", i.Kind, why)
+		if err := t.event(row, EventFailed, 0, notice{Note: note}); err != nil {
+			return err
+		}
+	}
+	t.answer(i, why)
+	i.Tries = max(i.Tries, returnTries)
+	return t.postpone(i, why)
+}
+
 // stillBehind tells whether we have not come to an epoch of the group's record that
 // was seen before: what we miss is not merely on its way.
 func (t *turn) stillBehind(row *talk, record uint64) bool {

@@ -270,7 +270,7 @@ func (t *turn) acceptKeys(row *talk) (intent int64, err error) {
 	switch {
 	case len(row.Offer) == 0:
 		row.State, row.Reason = stateActive, ""
-		return 0, nil
+		return 0, t.wake(row)
 	case row.group == nil:
 		row.State = stateLeft
 		return 0, errAgain
@@ -379,7 +379,7 @@ func (t *turn) decline(row *talk) (sends bool, err error) {
 	case row.State == stateUnproven:
 		row.State, row.Reason, row.Offer = stateBroken, "you have declined its new keys", nil
 		t.changed(row)
-		return false, nil
+		return false, t.wake(row) // what has waited ends
 	case row.Kind == kindDM || row.group == nil || len(accountsOf(row.group)) == 1:
 		return false, t.end(row, stateLeft, EventLeft, notice{Who: []AccountKey{me}})
 	}

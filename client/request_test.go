@@ -103,6 +103,9 @@ func TestRequestWaits(t *testing.T) {
 	if due := receiptsDue(t, bob.Client); due != 1 {
 		t.Errorf("%d receipts go out after the yes, want one", due)
 	}
+	if kinds := bob.receiptKinds(); !slices.Equal(kinds, []content.ReceiptKind{content.Read}) {
+		t.Errorf("the receipts after the yes are of the kinds %v, want that what was looked at before is read", kinds)
+	}
 	if len(bob.asked()) != 0 {
 		t.Error("the request is still there after the yes")
 	}
@@ -113,6 +116,26 @@ func TestRequestWaits(t *testing.T) {
 	if info := bob.state("friends"); info.State != "active" {
 		t.Errorf("a contact's group is in state %s, want active", info.State)
 	}
+}
+
+// receiptKinds are the receipts that are to be sent, of whichever conversation.
+func (o *offline) receiptKinds() (kinds []content.ReceiptKind) {
+	o.t.Helper()
+	err := o.look(func(t *turn) error {
+		list, err := t.ReceiptConversations(stateActive)
+		for _, id := range list {
+			due, failed := t.DueReceipts(id, 1000)
+			err = errors.Join(err, failed)
+			for _, d := range due {
+				kinds = append(kinds, content.ReceiptKind(d.Kind))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return kinds
 }
 
 // Nothing of who is blocked comes through: no invitation, and no message either.

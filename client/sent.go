@@ -98,6 +98,8 @@ func (t *turn) waitsFor(out *vault.Outgoing) (string, error) {
 		return out.Error, nil
 	case first != nil && first.ID != out.ID && first.Error != "":
 		return "an earlier message of this conversation comes first: " + first.Error, nil
+	case row.usable() != nil:
+		return row.usable().Error(), nil
 	case row.State != stateActive || row.group == nil:
 		return "the keys of this conversation have not come yet" + change, nil
 	case !row.founded:

@@ -138,6 +138,9 @@ func (t *turn) unsettled() (bool, error) {
 // ours tells whether an intent is a wish of this client's user, or its turn to bring
 // about soon.
 func (t *turn) ours(i *vault.Intent) bool {
+	if row, err := t.talk(i.Conversation); err == nil && (row.State == stateBroken || row.State == stateUnproven) {
+		return false // the user has been told: it waits for an answer, or for who knows how long
+	}
 	switch i.Kind {
 	case wishProposals:
 		return i.Next.Before(t.now.Add(2 * rankPause))
