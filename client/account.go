@@ -102,6 +102,8 @@ type Credentials struct {
 	Device DeviceID
 	// Key signs for the session: see Session.Key.
 	Key crypto.Signer
+	// Copies are the session's: see Session.Copies.
+	Copies Copies
 }
 
 // Login opens a session and makes it the Conn's. It also returns the export key
@@ -148,7 +150,7 @@ func (c *Conn) Login(ctx context.Context, who Credentials) (*Session, account.Ke
 // finishLogin is one logical call: repeated with its request id, it gives the
 // same token on every node.
 func (c *Conn) finishLogin(ctx context.Context, name account.Username, who *Credentials, finalization, handshake []byte) (*Session, error) {
-	s := &Session{Account: who.Account, Device: who.Device, Key: who.Key}
+	s := &Session{Account: who.Account, Device: who.Device, Key: who.Key, Copies: who.Copies}
 	return s, Call(ctx, c, Request{Method: methodLoginFinish, Write: true}, schemas.NewOpaqueLoginFinishParams,
 		func(p schemas.OpaqueLoginFinishParams) error {
 			return errors.Join(p.SetUsername(name.String()), p.SetFinalization(finalization),

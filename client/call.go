@@ -179,6 +179,7 @@ func (c *Conn) attempt(ctx context.Context, deadline time.Time, m *message, requ
 	}
 	c.observe(m, l.at, known)
 	err = m.failure()
+	request.session.noteReplaced(err)
 	if e, is := errors.AsType[*Error](err); !is || e.Code.Doc().Retry != schemas.Retry_elsewhere {
 		c.endpoints.worked(l.at)
 	}

@@ -27,6 +27,7 @@ type Client struct {
 	now      func() time.Time
 	log      *slog.Logger
 	conn     *Conn // nil without endpoints
+	copies   *instance
 
 	mu       sync.Mutex
 	who      *vault.Profile // nil before Register
@@ -149,6 +150,8 @@ func (c *Client) ready() error {
 		return ErrNoServer
 	case c.conn.Session() == nil:
 		return ErrNotLoggedIn
+	case c.copies.is() == copyReplaced:
+		return ErrCopied
 	}
 	return nil
 }
@@ -187,6 +190,9 @@ func (c *Client) await(ctx context.Context, done func() (bool, error)) error {
 		changed := c.changes()
 		if ok, err := done(); ok || err != nil {
 			return err
+		}
+		if c.copies.is() == copyReplaced {
+			return ErrCopied // nothing will change
 		}
 		if !c.pause(ctx, changed, time.Second) {
 			return ctx.Err()

@@ -84,9 +84,10 @@ func (c *Client) newProfile(name string) error {
 func (c *Client) credentials(password []byte, asAccount bool) Credentials {
 	who := Credentials{
 		Username: c.who.Username, Password: password, Account: c.account(),
-		Device: DeviceID(c.who.Device), Key: ed25519.NewKeyFromSeed(c.who.DeviceKey),
+		Device: DeviceID(c.who.Device), Key: ed25519.NewKeyFromSeed(c.who.DeviceKey), Copies: c.copies,
 	}
 	if asAccount {
+		who.Copies = nil
 		who.Device, who.Key = DeviceID{}, ed25519.NewKeyFromSeed(c.who.AccountKey)
 	}
 	return who

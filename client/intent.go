@@ -137,10 +137,15 @@ func (c *Client) settled(ctx context.Context, id int64) error {
 	if w == nil {
 		return nil
 	}
+	stopped, end := c.untilReplaced(ctx)
+	defer end()
 	select {
 	case <-w.done:
 		return w.err
-	case <-ctx.Done():
+	case <-stopped.Done():
+		if c.copies.is() == copyReplaced {
+			return ErrCopied
+		}
 		var why string
 		_ = c.look(func(t *turn) error {
 			i, err := t.Intent(id)
@@ -228,6 +233,10 @@ func (c *Client) pursueOne(ctx context.Context, id vault.ConversationID) {
 		case pending != nil:
 			err = c.publish(ctx, id, pending)
 		case intent != nil:
+			if err = c.beginKeys(ctx); err != nil {
+				err = errors.Join(err, c.turn(func(t *turn) error { return t.postpone(intent, err) }))
+				break
+			}
 			err = c.bringAbout(ctx, intent)
 		default:
 			return

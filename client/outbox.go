@@ -75,7 +75,7 @@ func (c *Client) release(work map[vault.ConversationID]bool, id vault.Conversati
 func (c *Client) sendAll(ctx context.Context, id vault.ConversationID) {
 	for ctx.Err() == nil {
 		changed := c.changes()
-		out, err := c.nextOutgoing(id)
+		out, err := c.nextOutgoing(ctx, id)
 		if err != nil {
 			c.log.Error("read the outbox", "conversation", idText(id), "error", err)
 			return
@@ -84,7 +84,7 @@ func (c *Client) sendAll(ctx context.Context, id vault.ConversationID) {
 			return
 		}
 		if wait := out.Next.Sub(c.now()); wait > 0 || out.Payload == nil {
-			if out.Payload == nil {
+			if out.Payload == nil && wait <= 0 {
 				wait = longestRetry
 			}
 			c.pause(ctx, changed, wait)
@@ -99,7 +99,7 @@ func (c *Client) sendAll(ctx context.Context, id vault.ConversationID) {
 // nextOutgoing returns the oldest message of a conversation, encrypted in its present
 // epoch. What was encrypted in an earlier one is encrypted anew, since those who
 // came later could not read it: whoever gets both knows them by their id.
-func (c *Client) nextOutgoing(id vault.ConversationID) (out *vault.Outgoing, err error) {
+func (c *Client) nextOutgoing(ctx context.Context, id vault.ConversationID) (out *vault.Outgoing, err error) {
 	err = c.look(func(t *turn) error {
 		if out, err = t.FirstOutgoing(id); err != nil || out == nil {
 			return err
@@ -112,6 +112,14 @@ func (c *Client) nextOutgoing(id vault.ConversationID) (out *vault.Outgoing, err
 	})
 	if err != nil || out == nil || out.Payload != nil {
 		return out, err
+	}
+	if !c.mayEncrypt() {
+		if out.Next.After(c.now()) {
+			return out, nil
+		}
+		if failure := c.beginKeys(ctx); failure != nil {
+			return out, c.turn(func(t *turn) error { return t.transmitted(out, nil, failure) })
+		}
 	}
 	return out, c.turn(func(t *turn) error {
 		row, err := t.talk(id)
@@ -272,9 +280,10 @@ func (t *turn) transmitted(out *vault.Outgoing, left []call, failure error) erro
 }
 
 // hopeless tells whether a refusal of a message will be the same for ever. A session
-// that has ended is not: the user logs in again.
+// that has ended is not, nor a copy of the profile that is not in use: the user logs in
+// again, or takes over.
 func hopeless(code schemas.Code) bool {
-	session := code == schemas.Code_tokenMissing || code == schemas.Code_tokenInvalid || code == schemas.Code_tokenExpired
+	session := code == schemas.Code_instanceReplaced || code == schemas.Code_tokenMissing || code == schemas.Code_tokenInvalid || code == schemas.Code_tokenExpired
 	// What was seen is corrected, and the next try says what the cluster has.
 	return !session && code != schemas.Code_seenTooFarAhead && code.Doc().Retry == schemas.Retry_never
 }

@@ -12,8 +12,12 @@ func (p *Problem) Hint() string { return p.next }
 
 // Problems of a client, to compare with errors.Is.
 var (
-	ErrNoServer       = &Problem{"no server is configured", "Give the address of a node of the cluster."}
-	ErrNotRegistered  = &Problem{"this profile has no account", "Register one, or import the backup of a profile that has one."}
+	ErrNoServer      = &Problem{"no server is configured", "Give the address of a node of the cluster."}
+	ErrNotRegistered = &Problem{"this profile has no account", "Register one, or import the backup of a profile that has one."}
+	ErrCopied        = &Problem{
+		"this profile was copied, or restored from a backup: another copy of it has been used since, so this one has stopped",
+		"Use one copy only, and delete the other. To go on with this one, take over: its conversations then come back with new keys, and the other copy stops.",
+	}
 	ErrRegistered     = &Problem{"this profile has an account already", "Log in to it, or use another profile for another account."}
 	ErrNotLoggedIn    = &Problem{"nobody is logged in", "Log in."}
 	ErrNoConversation = &Problem{"there is no such conversation", "List the conversations, or open one with a person by their username."}

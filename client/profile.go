@@ -120,6 +120,7 @@ func open(p Profile, v *vault.Vault) (*Client, error) {
 		pursuing: map[vault.ConversationID]bool{}, naming: make(chan struct{}, 1),
 		rate: pace.New(sendBurst, sendEvery, spareTokens),
 	}
+	c.copies = &instance{c: c}
 	if c.now == nil {
 		c.now = time.Now
 	}
@@ -173,7 +174,7 @@ func (c *Client) session(s *vault.Session) *Session {
 	copy(token[:], s.Token)
 	return &Session{
 		Token: token, Account: c.account(), Device: DeviceID(c.who.Device),
-		Key: ed25519.NewKeyFromSeed(c.who.DeviceKey), Expires: s.Expires,
+		Key: ed25519.NewKeyFromSeed(c.who.DeviceKey), Copies: c.copies, Expires: s.Expires,
 	}
 }
 

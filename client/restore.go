@@ -12,6 +12,18 @@ func (t *turn) restored() error {
 	if err != nil || at.IsZero() {
 		return err
 	}
+	// Whoever restores a backup wants to go on with it.
+	if err := t.SetTakeOver(true); err != nil {
+		return err
+	}
+	if err := t.renewAll("the profile was restored from a backup"); err != nil {
+		return err
+	}
+	return t.ForgetRestored()
+}
+
+// renewAll has every conversation come back with new keys.
+func (t *turn) renewAll(reason string) error {
 	rows, err := t.Conversations()
 	if err != nil {
 		return err
@@ -24,16 +36,16 @@ func (t *turn) restored() error {
 		if row.group == nil || row.State != stateActive && row.State != stateRecovering {
 			continue
 		}
-		if err := t.comeBackAnew(row); err != nil {
+		if err := t.comeBackAnew(row, reason); err != nil {
 			return err
 		}
 	}
-	return t.ForgetRestored()
+	return nil
 }
 
 // comeBackAnew has a conversation come back though it may not be behind.
-func (t *turn) comeBackAnew(row *talk) error {
-	row.State, row.Reason = stateRecovering, "the profile was restored from a backup"
+func (t *turn) comeBackAnew(row *talk, reason string) error {
+	row.State, row.Reason = stateRecovering, reason
 	t.changed(row)
 	intents, err := t.IntentsOf(row.ID)
 	if err != nil {

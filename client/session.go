@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"time"
 
 	"capnproto.org/go/capnp/v3"
@@ -26,6 +27,8 @@ type Session struct {
 	// a stolen token alone is worth nothing. Nil: the token travels in each call,
 	// which the cluster may forbid (setting bearer_tokens).
 	Key crypto.Signer
+	// Copies tells copies of Key and what goes with it apart; nil: there are none.
+	Copies Copies
 	// Expires is when the session ends unless it is used before.
 	Expires time.Time
 }
@@ -108,22 +111,47 @@ func (c *Conn) present(ctx context.Context, l *link, s *Session, size int, deadl
 	case other != nil:
 		return c.mismatch(l, s)
 	}
+	for {
+		again, err := c.introduce(ctx, l, s, deadline)
+		if err != nil {
+			return err
+		}
+		if !again {
+			break
+		}
+	}
+	l.presented.Store(s)
+	return nil
+}
+
+// introduce makes a session known on a link. again: another copy of its keys is in use,
+// and the session's takes its place.
+func (c *Conn) introduce(ctx context.Context, l *link, s *Session, deadline time.Time) (again bool, err error) {
 	m := newMessage()
 	defer m.release()
 	if err := m.introduce(l.conn, s); err != nil {
-		return err
+		return false, err
 	}
 	known := c.stamp(m, l.at, false)
 	m.request.SetTimeoutMs(uint32(max(time.Until(deadline).Milliseconds(), 1)))
 	if _, err := m.exchange(ctx, l, deadline); err != nil {
-		return err
+		return false, err
 	}
 	c.observe(m, l.at, known)
 	if err := m.failure(); err != nil {
-		return err
+		if s.noteReplaced(err) {
+			return true, nil
+		}
+		return false, err
 	}
-	l.presented.Store(s)
-	return nil
+	if s.Copies == nil || s.Key == nil {
+		return false, nil
+	}
+	results, err := m.response.Results()
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", errResponse, err)
+	}
+	return false, s.Copies.Taken(schemas.BindSessionResults(results.Struct()).Instance())
 }
 
 // mismatch is what a call does that finds its link bound to another session than
@@ -169,10 +197,57 @@ func (m *message) introduce(conn *quic.Conn, s *Session) error {
 	if err != nil {
 		return err
 	}
+	name, err := s.instance()
+	if err != nil {
+		return err
+	}
 	return begin(m, &Request{Method: methodBindSession}, schemas.NewBindSessionParams, func(p schemas.BindSessionParams) error {
 		if err := p.SetSessionToken(s.Token[:]); err != nil {
 			return err
 		}
-		return p.SetSignature(signature)
+		return errors.Join(p.SetSignature(signature), name.fill(p))
 	})
+}
+
+// named is what a binding says of the copy of the session's keys.
+type named struct {
+	instance  uint64
+	held      []uint64
+	signature []byte
+}
+
+func (s *Session) instance() (n named, err error) {
+	if s.Copies == nil {
+		return n, nil
+	}
+	if n.instance, n.held, err = s.Copies.Instance(); err != nil {
+		return n, err
+	}
+	n.signature, err = identity.Instance(s.Account, s.Device.bytes(), n.instance, n.held).Sign(s.Key)
+	return n, err
+}
+
+func (n *named) fill(p schemas.BindSessionParams) error {
+	if n.instance == 0 {
+		return nil
+	}
+	held, err := p.NewHeld(int32(len(n.held)))
+	if err != nil {
+		return err
+	}
+	for i, h := range n.held {
+		held.Set(i, h)
+	}
+	p.SetInstance(n.instance)
+	return p.SetInstanceSignature(n.signature)
+}
+
+// noteReplaced tells the session's program of a refusal because another copy of its keys
+// is in use, and reports whether to ask again.
+func (s *Session) noteReplaced(err error) (again bool) {
+	if s == nil || s.Copies == nil {
+		return false
+	}
+	number, is := replacedBy(err)
+	return is && s.Copies.Replaced(number)
 }

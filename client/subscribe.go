@@ -238,6 +238,7 @@ func (s *subscriber) receive(ctx context.Context, l *link, stream *quic.Stream, 
 	}
 	s.conn.observe(m, l.at, known)
 	if err := m.failure(); err != nil {
+		s.session.noteReplaced(err)
 		return err
 	}
 	ptr, err := m.response.Results()

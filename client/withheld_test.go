@@ -152,7 +152,7 @@ func TestWithheldWayBackIsLookedForOn(t *testing.T) {
 		t.Error(err)
 	}
 	of := bob.find("friends").id
-	if out, err := bob.nextOutgoing(of); err != nil || out == nil || out.Payload != nil {
+	if out, err := bob.nextOutgoing(t.Context(), of); err != nil || out == nil || out.Payload != nil {
 		t.Errorf("what was written before is to be sent as %+v (%v), want that it waits unencrypted", out, err)
 	}
 	// What was wanted before goes on waiting.
@@ -177,7 +177,7 @@ func TestWithheldWayBackIsLookedForOn(t *testing.T) {
 	if i := bob.intent(rekey); i == nil || i.Next.After(bob.at) {
 		t.Errorf("what has waited is to be done at %+v, want now", i)
 	}
-	if out, err := bob.nextOutgoing(of); err != nil || out == nil || out.Payload == nil {
+	if out, err := bob.nextOutgoing(t.Context(), of); err != nil || out == nil || out.Payload == nil {
 		t.Errorf("what was written before is to be sent as %+v (%v), want that it goes out", out, err)
 	}
 }

@@ -24,12 +24,16 @@ var migrations = []string{
 	searchTables,
 	renewedColumn,
 	uploadedColumn,
+	instanceTables,
 }
 
 // The names in meta that the core uses.
 const (
 	metaRestored = "restored" // when Import made the vault from a backup, ms since 1970
 )
+
+// metaTakeOver is set while the vault is to become the copy that is in use.
+const metaTakeOver = "take-over"
 
 // applicationID marks the database as a vault: "qpqv".
 const applicationID = 0x71707176

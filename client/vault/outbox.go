@@ -42,6 +42,11 @@ func (tx *Tx) SetOutgoing(o *Outgoing) error {
 		o.Epoch, o.Payload, o.Calls, o.Tries, o.Next, o.Error, o.ID)
 }
 
+// ForgetSealed has every message of the outbox encrypted again that can be.
+func (tx *Tx) ForgetSealed() error {
+	return tx.run(`UPDATE outbox SET payload = NULL, calls = NULL, next = NULL WHERE length(content) > 0`)
+}
+
 // DeleteOutgoing takes a message out of the outbox.
 func (tx *Tx) DeleteOutgoing(id int64) error {
 	return tx.run(`DELETE FROM outbox WHERE id = ?`, id)

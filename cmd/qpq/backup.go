@@ -90,7 +90,8 @@ func (a *app) importCommand() *cobra.Command {
 		Use: "import FILE|-", Short: "Make a profile from a backup",
 		Long: `Makes a new profile from what export wrote. The passphrase of the backup and a new
 one for the profile are needed. An existing profile is never overwritten. Do not
-go on using the old profile beside the restored one: they are one device. Each
+go on using the old profile beside the restored one: they are one device, and the old
+one stops as soon as the restored one reaches the cluster. Each
 conversation comes back with new keys, which its members see, since those of the
 backup may have been used meanwhile.`,
 		Example: "  qpq --profile restored import alice.qpqbackup",
@@ -145,6 +146,35 @@ func (a *app) restore(_ context.Context, r io.Reader, file string) error {
 		return err
 	}
 	return a.done("import", "profile %s is restored; its conversations are rejoined with the next command that reaches the cluster", a.options.profile)
+}
+
+func (a *app) takeOverCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "take-over", Short: "Go on with this copy of a profile, in the place of another",
+		Long: `A profile's directory that was copied is one device twice. The cluster knows which
+copy is in use; the other one stops at its first call, and says so. This command
+makes this copy the one in use, and the other stops. Every conversation comes back
+with new keys, which its members see, since the other copy may have used those that
+are here. What waits to be sent is encrypted again. Importing a backup does the
+same by itself.`,
+		Example: "  qpq take-over\n  qpq --profile copied take-over",
+		Args:    args(cobra.NoArgs),
+		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
+			if err := c.TakeOver(); err != nil {
+				return err
+			}
+			switch err := c.Sync(ctx); {
+			case errors.Is(err, client.ErrNotLoggedIn), errors.Is(err, client.ErrNoServer):
+				return a.done("take-over", "this copy of the profile takes over with the next command that reaches the cluster")
+			case err != nil:
+				return err
+			}
+			if err := c.Flush(ctx); err != nil {
+				return err
+			}
+			return a.done("take-over", "this copy of the profile is the one in use now; the other one stops")
+		}),
+	}
 }
 
 func (a *app) rekeyCommand() *cobra.Command {

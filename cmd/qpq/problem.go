@@ -95,6 +95,8 @@ func advised() []advice {
 		{client.ErrUntrusted, "UNTRUSTED_SERVER", "Give the cluster's pin in the address, or its CA with --ca. If the certificate is said to have expired or not to be valid yet, check this machine's clock.", "qpq doctor", exitUntrusted},
 		{client.ErrNoServer, "NO_SERVER", "Give the address of a node, once: it is remembered. `qpqd dev` and `qpqd pin` print it.", "qpq register NAME --server 'qpq://HOST:PORT?pin=sha256:…'", exitUser},
 		{client.ErrNotRegistered, "NOT_REGISTERED", "", "qpq register NAME", exitUser},
+		{client.ErrCopied, "COPIED_PROFILE", "", "qpq take-over", exitUser},
+		{&client.Error{Code: schemas.Code_instanceReplaced}, "COPIED_PROFILE", client.ErrCopied.Hint(), "qpq take-over", exitUser},
 		{client.ErrRegistered, "REGISTERED", "", "qpq login, or qpq --profile OTHER register NAME", exitUser},
 		{client.ErrNotLoggedIn, "NOT_LOGGED_IN", "", "qpq login", exitUser},
 		{client.ErrNoConversation, "NO_CONVERSATION", "", "qpq list, or qpq dm NAME", exitUser},
