@@ -13,7 +13,8 @@ import (
 // decides, refused or not, and every later one gets the same answer and changes
 // nothing. So a proposer that does not know what became of an entry may propose
 // it again, and a late copy of an entry whose refusal was reported does no harm.
-// Who wants a new attempt takes a new id (docs/decisions/0021).
+// Who wants a new attempt takes a new id (docs/decisions/0021). An entry that asks for
+// something else under a known id is refused: it must not hear of another's success.
 //
 // Outcomes are kept by generations of log time: an id is looked for in the
 // newest keptGenerations, and a whole generation is dropped at once. So an
@@ -34,9 +35,11 @@ type dedupe struct {
 	filterWords int
 	// pending holds the hashes of the keys that the uncommitted batch has written.
 	pending map[uint64]struct{}
-	// key and its hash belong to the request that runs.
-	key  []byte
-	hash uint64
+	// key and its hash, and what is asked for, belong to the request that runs.
+	key    []byte
+	hash   uint64
+	print  uint64 // see fingerprint
+	hasher fingerprint
 }
 
 // start sets up for the generation of a store's log time. A store that has never
@@ -86,6 +89,7 @@ func (tx *Tx) advanceDedupe() {
 // leaves the id's key behind for record.
 func (tx *Tx) recorded(r *request) (Result, bool) {
 	d := &tx.dedupe
+	d.print = d.hasher.of(r)
 	d.key = appendRequestKey(d.key[:0], r)
 	d.hash = xxhash.Sum64(d.key)
 	for g := oldest(d.newest); g <= d.newest; g++ {
@@ -98,9 +102,12 @@ func (tx *Tx) recorded(r *request) (Result, bool) {
 		}
 		tx.key = append(appendDedupePrefix(tx.key[:0], g), d.key...)
 		if row, ok := tx.get(reader, tx.key); ok {
-			result, err := decodeOutcome(row)
+			result, of, err := decodeOutcome(row)
 			if err != nil {
 				tx.fail(err)
+			}
+			if of != 0 && of != d.print {
+				return Result{Code: schemas.Code_requestIdReused}, true
 			}
 			return result, true
 		}
@@ -112,8 +119,12 @@ func (tx *Tx) recorded(r *request) (Result, bool) {
 func (tx *Tx) record(result Result) {
 	d := &tx.dedupe
 	tx.key = append(appendDedupePrefix(tx.key[:0], d.newest), d.key...)
-	key, value := tx.stage.set(tx.key, outcomeFixed+len(result.Data))
-	encodeOutcome(value, &result)
+	of := d.print
+	if !since(tx, levelFingerprints) {
+		of = 0
+	}
+	key, value := tx.stage.set(tx.key, outcomeSize(&result, of))
+	encodeOutcome(value, &result, of)
 	tx.digest.row(opSet, key, value)
 	if f := *d.filter(d.newest); f != nil {
 		f.add(d.hash)
@@ -127,23 +138,53 @@ func appendRequestKey(key []byte, r *request) []byte {
 	return r.actor.appendKey(append(key, r.id[:]...))
 }
 
-const outcomeFixed = 2 + 8
+// An outcome's row: its code, 2 bytes; its value, 8; if withPrint is set in the code, the
+// fingerprint of its command, 8; the result's data.
+const (
+	outcomeFixed = 2 + 8
+	printSize    = 8
+	withPrint    = 1 << 15
+)
 
-func encodeOutcome(dst []byte, r *Result) {
-	le.PutUint16(dst, uint16(r.Code))
-	le.PutUint64(dst[2:], r.Value)
-	copy(dst[outcomeFixed:], r.Data)
+func outcomeSize(r *Result, of uint64) int {
+	if of == 0 {
+		return outcomeFixed + len(r.Data)
+	}
+	return outcomeFixed + printSize + len(r.Data)
 }
 
-func decodeOutcome(row []byte) (Result, error) {
+// encodeOutcome writes the outcome of a command with this fingerprint; 0 for none.
+func encodeOutcome(dst []byte, r *Result, of uint64) {
+	code := uint16(r.Code)
+	le.PutUint64(dst[2:], r.Value)
+	data := dst[outcomeFixed:]
+	if of != 0 {
+		code |= withPrint
+		le.PutUint64(data, of)
+		data = data[printSize:]
+	}
+	le.PutUint16(dst, code)
+	copy(data, r.Data)
+}
+
+func decodeOutcome(row []byte) (r Result, of uint64, err error) {
+	bad := func() error { return fmt.Errorf("outcome: %w: %d bytes", errRow, len(row)) }
 	if len(row) < outcomeFixed {
-		return Result{}, fmt.Errorf("outcome: %w: %d bytes", errRow, len(row))
+		return r, 0, bad()
 	}
-	r := Result{Code: schemas.Code(le.Uint16(row)), Value: le.Uint64(row[2:])}
-	if len(row) > outcomeFixed {
-		r.Data = append([]byte(nil), row[outcomeFixed:]...)
+	code := le.Uint16(row)
+	r = Result{Code: schemas.Code(code &^ withPrint), Value: le.Uint64(row[2:])}
+	data := row[outcomeFixed:]
+	if code&withPrint != 0 {
+		if len(data) < printSize {
+			return r, 0, bad()
+		}
+		of, data = le.Uint64(data), data[printSize:]
 	}
-	return r, nil
+	if len(data) > 0 {
+		r.Data = append([]byte(nil), data...)
+	}
+	return r, of, nil
 }
 
 // idFilter is a blocked Bloom filter: six bits in one cache line for each id.

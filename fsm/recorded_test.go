@@ -81,6 +81,7 @@ var recordedLogs = []struct {
 	{"v1", 1, recordedAccounts, randomLine},
 	{"v1-level2", 2, levelTwoAccounts, levelTwoLine},
 	{"v1-level3", 3, levelThreeAccounts, levelThreeLine},
+	{"v1-level4", 4, levelFourAccounts, levelFourLine},
 }
 
 // recordLogs writes the logs that are not there yet and the states that they lead to.
@@ -169,6 +170,24 @@ func levelThreeLine(rng *rand.Rand, n int) string {
 	}
 	who := pick(" as=+ann:phone by=phone", " as=+ann:phone by=phone", " as=+bob:desk by=bob", " as=+ann by=ann", " as=+ann:phone by=bob", " as=+bob:desk")
 	return fmt.Sprintf("setInstance%s instance=%d held=%d,%d", who, rng.IntN(8), rng.IntN(8), rng.IntN(8))
+}
+
+var levelFourAccounts = []string{
+	"createAccount name=ann key=+ann", "enqueue as=+ann to=+ann body=old id=901", "changeSettings feature_level=4",
+	"createAccount name=bob key=+bob by=bob", "registerDevice as=+ann device=phone key=+phone by=ann",
+}
+
+// levelFourLine is a command for the log of level 4: request ids that are used for the
+// same and for other commands, among what was there before.
+func levelFourLine(rng *rand.Rand, n int) string {
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	if rng.IntN(3) == 0 {
+		return levelThreeLine(rng, n)
+	}
+	return pick("enqueue as=+ann to=+ann body=one", "enqueue as=+ann to=+bob body=two ttl=60 ephemeral=1",
+		"batchEnqueue as=+bob to=+ann,+bob/h body=three", "publishEndpoint as=+ann key=+ann endpoint=here ttl=60",
+		"createChannel as=+ann peer=+bob channel="+pick("c1", "c2"), "changeSettings clock_error_secs="+pick("4", "60", "90"),
+		"ack as=+ann to=+ann seq=1") + fmt.Sprintf(" id=%d", 901+rng.IntN(40))
 }
 
 // recordedAccounts come first: without them most of what follows is refused.

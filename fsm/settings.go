@@ -225,6 +225,8 @@ const (
 	levelInstances = 3
 	// levelClocks brought the setting clock_error_secs.
 	levelClocks = 4
+	// levelFingerprints brought outcomes that know what command they are of.
+	levelFingerprints = 4
 )
 
 // since reports whether the log is judged by the rules of a level.

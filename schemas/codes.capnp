@@ -89,6 +89,7 @@ enum Code {
   usernameMixed @75;
   usernameConfusable @76;
   instanceReplaced @77;
+  requestIdReused @78;
 }
 
 enum Retry {
@@ -192,4 +193,5 @@ const codeTable :List(CodeInfo) = [
   (code = usernameMixed, name = "USERNAME_MIXED", retry = never, meaning = "The username mixes scripts, so that it may look like another one.", hint = "Use the letters of one script, such as only Latin or only Cyrillic ones."),
   (code = usernameConfusable, name = "USERNAME_CONFUSABLE", retry = never, meaning = "The username looks like that of another account.", hint = "Choose a username that can be told from others at a glance."),
   (code = instanceReplaced, name = "INSTANCE_REPLACED", retry = never, meaning = "Another copy of this device's keys is in use: the profile was copied, or restored from a backup.", hint = "Use one copy only. To go on with this one, take the device over (`qpq take-over`); value is the instance in use."),
+  (code = requestIdReused, name = "REQUEST_ID_REUSED", retry = never, meaning = "The request id was used before, for another command: nothing was done now.", hint = "Draw a new request id for each command; repeat one only with exactly what it was sent with."),
 ];
