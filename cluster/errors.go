@@ -28,8 +28,8 @@ var (
 	ErrFeatureLevel = errors.New("not every member knows this command yet")
 	// ErrMemberUnknown means that the raft configuration has no such node.
 	ErrMemberUnknown = errors.New("no member has this id")
-	// ErrMemberExists means that the id is taken by a node at another address.
-	ErrMemberExists = errors.New("a member with this id has another address")
+	// ErrMemberExists means that the address is another member's.
+	ErrMemberExists = errors.New("another member has this address")
 	// ErrRemoved stops a node that is no longer in the raft configuration.
 	ErrRemoved = errors.New("this node was removed from the cluster")
 	// ErrForgotten keeps a member from starting a cluster of its own without its state.

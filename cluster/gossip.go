@@ -98,12 +98,11 @@ func (g *gossip) stop(announce time.Duration) error {
 	return nil
 }
 
-// address is where a node said that it is.
-func (g *gossip) address(id tlsid.NodeID) (string, bool) {
+// address is where a node said that it is, "" for one that was not heard.
+func (g *gossip) address(id tlsid.NodeID) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	meta, ok := g.heard[id]
-	return meta.Address, ok && meta.Address != ""
+	return g.heard[id].Address
 }
 
 func (g *gossip) hear(node *memberlist.Node) {

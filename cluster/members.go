@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -50,7 +51,8 @@ func (n *Node) voters() []tlsid.NodeID {
 
 // AddMember adds a node as a non-voter; the leader makes it a voter once it has
 // caught up. Any node takes the call. Adding a member again at its own address
-// changes nothing; at another address it is ErrMemberExists.
+// changes nothing; at another address it is a move. ErrMemberExists means that the
+// address is another member's.
 func (n *Node) AddMember(ctx context.Context, id tlsid.NodeID, address string) error {
 	return n.change(ctx, memberChange{kind: schemas.MemberChange_Kind_add, id: id, address: address})
 }
@@ -169,13 +171,18 @@ func (n *Node) addHere(c memberChange) error {
 	if err := c.id.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadEntry, err)
 	}
-	if m, ok := n.member(c.id); ok {
-		if m.Address == c.address {
-			return nil
-		}
-		return fmt.Errorf("%w: %s is at %s", ErrMemberExists, c.id, m.Address)
+	if _, _, err := net.SplitHostPort(c.address); err != nil {
+		return fmt.Errorf("%w: address %q is not HOST:PORT: %w", ErrBadEntry, c.address, err)
 	}
-	return n.raft.AddNonvoter(raft.ServerID(c.id), raft.ServerAddress(c.address), 0, memberChangeTimeout).Error()
+	for _, m := range n.Members() {
+		switch {
+		case m.ID == c.id && m.Address == c.address:
+			return nil
+		case m.ID != c.id && m.Address == c.address:
+			return fmt.Errorf("%w: %s is at %s", ErrMemberExists, m.ID, m.Address)
+		}
+	}
+	return n.setAddress(c.id, c.address)
 }
 
 func (n *Node) removeHere(id tlsid.NodeID) error {
@@ -322,22 +329,4 @@ func (n *Node) askVouch(id tlsid.NodeID) bool {
 		}
 	}
 	return false
-}
-
-// resolve finds a node's address: from gossip, which knows where a node is now,
-// else from the raft configuration, else from the configured peers. A wrong
-// address is harmless: the certificate decides who answers.
-func (n *Node) resolve(id tlsid.NodeID) (string, bool) {
-	if address, ok := n.gossip.address(id); ok {
-		return address, true
-	}
-	if m, ok := n.member(id); ok {
-		return m.Address, true
-	}
-	for _, p := range n.cfg.Peers {
-		if p.ID == id {
-			return p.Address, true
-		}
-	}
-	return "", false
 }

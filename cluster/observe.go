@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 
 	"quicproquo/cluster/mesh"
@@ -13,7 +14,9 @@ import (
 
 // Observation is what an operator's command sees of one member.
 type Observation struct {
-	Member
+	Member // Address is where it says that it is, if it answered
+	// Configured is its address in raft's configuration, "" where nobody named it.
+	Configured string
 	// Status is nil when the member did not answer; Err says why.
 	Status *Status
 	Err    error
@@ -21,7 +24,7 @@ type Observation struct {
 
 // Observe asks every member for its status, from outside a node, with the
 // certificate of one. It starts from peers and adds the members that those
-// name. conn is an unused packet connection; Observe closes it.
+// name, and where they say that others are. conn is an unused packet connection; Observe closes it.
 func Observe(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity, peers []Peer, logger *slog.Logger) ([]Observation, error) {
 	addresses := &addressBook{}
 	for _, p := range peers {
@@ -50,8 +53,10 @@ func Observe(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 		found := observeAll(ctx, streams, ask)
 		ask = nil
 		for _, o := range found {
-			if seen[o.ID] == nil {
+			if before := seen[o.ID]; before == nil {
 				order = append(order, o.ID)
+			} else {
+				o.Configured = before.Configured
 			}
 			seen[o.ID] = o
 		}
@@ -60,12 +65,15 @@ func Observe(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 				continue
 			}
 			for _, m := range o.Status.Members {
-				addresses.add(m.ID, m.Address)
-				if known := seen[m.ID]; known != nil {
-					known.Member = m
-				} else {
-					seen[m.ID] = &Observation{Member: m}
-					order = append(order, m.ID)
+				news := addresses.add(m.ID, m.Address)
+				known := seen[m.ID]
+				if known == nil {
+					known = &Observation{Member: m}
+					seen[m.ID], order, news = known, append(order, m.ID), true
+				}
+				known.Member, known.Configured = m, m.Address
+				if known.Status == nil && news {
+					endpoint.Disconnect(m.ID) // a dial to where it was may go on for long
 					ask = append(ask, m)
 				}
 			}
@@ -78,6 +86,9 @@ func Observe(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 	_ = conn.Close()
 	result := make([]Observation, 0, len(order))
 	for _, id := range order {
+		if o := seen[id]; o.Status != nil && o.Status.Address != "" {
+			o.Address = o.Status.Address // it knows best
+		}
 		result = append(result, *seen[id])
 	}
 	return result, nil
@@ -103,26 +114,28 @@ func observeAll(ctx context.Context, streams *peerStreams, members []Member) []*
 	return found
 }
 
-// addressBook is where members are. mu guards addresses.
+// addressBook is where members may be, the latest word first. mu guards addresses.
 type addressBook struct {
 	mu        sync.Mutex
-	addresses map[tlsid.NodeID]string
+	addresses map[tlsid.NodeID][]string
 }
 
-func (b *addressBook) add(id tlsid.NodeID, address string) {
+// add notes an address and reports whether it is news.
+func (b *addressBook) add(id tlsid.NodeID, address string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.addresses == nil {
-		b.addresses = map[tlsid.NodeID]string{}
+		b.addresses = map[tlsid.NodeID][]string{}
 	}
-	if _, known := b.addresses[id]; !known {
-		b.addresses[id] = address
+	if slices.Contains(b.addresses[id], address) {
+		return false
 	}
+	b.addresses[id] = append([]string{address}, b.addresses[id]...)
+	return true
 }
 
-func (b *addressBook) find(id tlsid.NodeID) (string, bool) {
+func (b *addressBook) find(id tlsid.NodeID) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	address, ok := b.addresses[id]
-	return address, ok
+	return slices.Clone(b.addresses[id])
 }

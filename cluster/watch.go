@@ -26,6 +26,9 @@ func (n *Node) watchMembers() {
 		statuses, refused := n.askEach(n.ctx)
 		n.noteLevels(statuses)
 		n.judgeClocks()
+		if n.isLeader() {
+			n.followAddresses(statuses)
+		}
 		if err := n.inspect(statuses, refused); err != nil {
 			n.fail(err)
 			return

@@ -166,7 +166,7 @@ const codeTable :List(CodeInfo) = [
   (code = internal, name = "INTERNAL", retry = elsewhere, meaning = "The server met a condition that it should not meet.", hint = "Report it with the time and the node; the node's log has the details."),
   (code = seenTooFarAhead, name = "SEEN_TOO_FAR_AHEAD", retry = never, meaning = "The seen index is beyond anything that this cluster has written.", hint = "The client knows another cluster, or this one was restored from a backup: forget the seen index."),
   (code = memberUnknown, name = "MEMBER_UNKNOWN", retry = never, meaning = "The cluster has no node with this id.", hint = "`qpqd status` lists the members."),
-  (code = memberExists, name = "MEMBER_EXISTS", retry = never, meaning = "The cluster already has a node with this id at another address.", hint = "Remove the old node first; node ids are never used again."),
+  (code = memberExists, name = "MEMBER_EXISTS", retry = never, meaning = "Another node of the cluster has this address.", hint = "Give each node an address of its own; a node that is gone is removed first."),
   (code = duplicateRecipient, name = "DUPLICATE_RECIPIENT", retry = never, meaning = "The call names one queue twice.", hint = "Name each recipient once."),
   (code = accountNotFound, name = "ACCOUNT_NOT_FOUND", retry = never, meaning = "There is no account with this name or identity key.", hint = "Check the name or the key; the account may have been deleted."),
   (code = identityTaken, name = "IDENTITY_TAKEN", retry = never, meaning = "Another account has this identity key.", hint = "Register with a new key pair, or log in to the account that has this one."),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,8 +23,8 @@ var (
 	ErrUnknownNode = errors.New("node has no known address")
 )
 
-// maxAddresses limits how many addresses of one name are tried.
-const maxAddresses = 8
+// maxAddresses limits how many addresses of one node are tried.
+const maxAddresses = 16
 
 type poolKey struct {
 	node tlsid.NodeID
@@ -244,29 +245,50 @@ func waitDialAgain(ctx context.Context, conn *quic.Conn, handshake time.Duration
 	return errors.As(context.Cause(conn.Context()), &closed) && closed.ErrorCode == codeDialAgain
 }
 
-// addresses looks up where a node is.
+// addresses looks up where a node may be: the likeliest place first, names with all that
+// they stand for.
 func (e *Endpoint) addresses(ctx context.Context, id tlsid.NodeID) ([]netip.AddrPort, error) {
-	address, ok := e.options.Resolve(id)
-	if !ok {
-		return nil, ErrUnknownNode
+	var found []netip.AddrPort
+	var failures []error
+	for _, place := range e.options.Resolve(id) {
+		list, err := lookUp(ctx, place)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("address %s of %s: %w", place, id, err))
+		}
+		for _, address := range list {
+			if !slices.Contains(found, address) {
+				found = append(found, address)
+			}
+		}
 	}
+	switch {
+	case len(found) > 0:
+		return found[:min(len(found), maxAddresses)], nil
+	case len(failures) > 0:
+		return nil, errors.Join(failures...)
+	}
+	return nil, ErrUnknownNode
+}
+
+// lookUp returns the addresses of a HOST:PORT.
+func lookUp(ctx context.Context, address string) ([]netip.AddrPort, error) {
 	if ap, err := netip.ParseAddrPort(address); err == nil {
 		return []netip.AddrPort{ap}, nil
 	}
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("address of %s: %w", id, err)
+		return nil, err
 	}
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil {
-		return nil, fmt.Errorf("address of %s: port %q is not a number", id, service)
+		return nil, fmt.Errorf("port %q is not a number", service)
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return nil, fmt.Errorf("address of %s: %w", id, err)
+		return nil, err
 	}
-	found := make([]netip.AddrPort, 0, min(len(ips), maxAddresses))
-	for _, ip := range happyeyeballs.Interleave(ips)[:min(len(ips), maxAddresses)] {
+	found := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range happyeyeballs.Interleave(ips) {
 		found = append(found, netip.AddrPortFrom(ip, uint16(port)))
 	}
 	return found, nil

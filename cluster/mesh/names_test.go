@@ -105,3 +105,29 @@ func dnsAnswer(query []byte) ([]byte, error) {
 	}
 	return message.Pack()
 }
+
+// A node is reached where it is, though it was elsewhere by the first word about it: all
+// places are tried, the one after the other that is a name nobody knows, and one where
+// another node of the cluster is now.
+func TestNodeIsInOneOfSeveralPlaces(t *testing.T) {
+	w := newNetwork(t, nil, "n1", "n2", "n3")
+	for _, n := range w.nodes {
+		n.echo(tlsid.ALPNPeer)
+	}
+	nobody := listenUDP(t, "127.0.0.1:0")
+	defer nobody.Close()
+	w.mu.Lock()
+	is := w.address["n2"]
+	w.address["n2"] = "no port"
+	w.also = map[tlsid.NodeID][]string{"n2": {nobody.LocalAddr().String(), w.address["n3"], is}}
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	began := time.Now()
+	if err := callOnce(ctx, w.nodes["n1"], "n2", tlsid.ALPNPeer); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > handshakeIdleTimeout-time.Second {
+		t.Errorf("it took %v, want some quarters of a second", took)
+	}
+}

@@ -30,6 +30,7 @@ type network struct {
 	mu      sync.Mutex
 	members map[tlsid.NodeID]bool
 	address map[tlsid.NodeID]string
+	also    map[tlsid.NodeID][]string // where else a node may be
 	nodes   map[tlsid.NodeID]*node
 }
 
@@ -95,11 +96,13 @@ func (w *network) isMember(id tlsid.NodeID) bool {
 	return w.members[id]
 }
 
-func (w *network) resolve(id tlsid.NodeID) (string, bool) {
+func (w *network) resolve(id tlsid.NodeID) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	address, ok := w.address[id]
-	return address, ok
+	if address, ok := w.address[id]; ok {
+		return append([]string{address}, w.also[id]...)
+	}
+	return nil
 }
 
 func (w *network) identity(tb testing.TB, id tlsid.NodeID) *tlsid.Identity {

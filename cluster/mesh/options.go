@@ -91,9 +91,10 @@ type Options struct {
 	// every connection, inwards and outwards, from any goroutine, and must not
 	// block. When a node stops being a member, call Disconnect.
 	Member func(tlsid.NodeID) bool
-	// Resolve returns a node's address as "host:port". Names are looked up
-	// again at each dial. It must not block.
-	Resolve func(tlsid.NodeID) (address string, ok bool)
+	// Resolve returns where a node may be, each as "host:port", the likeliest first. All
+	// are tried, names are looked up again at each dial, and the certificate decides who
+	// answers. It must not block.
+	Resolve func(tlsid.NodeID) (addresses []string)
 	// ClientCertificate is an operator's certificate for qpq/1; nil: the node's own.
 	ClientCertificate *tls.Certificate
 

@@ -106,6 +106,8 @@ type member struct {
 	ID           string `json:"id"`
 	State        string `json:"state"`
 	AppliedIndex uint64 `json:"appliedIndex"`
+	Address      string `json:"address"`
+	Configured   string `json:"configuredAddress"`
 }
 
 // status runs `qpqd status --json`; a cluster without a leader exits with 3 but

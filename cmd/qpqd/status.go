@@ -62,6 +62,7 @@ type statusRow struct {
 	State        string `json:"state"` // leader, follower, candidate, shutdown, unreachable
 	Voter        bool   `json:"voter"`
 	Address      string `json:"address"`
+	Configured   string `json:"configuredAddress"` // in raft's configuration, which clients are told
 	AppliedIndex uint64 `json:"appliedIndex"`
 	CommandIndex uint64 `json:"commandIndex"`
 	Lag          uint64 `json:"lag"` // raft entries behind the one that is furthest
@@ -125,7 +126,7 @@ func statusRows(seen []cluster.Observation) []statusRow {
 	}
 	rows := make([]statusRow, 0, len(seen))
 	for _, o := range seen {
-		row := statusRow{ID: string(o.ID), Address: o.Address, Voter: o.Voter, State: "unreachable"}
+		row := statusRow{ID: string(o.ID), Address: o.Address, Configured: o.Configured, Voter: o.Voter, State: "unreachable"}
 		if o.Err != nil {
 			row.Error = o.Err.Error()
 		}
