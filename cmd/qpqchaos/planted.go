@@ -57,6 +57,8 @@ var scenarios = map[planted.Bug][]string{
 	planted.VerifyLeaderRead:      {"--workload", "queue", "--nemesis", "late-answers", "--for", "4m"},
 	planted.RandomApply:           {"--for", "30s"},
 	planted.ProposalFilterOff:     {"--workload", "member"},
+	planted.LineageOff:            {"--workload", "liar", "--nemesis", "snapshot-storm", "--for", "40s"},
+	planted.WelcomeOff:            {"--workload", "liar", "--nemesis", "snapshot-storm", "--for", "40s"},
 }
 
 func plantedCommand() *cobra.Command {

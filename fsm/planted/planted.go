@@ -33,6 +33,10 @@ const (
 	RandomApply Bug = "non-deterministic-apply"
 	// ProposalFilterOff has a client keep and commit whatever members propose.
 	ProposalFilterOff Bug = "proposal-filter-off"
+	// LineageOff has a client take any way back into a group.
+	LineageOff Bug = "lineage-off"
+	// WelcomeOff has a client take any welcome for what continues a conversation.
+	WelcomeOff Bug = "welcome-off"
 )
 
 // All are the faults, in the order in which they are looked for.
@@ -40,5 +44,5 @@ const (
 //nolint:gochecknoglobals // a table
 var All = []Bug{
 	AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RevokeOnLeader, SnapshotWithoutDedupe, FsyncOff, ChecksumOff,
-	HeartbeatFastPath, VerifyLeaderRead, RandomApply, ProposalFilterOff,
+	HeartbeatFastPath, VerifyLeaderRead, RandomApply, ProposalFilterOff, LineageOff, WelcomeOff,
 }

@@ -28,16 +28,15 @@ type Options struct {
 
 // Front is a node that lies. All methods are safe for concurrent use.
 type Front struct {
-	node      func() *testcluster.Node
-	dial      *tls.Config
-	listener  *quic.Listener
-	sockets   []net.PacketConn
-	down, up  *quic.Transport
-	upAddress net.Addr
-	book      *Book
-	ctx       context.Context
-	cancel    context.CancelFunc
-	tasks     sync.WaitGroup
+	node     func() *testcluster.Node
+	dial     *tls.Config
+	listener *quic.Listener
+	sockets  []net.PacketConn
+	down, up *quic.Transport
+	book     *Book
+	ctx      context.Context
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
 
 	mu     sync.Mutex
 	rules  []*rule
@@ -83,9 +82,6 @@ func (f *Front) open(secrets cluster.Secrets, listen func() (net.PacketConn, err
 		return err
 	}
 	f.dial.MinVersion, f.dial.NextProtos = tls.VersionTLS13, []string{tlsid.ALPNClient}
-	if f.upAddress, err = net.ResolveUDPAddr("udp", f.node().Address()); err != nil {
-		return err
-	}
 	config := tlsid.ServerConfig(secrets.Identity, tlsid.ServerOptions{})
 	f.listener, err = f.down.Listen(config, &quic.Config{InitialPacketSize: tlsid.InitialPacketSize, MaxIdleTimeout: idle, MaxIncomingStreams: 1000})
 	return err
@@ -116,7 +112,13 @@ func (f *Front) serve() {
 // take serves one client's connection with a connection of its own to the node.
 func (f *Front) take(conn *quic.Conn) {
 	ctx, cancel := context.WithTimeout(f.ctx, idle)
-	up, err := f.up.Dial(ctx, f.upAddress, f.dial, &quic.Config{InitialPacketSize: tlsid.InitialPacketSize, MaxIdleTimeout: idle, KeepAlivePeriod: idle / 3})
+	address, err := net.ResolveUDPAddr("udp", f.node().Address()) // another may be in its place
+	if err != nil {
+		cancel()
+		f.fault(err)
+		return
+	}
+	up, err := f.up.Dial(ctx, address, f.dial, &quic.Config{InitialPacketSize: tlsid.InitialPacketSize, MaxIdleTimeout: idle, KeepAlivePeriod: idle / 3})
 	cancel()
 	if err != nil {
 		_ = conn.CloseWithError(1, "the node is about to stop")

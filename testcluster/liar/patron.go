@@ -116,6 +116,7 @@ func (p *patron) bind(c *Call) error {
 		return err
 	}
 	who, err := p.newRequest(c.up, ordinal("whoami"), func(r schemas.Request) error {
+		r.SetSeen(c.Request.Seen()) // a session that was opened on another node
 		params, err := schemas.NewWhoamiParams(r.Segment())
 		if err != nil {
 			return err

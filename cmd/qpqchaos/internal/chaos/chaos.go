@@ -68,7 +68,7 @@ type Options struct {
 }
 
 // Workloads are their names.
-var Workloads = []string{"queue", "channel", "name", "commit", "session", "keys", "settings", "talk", "member", "prober"}
+var Workloads = []string{"queue", "channel", "name", "commit", "session", "keys", "settings", "talk", "member", "liar", "prober"}
 
 // workloads are those that a level has.
 func (o *Options) workloads() []string {
@@ -78,7 +78,7 @@ func (o *Options) workloads() []string {
 	if o.Level == LevelSim {
 		return Workloads
 	}
-	return slices.DeleteFunc(slices.Clone(Workloads), func(name string) bool { return name == "settings" })
+	return slices.DeleteFunc(slices.Clone(Workloads), func(name string) bool { return name == "settings" || name == "liar" })
 }
 
 // Summary is the result of a run.
@@ -281,6 +281,8 @@ func (w *world) workloads(ctx context.Context) (list []workload, err error) {
 			one, err = newTalks(ctx, w)
 		case "member":
 			one, err = newMembers(ctx, w)
+		case "liar":
+			one, err = newLies(ctx, w)
 		case "prober":
 			one, err = newProber(ctx, w, queues)
 		default:

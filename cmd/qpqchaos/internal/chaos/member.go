@@ -14,7 +14,6 @@ import (
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls/rogue"
-	"quicproquo/testcluster"
 	"quicproquo/testcluster/roguemember"
 )
 
@@ -74,28 +73,13 @@ func newMembers(ctx context.Context, w *world) (m *members, err error) {
 			return nil, fmt.Errorf("start %s's client: %w", name, err)
 		}
 	}
-	if err := m.hurry(ctx); err != nil {
+	if err := w.hurry(ctx); err != nil {
 		return nil, err
 	}
 	if _, err := m.honest[0].client.DM(ctx, m.honest[1].name); err != nil {
 		return nil, fmt.Errorf("make a conversation of the honest: %w", err)
 	}
 	return m, nil
-}
-
-// hurry has claims of key packages and new groups cost no waiting, where settings can be
-// changed.
-func (m *members) hurry(ctx context.Context) error {
-	desk, ok := m.w.target.(settingsDesk)
-	if !ok {
-		return nil
-	}
-	for _, pause := range []string{"key_claim_secs", "group_found_secs"} {
-		if err := desk.proposeOn(ctx, 0, testcluster.SettingEntry(pause, 0)); err != nil {
-			return fmt.Errorf("change the setting %s: %w", pause, err)
-		}
-	}
-	return nil
 }
 
 func (m *members) name() string { return "member" }
