@@ -61,6 +61,8 @@ type Entry struct {
 	Reactions    []Reaction
 	// Status of our own: waiting, sent, delivered, read or failed.
 	Status string
+	// UnreadableBy are those whose device could not read this message of ours.
+	UnreadableBy []string
 	// Notice is what a notice tells.
 	Notice EventKind
 	// Expires is when the entry goes, zero: never.
@@ -162,6 +164,15 @@ func (t *turn) entry(m *vault.Message, names *names) (*Entry, error) {
 			return nil, fmt.Errorf("read entry %d: %w", m.Seq, err)
 		}
 		e.Body = message.Body
+	}
+	if m.Mine {
+		accounts, err := t.UnreadableBy(m.Seq)
+		if err != nil {
+			return nil, err
+		}
+		for _, account := range accounts {
+			e.UnreadableBy = append(e.UnreadableBy, names.name(account))
+		}
 	}
 	reactions, err := t.Reactions(m.Conversation, m.ID)
 	for _, r := range reactions {

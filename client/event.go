@@ -15,27 +15,28 @@ type EventKind string
 
 // Kinds of events.
 const (
-	EventMessage   EventKind = "message"   // a text or a reply, or of an unknown kind
-	EventEdit      EventKind = "edit"      // Entry is what it is now
-	EventDelete    EventKind = "delete"    // Entry is what is left of it
-	EventReaction  EventKind = "reaction"  // Entry is what was reacted to
-	EventReceipt   EventKind = "receipt"   // Entry is ours that was delivered or read
-	EventInvited   EventKind = "invited"   // we are in a conversation that another has made
-	EventRequest   EventKind = "request"   // By, who is no contact, asks us into a conversation
-	EventUnproven  EventKind = "unproven"  // a conversation waits until the user has compared keys
-	EventJoined    EventKind = "joined"    // somebody came in by the group's link
-	EventAdded     EventKind = "added"     // Who was added by By
-	EventRemoved   EventKind = "removed"   // Who was removed by By
-	EventLeft      EventKind = "left"      // Who left
-	EventRenamed   EventKind = "renamed"   // Note is the new title
-	EventRoles     EventKind = "roles"     // Note says who is an admin now, or no longer
-	EventTimer     EventKind = "timer"     // Note is how long messages are kept
-	EventLink      EventKind = "link"      // Note says whether the group has a link
-	EventRekeyed   EventKind = "rekeyed"   // By has renewed its keys
-	EventRecovered EventKind = "recovered" // we, or By, came back after having lost the thread
-	EventLoss      EventKind = "loss"      // Note says what did not arrive
-	EventInvalid   EventKind = "invalid"   // Note says what was refused, and why
-	EventFailed    EventKind = "failed"    // Note says what we wanted and could not have
+	EventMessage    EventKind = "message"    // a text or a reply, or of an unknown kind
+	EventEdit       EventKind = "edit"       // Entry is what it is now
+	EventDelete     EventKind = "delete"     // Entry is what is left of it
+	EventReaction   EventKind = "reaction"   // Entry is what was reacted to
+	EventReceipt    EventKind = "receipt"    // Entry is ours that was delivered or read
+	EventUnreadable EventKind = "unreadable" // Entry is ours that a device of By could not read
+	EventInvited    EventKind = "invited"    // we are in a conversation that another has made
+	EventRequest    EventKind = "request"    // By, who is no contact, asks us into a conversation
+	EventUnproven   EventKind = "unproven"   // a conversation waits until the user has compared keys
+	EventJoined     EventKind = "joined"     // somebody came in by the group's link
+	EventAdded      EventKind = "added"      // Who was added by By
+	EventRemoved    EventKind = "removed"    // Who was removed by By
+	EventLeft       EventKind = "left"       // Who left
+	EventRenamed    EventKind = "renamed"    // Note is the new title
+	EventRoles      EventKind = "roles"      // Note says who is an admin now, or no longer
+	EventTimer      EventKind = "timer"      // Note is how long messages are kept
+	EventLink       EventKind = "link"       // Note says whether the group has a link
+	EventRekeyed    EventKind = "rekeyed"    // By has renewed its keys
+	EventRecovered  EventKind = "recovered"  // we, or By, came back after having lost the thread
+	EventLoss       EventKind = "loss"       // Note says what did not arrive
+	EventInvalid    EventKind = "invalid"    // Note says what was refused, and why
+	EventFailed     EventKind = "failed"     // Note says what we wanted and could not have
 )
 
 // noticed are the kinds that stand in a conversation's history.

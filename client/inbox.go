@@ -147,6 +147,9 @@ func (t *turn) takeAll(batch []Envelope) error {
 			return err
 		}
 	}
+	if err := t.tellUnreadable(); err != nil {
+		return err
+	}
 	return t.deliveredAll()
 }
 
@@ -197,7 +200,7 @@ func (t *turn) open(in *incoming) error {
 		return err
 	})
 	if failure != nil {
-		done, err = true, t.unprocessable(&p, failure)
+		done, err = true, t.unprocessable(in, &p, failure)
 	}
 	if err != nil || !done {
 		return err
@@ -207,7 +210,7 @@ func (t *turn) open(in *incoming) error {
 
 // unprocessable notes that what came for a conversation could not be processed. It is
 // that conversation's trouble, and goes no further.
-func (t *turn) unprocessable(p *room.Payload, reason error) error {
+func (t *turn) unprocessable(in *incoming, p *room.Payload, reason error) error {
 	t.c.log.Error("a message could not be processed", "group", fmt.Sprintf("%.32x", p.GroupID), "sort", p.Sort, "error", reason)
 	if p.Sort == room.SortWelcome {
 		return nil
@@ -216,7 +219,7 @@ func (t *turn) unprocessable(p *room.Payload, reason error) error {
 	if err != nil || row == nil || row.group == nil {
 		return err
 	}
-	return t.refusedMessage(row, p, reason)
+	return t.refusedMessage(row, in, p, reason)
 }
 
 // Limits of what is held for later. What is beyond them is dropped, and said so where

@@ -38,6 +38,8 @@ func (t *turn) application(row *talk, ev *mls.ApplicationMessage) error {
 		return nil
 	case content.Rejoined:
 		return t.compare(row, sender, body)
+	case content.Unreadable:
+		return t.unreadable(row, sender, body)
 	case content.GroupInfo, content.Timer:
 		return nil // the group's data say it already
 	}

@@ -249,6 +249,11 @@ func (t *turn) transmitted(out *vault.Outgoing, left []call, failure error) erro
 	if err != nil {
 		return err
 	}
+	if failure == nil || slices.ContainsFunc(left, func(one call) bool { return one.Reached }) {
+		if err := t.sentAs(out); err != nil {
+			return err
+		}
+	}
 	t.signal(Signal{Kind: SignalConversation, Conversation: idText(row.ID)})
 	if len(left) == 0 && failure == nil {
 		if err := t.RaiseStatus(out.Message, statusSent); err != nil {

@@ -31,7 +31,7 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 	before, past := row.group, row.known
 	group, ev, err := row.group.Process(p.Message, t.now)
 	if err != nil {
-		return true, t.refusedMessage(row, p, err)
+		return true, t.refusedMessage(row, in, p, err)
 	}
 	switch ev := ev.(type) {
 	case *mls.ApplicationMessage:
@@ -44,7 +44,7 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 		return true, t.proposed(row, group, ev)
 	case *mls.EpochStarted:
 		if ev.ReInit != nil {
-			return true, t.refusedMessage(row, p, errReInit)
+			return true, t.refusedMessage(row, in, p, errReInit)
 		}
 		if err := t.dropPending(row, group.Epoch()); err != nil {
 			return false, err
@@ -114,10 +114,15 @@ func (t *turn) dropPending(row *talk, epoch uint64) error {
 // refusedMessage notes a message of a group that can't be read, once per epoch. If
 // it was to begin the next epoch we may be the only ones who can't follow: the
 // group's record will tell.
-func (t *turn) refusedMessage(row *talk, p *room.Payload, reason error) error {
+func (t *turn) refusedMessage(row *talk, in *incoming, p *room.Payload, reason error) error {
 	t.c.log.Warn("a message was refused", "conversation", idText(row.ID), "epoch", p.Epoch, "ours", row.group.Epoch(), "sort", p.Sort, "error", reason)
 	if p.Sort == room.SortCommit && (row.State == stateActive || row.State == stateRecovering) {
 		if _, err := t.intend(row, wish{Kind: wishRejoin}); err != nil {
+			return err
+		}
+	}
+	if p.Sort == room.SortApplication {
+		if err := t.noteUnreadable(row, in, reason); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,10 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 	if err := t.settle(i, leftOut(i)); err != nil {
 		return err
 	}
-	return t.releaseHeld(row)
+	if err := t.releaseHeld(row); err != nil {
+		return err
+	}
+	return t.tellUnreadable()
 }
 
 // wordOf is why our commit has removed devices.

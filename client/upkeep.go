@@ -105,6 +105,12 @@ func (t *turn) keepUp() error {
 	} else if found {
 		t.notable = true
 	}
+	if err := t.DeleteSentEnvelopes(t.now.Add(-sentEnvelopeKept)); err != nil {
+		return err
+	}
+	if err := t.tellUnreadable(); err != nil {
+		return err
+	}
 	if err := t.DeleteEvents(keptEvents); err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ struct Content {
     groupInfo @12 :GroupInfo;
     timer @13 :Timer;
     rejoined @14 :Rejoined;
+    unreadable @15 :Unreadable;
   }
 
   struct Plain {
@@ -93,5 +94,12 @@ struct Content {
     authenticator @1 :Data;
     # The sender's epoch authenticator (RFC 9420 §8.7), at most 64 bytes: members
     # whose own is another are told.
+  }
+
+  struct Unreadable {
+    # The sender's device got envelopes that it can't read, now or later.
+    envelopes @0 :Data;
+    # 1 to 64 of them, one after the other: the first 16 bytes of the SHA-256 of each
+    # envelope's payload. Who has sent one of them knows which message it was.
   }
 }

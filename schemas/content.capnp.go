@@ -13,20 +13,21 @@ type Content_body Content
 type Content_body_Which uint16
 
 const (
-	Content_body_Which_text      Content_body_Which = 0
-	Content_body_Which_reply     Content_body_Which = 1
-	Content_body_Which_reaction  Content_body_Which = 2
-	Content_body_Which_edit      Content_body_Which = 3
-	Content_body_Which_delete    Content_body_Which = 4
-	Content_body_Which_receipt   Content_body_Which = 5
-	Content_body_Which_typing    Content_body_Which = 6
-	Content_body_Which_groupInfo Content_body_Which = 7
-	Content_body_Which_timer     Content_body_Which = 8
-	Content_body_Which_rejoined  Content_body_Which = 9
+	Content_body_Which_text       Content_body_Which = 0
+	Content_body_Which_reply      Content_body_Which = 1
+	Content_body_Which_reaction   Content_body_Which = 2
+	Content_body_Which_edit       Content_body_Which = 3
+	Content_body_Which_delete     Content_body_Which = 4
+	Content_body_Which_receipt    Content_body_Which = 5
+	Content_body_Which_typing     Content_body_Which = 6
+	Content_body_Which_groupInfo  Content_body_Which = 7
+	Content_body_Which_timer      Content_body_Which = 8
+	Content_body_Which_rejoined   Content_body_Which = 9
+	Content_body_Which_unreadable Content_body_Which = 10
 )
 
 func (w Content_body_Which) String() string {
-	const s = "textreplyreactioneditdeletereceipttypinggroupInfotimerrejoined"
+	const s = "textreplyreactioneditdeletereceipttypinggroupInfotimerrejoinedunreadable"
 	switch w {
 	case Content_body_Which_text:
 		return s[0:4]
@@ -48,6 +49,8 @@ func (w Content_body_Which) String() string {
 		return s[49:54]
 	case Content_body_Which_rejoined:
 		return s[54:62]
+	case Content_body_Which_unreadable:
+		return s[62:72]
 
 	}
 	return "Content_body_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -479,6 +482,38 @@ func (s Content_body) NewRejoined() (Content_Rejoined, error) {
 	return ss, err
 }
 
+func (s Content_body) Unreadable() (Content_Unreadable, error) {
+	if capnp.Struct(s).Uint16(4) != 10 {
+		panic("Which() != unreadable")
+	}
+	p, err := capnp.Struct(s).Ptr(1)
+	return Content_Unreadable(p.Struct()), err
+}
+
+func (s Content_body) HasUnreadable() bool {
+	if capnp.Struct(s).Uint16(4) != 10 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s Content_body) SetUnreadable(v Content_Unreadable) error {
+	capnp.Struct(s).SetUint16(4, 10)
+	return capnp.Struct(s).SetPtr(1, capnp.Struct(v).ToPtr())
+}
+
+// NewUnreadable sets the unreadable field to a newly
+// allocated Content_Unreadable struct, preferring placement in s's segment.
+func (s Content_body) NewUnreadable() (Content_Unreadable, error) {
+	capnp.Struct(s).SetUint16(4, 10)
+	ss, err := NewContent_Unreadable(capnp.Struct(s).Segment())
+	if err != nil {
+		return Content_Unreadable{}, err
+	}
+	err = capnp.Struct(s).SetPtr(1, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
 // Content_List is a list of Content.
 type Content_List = capnp.StructList[Content]
 
@@ -533,6 +568,9 @@ func (p Content_body_Future) Timer() Content_Timer_Future {
 }
 func (p Content_body_Future) Rejoined() Content_Rejoined_Future {
 	return Content_Rejoined_Future{Future: p.Future.Field(1, nil)}
+}
+func (p Content_body_Future) Unreadable() Content_Unreadable_Future {
+	return Content_Unreadable_Future{Future: p.Future.Field(1, nil)}
 }
 
 type Content_Plain capnp.Struct
@@ -1381,4 +1419,81 @@ type Content_Rejoined_Future struct{ *capnp.Future }
 func (f Content_Rejoined_Future) Struct() (Content_Rejoined, error) {
 	p, err := f.Future.Ptr()
 	return Content_Rejoined(p.Struct()), err
+}
+
+type Content_Unreadable capnp.Struct
+
+// Content_Unreadable_TypeID is the unique identifier for the type Content_Unreadable.
+const Content_Unreadable_TypeID = 0xce7984c6fc6fbbeb
+
+func NewContent_Unreadable(s *capnp.Segment) (Content_Unreadable, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Content_Unreadable(st), err
+}
+
+func NewRootContent_Unreadable(s *capnp.Segment) (Content_Unreadable, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Content_Unreadable(st), err
+}
+
+func ReadRootContent_Unreadable(msg *capnp.Message) (Content_Unreadable, error) {
+	root, err := msg.Root()
+	return Content_Unreadable(root.Struct()), err
+}
+
+func (s Content_Unreadable) String() string {
+	str, _ := text.Marshal(0xce7984c6fc6fbbeb, capnp.Struct(s))
+	return str
+}
+
+func (s Content_Unreadable) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Content_Unreadable) DecodeFromPtr(p capnp.Ptr) Content_Unreadable {
+	return Content_Unreadable(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Content_Unreadable) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Content_Unreadable) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Content_Unreadable) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Content_Unreadable) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s Content_Unreadable) Envelopes() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s Content_Unreadable) HasEnvelopes() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s Content_Unreadable) SetEnvelopes(v []byte) error {
+	return capnp.Struct(s).SetData(0, v)
+}
+
+// Content_Unreadable_List is a list of Content_Unreadable.
+type Content_Unreadable_List = capnp.StructList[Content_Unreadable]
+
+// NewContent_Unreadable creates a new list of Content_Unreadable.
+func NewContent_Unreadable_List(s *capnp.Segment, sz int32) (Content_Unreadable_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	return capnp.StructList[Content_Unreadable](l), err
+}
+
+// Content_Unreadable_Future is a wrapper for a Content_Unreadable promised by a client call.
+type Content_Unreadable_Future struct{ *capnp.Future }
+
+func (f Content_Unreadable_Future) Struct() (Content_Unreadable, error) {
+	p, err := f.Future.Ptr()
+	return Content_Unreadable(p.Struct()), err
 }

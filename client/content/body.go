@@ -25,13 +25,15 @@ const (
 	KindGroupInfo = Kind(schemas.Content_body_Which_groupInfo)
 	KindTimer     = Kind(schemas.Content_body_Which_timer)
 	KindRejoined  = Kind(schemas.Content_body_Which_rejoined)
+
+	KindUnreadable = Kind(schemas.Content_body_Which_unreadable)
 )
 
 // KindOf returns the kind of a body. That of an Unknown may have no name here.
 func KindOf(b Body) Kind { return b.kind() }
 
 // known tells whether this version can read a kind.
-func (k Kind) known() bool { return k <= KindRejoined }
+func (k Kind) known() bool { return k <= KindUnreadable }
 
 // String is the kind's name in the schema, or its number.
 func (k Kind) String() string {
@@ -99,6 +101,11 @@ type Rejoined struct {
 	Authenticator []byte
 }
 
+// Unreadable tells that the sender's device got envelopes that it will never be able to
+// read, each by the first 16 bytes of the SHA-256 of its payload. Whoever has sent one of
+// them knows which message it was.
+type Unreadable struct{ Envelopes []ID }
+
 // Unknown is a body that only newer clients understand. It can be kept, shown as
 // something unknown, and encoded again to the same bytes.
 type Unknown struct {
@@ -108,14 +115,15 @@ type Unknown struct {
 	Raw     []byte // the whole message
 }
 
-func (Text) kind() Kind      { return KindText }
-func (Reply) kind() Kind     { return KindReply }
-func (Reaction) kind() Kind  { return KindReaction }
-func (Edit) kind() Kind      { return KindEdit }
-func (Delete) kind() Kind    { return KindDelete }
-func (Receipt) kind() Kind   { return KindReceipt }
-func (Typing) kind() Kind    { return KindTyping }
-func (GroupInfo) kind() Kind { return KindGroupInfo }
-func (Timer) kind() Kind     { return KindTimer }
-func (Rejoined) kind() Kind  { return KindRejoined }
-func (u Unknown) kind() Kind { return Kind(u.Tag) }
+func (Text) kind() Kind       { return KindText }
+func (Reply) kind() Kind      { return KindReply }
+func (Reaction) kind() Kind   { return KindReaction }
+func (Edit) kind() Kind       { return KindEdit }
+func (Delete) kind() Kind     { return KindDelete }
+func (Receipt) kind() Kind    { return KindReceipt }
+func (Typing) kind() Kind     { return KindTyping }
+func (GroupInfo) kind() Kind  { return KindGroupInfo }
+func (Timer) kind() Kind      { return KindTimer }
+func (Rejoined) kind() Kind   { return KindRejoined }
+func (Unreadable) kind() Kind { return KindUnreadable }
+func (u Unknown) kind() Kind  { return Kind(u.Tag) }

@@ -28,6 +28,8 @@ func checkBody(body Body) error {
 		return checkTimer(b.After)
 	case Rejoined:
 		return checkSize(len(b.Authenticator), MaxAuthenticator)
+	case Unreadable:
+		return checkSize(len(b.Envelopes), MaxUnreadable)
 	}
 	return nil
 }

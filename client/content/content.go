@@ -36,6 +36,8 @@ const (
 	MaxTitle = 256
 	// MaxReceiptIDs is how many messages one receipt is for.
 	MaxReceiptIDs = 1000
+	// MaxUnreadable is how many envelopes one message says that it could not read.
+	MaxUnreadable = 64
 	// MaxAuthenticator is the longest epoch authenticator, in bytes: the largest
 	// hash of a suite.
 	MaxAuthenticator = 64

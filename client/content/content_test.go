@@ -34,6 +34,7 @@ func bodies() []content.Body {
 		content.GroupInfo{Title: "friends"},
 		content.Timer{After: time.Hour},
 		content.Rejoined{Epoch: 1 << 40, Authenticator: bytes.Repeat([]byte{7}, 32)},
+		content.Unreadable{Envelopes: []content.ID{{1}, {2}}},
 	}
 }
 
@@ -157,7 +158,7 @@ func TestUnknownKindsAreKept(t *testing.T) {
 	for _, c := range []struct {
 		version, tag uint16
 		silent       bool
-	}{{1, 10, false}, {1, 10, true}, {1, 65535, false}, {2, 0, false}, {2, 10, true}, {65535, 3, false}} {
+	}{{1, 11, false}, {1, 11, true}, {1, 65535, false}, {2, 0, false}, {2, 11, true}, {65535, 3, false}} {
 		raw := newer(t, c.version, c.tag, c.silent)
 		m, err := content.Decode(raw)
 		if err != nil {
@@ -217,6 +218,7 @@ func TestLimits(t *testing.T) {
 		{content.Timer{After: time.Millisecond}, content.Timer{After: -time.Second}},
 		{content.Timer{}, content.Timer{After: time.Microsecond}},
 		{content.Rejoined{Authenticator: ids[0][:]}, content.Rejoined{Authenticator: make([]byte, 65)}},
+		{content.Unreadable{Envelopes: make([]content.ID, 64)}, content.Unreadable{Envelopes: make([]content.ID, 65)}},
 	} {
 		frame := encode(t, message(c.at))
 		if m, err := content.Decode(frame); err != nil || !cmp.Equal(m.Body, c.at) {
@@ -251,6 +253,7 @@ func TestRefused(t *testing.T) {
 		content.Receipt{Kind: 3, IDs: []content.ID{someID}},
 		content.Text{Text: "\xff"},
 		content.Rejoined{},
+		content.Unreadable{},
 		content.Unknown{},
 		content.Unknown{Raw: []byte("garbage!")},
 	} {
@@ -333,7 +336,7 @@ func TestCanonical(t *testing.T) {
 
 // Lists of very many elements of no size, and pointers that go round, cost nothing.
 func TestBombs(t *testing.T) {
-	raw := newer(t, 1, 10, false)
+	raw := newer(t, 1, 11, false)
 	for name, words := range map[string][]uint64{
 		"composite of nothing":   {0x1 | 7, 0x7ffffffc},
 		"composite of minus one": {0x1 | 7, 0xfffffffc},

@@ -154,6 +154,17 @@ func decodeSignal(body schemas.Content_body) (Body, error) {
 			err = checkSize(len(authenticator), MaxAuthenticator)
 		}
 		return Rejoined{s.Epoch(), bytes.Clone(authenticator)}, err
+	case KindUnreadable:
+		s, err := body.Unreadable()
+		if err != nil {
+			return nil, malformed("%v", err)
+		}
+		sums, err := s.Envelopes()
+		if err != nil {
+			return nil, malformed("%v", err)
+		}
+		list, err := split(sums, MaxUnreadable)
+		return Unreadable{list}, err
 	default:
 		panic(fmt.Sprintf("content: %v is known and is not read", Kind(body.Which())))
 	}
@@ -165,17 +176,26 @@ func decodeReceipt(s schemas.Content_Receipt) (Body, error) {
 		return nil, err
 	}
 	ids, err := s.Ids()
-	if err != nil || len(ids)%len(ID{}) != 0 {
+	if err != nil {
+		return nil, malformed("%v", err)
+	}
+	r.IDs, err = split(ids, MaxReceiptIDs)
+	return r, err
+}
+
+// split reads 1 to limit ids that stand one after the other.
+func split(ids []byte, limit int) ([]ID, error) {
+	if len(ids)%len(ID{}) != 0 {
 		return nil, malformed("ids of %d bytes", len(ids))
 	}
-	if err := checkSize(len(ids)/len(ID{}), MaxReceiptIDs); err != nil {
+	if err := checkSize(len(ids)/len(ID{}), limit); err != nil {
 		return nil, err
 	}
-	r.IDs = make([]ID, len(ids)/len(ID{}))
-	for i := range r.IDs {
-		r.IDs[i] = ID(ids[i*len(ID{}):])
+	list := make([]ID, len(ids)/len(ID{}))
+	for i := range list {
+		list[i] = ID(ids[i*len(ID{}):])
 	}
-	return r, nil
+	return list, nil
 }
 
 // about reads which message something is about, and what is said.

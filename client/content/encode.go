@@ -108,6 +108,9 @@ func encodeBody(to schemas.Content_body, body Body) error {
 		s, err := to.NewRejoined()
 		s.SetEpoch(b.Epoch)
 		return errors.Join(err, s.SetAuthenticator(b.Authenticator))
+	case Unreadable:
+		s, err := to.NewUnreadable()
+		return errors.Join(err, s.SetEnvelopes(joined(b.Envelopes)))
 	}
 	panic(fmt.Sprintf("content: a body of type %T is not of this package", body))
 }

@@ -15,7 +15,7 @@ func FuzzDecode(f *testing.F) {
 	for _, body := range bodies() {
 		f.Add(encode(f, message(body)))
 	}
-	f.Add(newer(f, 1, 10, true))
+	f.Add(newer(f, 1, 11, true))
 	f.Add(newer(f, 2, 0, false))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		m, err := content.Decode(frame)

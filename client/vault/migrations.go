@@ -25,6 +25,7 @@ var migrations = []string{
 	renewedColumn,
 	uploadedColumn,
 	instanceTables,
+	unreadableTables,
 }
 
 // The names in meta that the core uses.

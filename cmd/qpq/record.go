@@ -28,6 +28,7 @@ type entryRecord struct {
 	Deleted      bool             `json:"deleted,omitempty"`
 	Reactions    []reactionRecord `json:"reactions,omitempty"`
 	Status       string           `json:"status,omitempty"`
+	UnreadableBy []string         `json:"unreadableBy,omitempty"`
 	Notice       string           `json:"notice,omitempty"`
 	SentAt       string           `json:"sentAt"`
 	ReceivedAt   string           `json:"receivedAt"`
@@ -85,6 +86,7 @@ func entryOf(e *client.Entry) *entryRecord {
 		Notice: string(e.Notice), SentAt: stamp(e.Sent), ReceivedAt: stamp(e.Received), ExpiresAt: stamp(e.Expires),
 		Warning: e.Warning, at: e.Sent,
 	}
+	r.UnreadableBy = e.UnreadableBy
 	if q := e.Answers; q != nil {
 		r.Answers = &quoteRecord{q.Seq, q.Sender, q.Mine, q.Text, q.Gone}
 	}
@@ -139,6 +141,9 @@ func (r *entryRecord) text() string {
 	if r.Mine && r.Status != "" && r.Status != "sent" {
 		fmt.Fprintf(&b, " (%s)", r.Status)
 	}
+	for _, name := range r.UnreadableBy {
+		fmt.Fprintf(&b, " (%s's device could not read this)", plain.Line(name))
+	}
 	return b.String()
 }
 
@@ -186,6 +191,8 @@ func (r *eventRecord) line() string {
 		return strings.Join(parts, " ")
 	case r.Event == string(client.EventMessage) || r.Entry.Kind == "notice":
 		return fmt.Sprintf("[%s] %s", title, r.Entry.line())
+	case r.Event == string(client.EventUnreadable):
+		return fmt.Sprintf("[%s] %s's device could not read #%d", title, plain.Line(r.By), r.Entry.Seq)
 	case r.Event == string(client.EventReceipt):
 		return fmt.Sprintf("[%s] #%d was %s", title, r.Entry.Seq, r.Entry.Status)
 	}

@@ -133,6 +133,9 @@ func (s *screen) entryLines(e *client.Entry, width int) []string {
 	}
 	lines = append(lines, s.styled(e, false, hanging(clock+" "+name+": "+text+statusMark(e), width))...)
 	lines = append(lines, warned(e.Warning, width)...)
+	for _, name := range e.UnreadableBy {
+		lines = append(lines, s.styled(e, true, hanging(strings.Repeat(" ", indent)+plain.Line(name)+"'s device could not read this", width))...)
+	}
 	if marks := reactions(e); marks != "" {
 		lines = append(lines, pad(strings.Repeat(" ", indent)+marks, width))
 	}
