@@ -87,6 +87,7 @@ func TestBadKeyPackages(t *testing.T) {
 	good := packageOf(t, keySuite, ann.key, mls.KeyPackageOptions{})
 	flipped := bytes.Clone(good)
 	flipped[len(flipped)-1] ^= 1
+	const longest = schemas.MaxKeyPackageDays * 24 * time.Hour
 	before := d.node.digest()
 	for _, c := range []struct {
 		name       string
@@ -104,6 +105,7 @@ func TestBadKeyPackages(t *testing.T) {
 		{name: "ended", data: packageOf(t, keySuite, ann.key, life(-2*time.Hour, -time.Hour)), want: schemas.Code_keyPackageInvalid, says: "ended"},
 		{name: "not begun", data: packageOf(t, keySuite, ann.key, life(time.Hour, 2*time.Hour)), want: schemas.Code_keyPackageInvalid, says: "begun"},
 		{name: "for years", data: packageOf(t, keySuite, ann.key, life(-time.Hour, 400*24*time.Hour)), want: schemas.Code_keyPackageInvalid, says: "longer"},
+		{name: "a second too long", data: packageOf(t, keySuite, ann.key, life(-time.Hour, longest-time.Hour+time.Second)), want: schemas.Code_keyPackageInvalid, says: "longer"},
 		{name: "an unmarked last resort", last: good, want: schemas.Code_keyPackageInvalid, says: "marked"},
 	} {
 		var list [][]byte
@@ -118,6 +120,9 @@ func TestBadKeyPackages(t *testing.T) {
 	}
 	if d.node.digest() != before {
 		t.Error("refused packages changed the store")
+	}
+	if _, _, err := owner.UploadKeyPackages(t.Context(), [][]byte{packageOf(t, keySuite, ann.key, life(-time.Hour, longest-time.Hour))}, nil); err != nil {
+		t.Errorf("a package with the longest lifetime: %v", err)
 	}
 	// The bare struct is as good as the message around it: the version and the wire
 	// format come before.
