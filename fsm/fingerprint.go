@@ -96,6 +96,7 @@ func (f *fingerprint) queues(r *request) {
 			f.bytes(p.deliveries[i].payload)
 			f.recipients(p.deliveries[i].recipients)
 		}
+	default: // accounts takes it, or nobody chooses anything in it
 	}
 }
 
@@ -138,5 +139,6 @@ func (f *fingerprint) accounts(r *request) {
 		}
 	case schemas.Entry_command_Which_setInstance:
 		f.number(r.setInstance.instance)
+	default: // queues takes it, or nobody chooses anything in it
 	}
 }
