@@ -178,6 +178,10 @@ func (c *Config) check() error {
 	if c.Conn == nil || c.Identity == nil {
 		return errors.New("a node needs a packet connection and an identity")
 	}
+	if is := c.Identity.Peer().Node; is != c.ID {
+		return fmt.Errorf("%w: the configuration is of node %q, the certificate of %q; each node has its own node.toml, tls directory and data: put them back together",
+			ErrIdentity, c.ID, is)
+	}
 	if c.Dir == "" {
 		return errors.New("a node needs a data directory: set dir")
 	}

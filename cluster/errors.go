@@ -32,6 +32,9 @@ var (
 	ErrMemberExists = errors.New("another member has this address")
 	// ErrRemoved stops a node that is no longer in the raft configuration.
 	ErrRemoved = errors.New("this node was removed from the cluster")
+	// ErrIdentity keeps a node from starting as another one: its configuration, its
+	// certificate and its data directory are not of one node.
+	ErrIdentity = errors.New("this is another node's directory")
 	// ErrForgotten keeps a member from starting a cluster of its own without its state.
 	ErrForgotten = errors.New("this node has been a member of a cluster and has lost what it knew")
 	// ErrDiverged stops a node whose store differs from the majority's.

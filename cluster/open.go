@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/raft"
@@ -19,6 +20,12 @@ func (n *Node) openDir() error {
 		return err
 	}
 	n.dir = dir
+	if err := dir.Own(n.cfg.Identity.Peer().String()); err != nil {
+		if errors.Is(err, datadir.ErrOwner) {
+			err = fmt.Errorf("%w: %w", ErrIdentity, err)
+		}
+		return err
+	}
 	n.guard, err = diskguard.Open(diskguard.Options{Dir: n.cfg.Dir, MinFree: n.cfg.MinFreeDisk, Measure: n.cfg.MeasureDisk, Logger: n.log})
 	return err
 }

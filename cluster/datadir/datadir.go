@@ -24,6 +24,7 @@ const (
 	formatFile = "format"
 	formatName = "qpqd-data"
 	memberFile = "member"
+	ownerFile  = "owner"
 )
 
 // memberText is what an operator reads who looks into the file.
@@ -42,6 +43,7 @@ type Dir struct {
 var (
 	ErrLocked = errors.New("another process has this data directory")
 	ErrFormat = errors.New("unknown format of data directory")
+	ErrOwner  = errors.New("the data directory is another node's")
 )
 
 // Open locks a directory, which is made if it does not exist, and checks its
@@ -136,6 +138,27 @@ func writeWhole(file, text string) error {
 		return err
 	}
 	return os.Rename(temp, file)
+}
+
+// Own makes the directory that of a node, named with its cluster, or checks that it is.
+// A node that went on where another has voted would vote twice; what it has of another
+// cluster's log is no prefix of its own. Directories of before have no owner yet.
+func (d *Dir) Own(node string) error {
+	file := filepath.Join(d.path, ownerFile)
+	raw, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := writeWhole(file, node+"\n"); err != nil {
+			return fmt.Errorf("note the owner: %w", err)
+		}
+		return SyncDir(d.path)
+	case err != nil:
+		return fmt.Errorf("read the owner: %w", err)
+	case strings.TrimSpace(string(raw)) != node:
+		return fmt.Errorf("%w: %s is of %s, and this node is %s; put each node's directory back to its node, or choose an empty one with --dir",
+			ErrOwner, d.path, strings.TrimSpace(string(raw)), node)
+	}
+	return nil
 }
 
 // WasMember tells whether a node that lies here has ever been a member of a cluster,

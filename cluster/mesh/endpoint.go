@@ -216,6 +216,9 @@ func (e *Endpoint) enter(conn *quic.Conn, state *quic.ConnectionState) (Handler,
 	e.mu.Unlock()
 	var no refusal
 	switch {
+	case alpn == tlsid.ALPNRaft && peer == e.options.Identity.Peer():
+		e.log.Error("another machine has this node's certificate: its directory was copied; stop one of the two", "from", conn.RemoteAddr())
+		no = refusal{codeNotMember, "this node's own certificate"}
 	case isNode && !e.options.Member(peer.Node):
 		no = refusal{codeNotMember, "not in the raft configuration"}
 	case handle == nil:

@@ -119,3 +119,24 @@ func TestRemovedMember(t *testing.T) {
 		t.Errorf("returning node's connection ended with %v, expected code %d", context.Cause(conn.Context()), codeNotMember)
 	}
 }
+
+// Whoever speaks raft with a node's own certificate has a copy of its directory: what it
+// says in the node's name, a vote among it, counts with nobody who is that node. Commands
+// such as `qpqd status` ask with it too; they do not vote.
+func TestOnesOwnCertificateIsRefused(t *testing.T) {
+	w := newNetwork(t, nil, "n1")
+	n1 := w.nodes["n1"]
+	n1.echo(tlsid.ALPNRaft)
+	config, err := tlsid.NodeDialConfig(n1.options.Identity, "n1", tlsid.ALPNRaft, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := dialAs(t, n1, config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-conn.Context().Done()
+	if err := context.Cause(conn.Context()); !IsNotMember(err) {
+		t.Errorf("the connection ended with %v, want a refusal", err)
+	}
+}
