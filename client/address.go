@@ -68,6 +68,38 @@ func ParseAddress(text string) (Address, error) {
 	return a, nil
 }
 
+// ParseAddresses reads an address line, which names one node or, divided by commas,
+// several of one cluster: qpq://HOST:PORT,HOST:PORT?pin=sha256:HEX.
+func ParseAddresses(text string) ([]Address, error) {
+	rest, query, hasQuery := strings.Cut(text, "?")
+	scheme := ""
+	if trimmed, ok := strings.CutPrefix(rest, addressScheme+"://"); ok {
+		scheme, rest = addressScheme+"://", trimmed
+	}
+	var list []Address
+	for _, endpoint := range strings.Split(strings.TrimSuffix(rest, "/"), ",") {
+		one := scheme + endpoint
+		if hasQuery {
+			one += "?" + query
+		}
+		a, err := ParseAddress(one)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// FormatAddresses returns the address line of a cluster's nodes, as ParseAddresses takes
+// it. The pin is the first one's.
+func FormatAddresses(list []Address) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return Address{Endpoint: strings.Join(Endpoints(list), ","), Pin: list[0].Pin}.String()
+}
+
 func parsePin(text string) (*[sha256.Size]byte, error) {
 	digits, ok := strings.CutPrefix(text, pinPrefix)
 	raw, err := hex.DecodeString(digits)

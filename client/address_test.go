@@ -37,6 +37,34 @@ func TestParseAddress(t *testing.T) {
 	}
 }
 
+// One line names several nodes, and is read as it was written; a mistake in any of them is
+// one in all.
+func TestParseAddresses(t *testing.T) {
+	pin := "?pin=sha256:" + strings.Repeat("0a", 32)
+	for text, want := range map[string]string{
+		"10.0.0.1:4430":               "qpq://10.0.0.1:4430",
+		"10.0.0.1:4430,[::1]:2":       "qpq://10.0.0.1:4430,[::1]:2",
+		"qpq://a:1,b:2,c:3" + pin:     "qpq://a:1,b:2,c:3" + pin,
+		"qpq://a:1,b:2/" + pin:        "qpq://a:1,b:2" + pin,
+		"qpq://a:1" + pin:             "qpq://a:1" + pin,
+		"qpq://a:1,b" + pin:           "",
+		"qpq://a:1,,b:2" + pin:        "",
+		"qpq://a:1,qpq://b:2" + pin:   "",
+		"qpq://a:1,b:2?pin=sha256:00": "",
+		"":                            "",
+	} {
+		list, err := ParseAddresses(text)
+		switch {
+		case want == "" && err == nil:
+			t.Errorf("%q was read as %v, expected a refusal", text, list)
+		case want != "" && err != nil:
+			t.Errorf("%q: %v", text, err)
+		case want != "" && FormatAddresses(list) != want:
+			t.Errorf("%q was read as %s, expected %s", text, FormatAddresses(list), want)
+		}
+	}
+}
+
 // A pin holds for all nodes; two pins are of two clusters.
 func TestTrustTakesOnePin(t *testing.T) {
 	parse := func(text string) Address {

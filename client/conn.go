@@ -34,6 +34,16 @@ type Options struct {
 	// Resolve finds an endpoint's addresses, the one to try first first; nil asks the
 	// system's resolver. Eight at most are tried.
 	Resolve func(ctx context.Context, endpoint string) ([]net.Addr, error)
+	// Known are nodes that an earlier Conn has learned of: see Learned.
+	Known []string
+	// Learned has the client ask each node that it reaches for the others, and is called
+	// with their addresses when these are news; nil: the client knows Endpoints only. The
+	// TLS configuration must be the cluster's own (a pin or its authority), for else a
+	// node could name anybody; otherwise nothing is asked and Known is not heeded.
+	Learned func(addresses []string)
+	// Fixed keeps a client that Open or Create returns from learning of nodes: it knows
+	// Endpoints only.
+	Fixed bool
 	// Seen is the highest log index that the program has seen before, so that
 	// a program that was restarted does not go back in time.
 	Seen uint64
@@ -88,6 +98,9 @@ func Dial(options Options) (*Conn, error) {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
 	options.TLS = clientTLS(options.TLS)
+	if options.Learned != nil && options.TLS.ServerName != "" {
+		book.learn(options.Known)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	socket, heard := senders.Watch(options.PacketConn)
 	c := &Conn{

@@ -78,6 +78,7 @@ func (c *Conn) dial(d *dialing) {
 	}
 	if err == nil {
 		c.link = l
+		c.tasks.Go(c.learn)
 	}
 	d.link, d.err = l, err
 	c.dialing = nil

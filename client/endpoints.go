@@ -13,6 +13,7 @@ import (
 // lock guards the rest.
 type endpoint struct {
 	address  string
+	learned  bool      // from a node; otherwise the program named it
 	failures int       // in a row
 	badUntil time.Time // avoided until then, if there is another
 
@@ -21,6 +22,8 @@ type endpoint struct {
 
 // endpoints is the book of nodes: it remembers who failed and says whom to try.
 type endpoints struct {
+	inOrder bool
+
 	mu   sync.Mutex
 	list []*endpoint // in the order of trying, unless one is avoided
 }
@@ -29,7 +32,7 @@ func newEndpoints(addresses []string, inOrder bool) (*endpoints, error) {
 	if len(addresses) == 0 || len(addresses) > maxEndpoints {
 		return nil, fmt.Errorf("a client needs 1 to %d endpoints, got %d", maxEndpoints, len(addresses))
 	}
-	book := &endpoints{}
+	book := &endpoints{inOrder: inOrder}
 	for _, address := range addresses {
 		if err := checkEndpoint(address); err != nil {
 			return nil, err
@@ -83,4 +86,38 @@ func (b *endpoints) another(e *endpoint, now time.Time) bool {
 // not come back together.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(max(d, 1)) }
 
-func (b *endpoints) size() int { return len(b.list) }
+func (b *endpoints) size() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.list)
+}
+
+// learn replaces what was learned of nodes by the latest word, and reports whether it is
+// another one. What the program named stays. It has a place of its own in the order, so
+// that clients that were all given the same node spread over the others later.
+func (b *endpoints) learn(addresses []string) (news bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []*endpoint
+	for _, e := range b.list {
+		if !e.learned || slices.Contains(addresses, e.address) {
+			list = append(list, e)
+		}
+	}
+	news = len(list) != len(b.list)
+	for _, address := range addresses {
+		if len(list) >= maxEndpoints {
+			break
+		}
+		if !slices.ContainsFunc(list, func(e *endpoint) bool { return e.address == address }) {
+			at := len(list)
+			if !b.inOrder {
+				at = rand.IntN(len(list) + 1)
+			}
+			list = slices.Insert(list, at, &endpoint{address: address, learned: true})
+			news = true
+		}
+	}
+	b.list = list
+	return news
+}

@@ -12,8 +12,8 @@ import (
 // Whatever a node answers, the client gets results, the node's refusal or an
 // error of its own, and reads results of any shape without harm.
 func FuzzResponse(f *testing.F) {
-	f.Add(responseFrame(reply{index: 7}))
-	f.Add(responseFrame(reply{code: schemas.Code_rateLimited, after: time.Second}))
+	f.Add(responseFrame(reply{index: 7}, nil))
+	f.Add(responseFrame(reply{code: schemas.Code_rateLimited, after: time.Second}, nil))
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newMessage()

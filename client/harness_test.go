@@ -101,6 +101,7 @@ type cluster struct {
 	resets   int                      // streams that the client reset
 	slow     map[string]time.Duration // how long a node's handshakes take
 	hellos   map[string]int           // handshakes that have come to a node
+	members  []string                 // what the nodes name to who asks
 }
 
 // newCluster starts nodes; script runs on their goroutines, one call at a time.
@@ -119,9 +120,14 @@ func newCluster(t *testing.T, nodes int, script func(received) reply) *cluster {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.start(t, identity, &net.UDPAddr{IP: net.IPv4(10, 0, 0, byte(1+i)), Port: 4430})
+		c.start(t, identity, udpAddr(1+i))
 	}
 	return c
+}
+
+// udpAddr is where the node with a number is.
+func udpAddr(number int) *net.UDPAddr {
+	return &net.UDPAddr{IP: net.IPv4(10, 0, 0, byte(number)), Port: 4430}
 }
 
 func (c *cluster) start(t *testing.T, identity *tlsid.Identity, addr *net.UDPAddr) {
@@ -244,11 +250,14 @@ func (c *cluster) do(node string, qc *quic.Conn, s *quic.Stream, r reply) bool {
 		_ = s.Close()
 		return false
 	}
-	_, err := s.Write(responseFrame(r))
+	c.mu.Lock()
+	frame := responseFrame(r, c.members)
+	c.mu.Unlock()
+	_, err := s.Write(frame)
 	return err == nil
 }
 
-func responseFrame(r reply) []byte {
+func responseFrame(r reply, members []string) []byte {
 	msg, seg := schemas.NewMessage()
 	response, err := schemas.NewRootResponse(seg)
 	if err != nil {
@@ -259,6 +268,15 @@ func responseFrame(r reply) []byte {
 		results, err := schemas.NewHealthResults(seg)
 		if err != nil {
 			panic(err)
+		}
+		list, err := results.NewMembers(int32(len(members)))
+		if err != nil {
+			panic(err)
+		}
+		for i, address := range members {
+			if err := list.Set(i, address); err != nil {
+				panic(err)
+			}
 		}
 		if err := response.SetResults(results.ToPtr()); err != nil {
 			panic(err)

@@ -147,6 +147,9 @@ func (c *Client) load(options Options) error {
 		if c.who, err = tx.Profile(); err != nil {
 			return err
 		}
+		if options.Known, err = tx.Nodes(); err != nil {
+			return err
+		}
 		session, err = tx.Session()
 		return err
 	})
@@ -159,6 +162,9 @@ func (c *Client) load(options Options) error {
 	if c.who != nil {
 		options.Seen = c.who.Seen
 	}
+	if options.Learned == nil && !options.Fixed {
+		options.Learned = c.keepNodes
+	}
 	if c.conn, err = Dial(options); err != nil {
 		return err
 	}
@@ -166,6 +172,14 @@ func (c *Client) load(options Options) error {
 		c.conn.SetSession(c.session(session))
 	}
 	return nil
+}
+
+// keepNodes remembers the cluster's nodes, so that the next start needs none of those
+// that the program was given.
+func (c *Client) keepNodes(addresses []string) {
+	if err := c.vault.Update(func(tx *vault.Tx) error { return tx.SetNodes(addresses) }); err != nil {
+		c.log.Debug("nodes not remembered", "error", err)
+	}
 }
 
 // session returns a saved session as a Conn takes it.

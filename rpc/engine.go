@@ -8,7 +8,13 @@ func Engine(node *cluster.Node) Node { return engine{node} }
 type engine struct{ *cluster.Node }
 
 // Health looks at what the node knows already; it asks nobody.
-func (e engine) Health() Health { return healthOf(e.Standing(), string(e.ID())) }
+func (e engine) Health() Health {
+	h := healthOf(e.Standing(), string(e.ID()))
+	for _, m := range e.Members() {
+		h.Members = append(h.Members, m.Address)
+	}
+	return h
+}
 
 // healthOf sums a standing up; of several troubles the gravest counts.
 func healthOf(s cluster.Standing, id string) Health {

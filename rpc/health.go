@@ -11,6 +11,16 @@ func health(c *call, _ schemas.HealthParams, results schemas.HealthResults) erro
 	if err := results.SetNodeId(h.NodeID); err != nil {
 		return err
 	}
+	members := h.Members[:min(len(h.Members), schemas.MaxMembers)]
+	list, err := results.NewMembers(int32(len(members)))
+	if err != nil {
+		return err
+	}
+	for i, address := range members {
+		if err := list.Set(i, address); err != nil {
+			return err
+		}
+	}
 	return results.SetStatus(string(h.State))
 }
 

@@ -47,4 +47,6 @@ type Health struct {
 	State        State
 	Leader       bool // this node leads
 	FeatureLevel uint32
+	// Members are the addresses of the cluster's nodes, HOST:PORT each.
+	Members []string
 }

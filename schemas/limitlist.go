@@ -27,6 +27,7 @@ func Limits() []Limit {
 		{"MaxBatchBytes", MaxBatchBytes},
 		{"MaxEnvelope", MaxEnvelope},
 		{"MaxSettings", MaxSettings},
+		{"MaxMembers", MaxMembers},
 		{"AccountKeySize", AccountKeySize},
 		{"DeviceIDSize", DeviceIDSize},
 		{"ChannelIDSize", ChannelIDSize},

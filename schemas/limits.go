@@ -51,6 +51,8 @@ const (
 	MaxEnvelope = MaxEntry + MaxBatchEntries*24 + 4<<10
 	// MaxSettings is how many settings one command changes at most.
 	MaxSettings = 64
+	// MaxMembers is how many of the cluster's nodes a node names to clients at most.
+	MaxMembers = 16
 
 	// AccountKeySize is the size of an account's identity key, in bytes.
 	AccountKeySize = 32

@@ -27,6 +27,9 @@ struct HealthResults {
   nodeId @1 :Text;
   leader @2 :Bool;
   featureLevel @3 :UInt32;
+  members @4 :List(Text);
+  # HOST:PORT of each node of the cluster, from the replicated membership; at most 16.
+  # Who answers there proves by its certificate that it is one.
 }
 
 interface NodeService {

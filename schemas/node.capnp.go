@@ -82,12 +82,12 @@ type HealthResults capnp.Struct
 const HealthResults_TypeID = 0xddd95a0d118ad291
 
 func NewHealthResults(s *capnp.Segment) (HealthResults, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
 	return HealthResults(st), err
 }
 
 func NewRootHealthResults(s *capnp.Segment) (HealthResults, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3})
 	return HealthResults(st), err
 }
 
@@ -175,12 +175,36 @@ func (s HealthResults) SetFeatureLevel(v uint32) {
 	capnp.Struct(s).SetUint32(4, v)
 }
 
+func (s HealthResults) Members() (capnp.TextList, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return capnp.TextList(p.List()), err
+}
+
+func (s HealthResults) HasMembers() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s HealthResults) SetMembers(v capnp.TextList) error {
+	return capnp.Struct(s).SetPtr(2, v.ToPtr())
+}
+
+// NewMembers sets the members field to a newly
+// allocated capnp.TextList, preferring placement in s's segment.
+func (s HealthResults) NewMembers(n int32) (capnp.TextList, error) {
+	l, err := capnp.NewTextList(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return capnp.TextList{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, l.ToPtr())
+	return l, err
+}
+
 // HealthResults_List is a list of HealthResults.
 type HealthResults_List = capnp.StructList[HealthResults]
 
 // NewHealthResults creates a new list of HealthResults.
 func NewHealthResults_List(s *capnp.Segment, sz int32) (HealthResults_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 3}, sz)
 	return capnp.StructList[HealthResults](l), err
 }
 
@@ -1717,7 +1741,7 @@ func (c NodeService_health) Args() HealthParams {
 
 // AllocResults allocates the results struct.
 func (c NodeService_health) AllocResults() (HealthResults, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 2})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 3})
 	return HealthResults(r), err
 }
 

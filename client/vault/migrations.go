@@ -31,6 +31,7 @@ var migrations = []string{
 // The names in meta that the core uses.
 const (
 	metaRestored = "restored" // when Import made the vault from a backup, ms since 1970
+	metaNodes    = "nodes"    // addresses of the cluster's nodes, a line each
 )
 
 // metaTakeOver is set while the vault is to become the copy that is in use.

@@ -1,6 +1,9 @@
 package vault
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Profile is who the vault belongs to.
 type Profile struct {
@@ -66,4 +69,15 @@ func (tx *Tx) SetSession(s *Session) error {
 		return tx.run(`DELETE FROM session`)
 	}
 	return tx.run(`INSERT OR REPLACE INTO session (id, token, expires) VALUES (1, ?, ?)`, s.Token, s.Expires)
+}
+
+// Nodes returns the addresses of the cluster's nodes that were learned last.
+func (tx *Tx) Nodes() (list []string, err error) {
+	_, err = tx.one("SELECT value FROM meta WHERE name = ?", func(r *row) { list = strings.Fields(r.text(0)) }, metaNodes)
+	return list, err
+}
+
+// SetNodes replaces what Nodes returns.
+func (tx *Tx) SetNodes(list []string) error {
+	return tx.run("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", metaNodes, strings.Join(list, "\n"))
 }

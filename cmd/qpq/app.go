@@ -123,11 +123,11 @@ func (a *app) connection() (client.Options, error) {
 
 func (a *app) addresses() (list []client.Address, err error) {
 	for _, text := range a.options.servers {
-		address, err := client.ParseAddress(text)
+		some, err := client.ParseAddresses(text)
 		if err != nil {
 			return nil, usage("%w", err)
 		}
-		list = append(list, address)
+		list = append(list, some...)
 	}
 	return list, nil
 }

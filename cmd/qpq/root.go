@@ -76,7 +76,7 @@ func (a *app) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.profile, "profile", "default", "which of this machine's profiles: each is an account's device")
 	flags.StringVar(&o.home, "home", dataHome(), "directory of the profiles")
 	flags.StringVar(&o.config, "config", filepath.Join(configHome(), "config.toml"), "configuration file")
-	flags.StringArrayVar(&o.servers, "server", nil, "a node: HOST:PORT or qpq://HOST:PORT?pin=sha256:…; repeat for more nodes of the cluster")
+	flags.StringArrayVar(&o.servers, "server", nil, "a node, or several divided by commas: HOST:PORT or qpq://HOST:PORT,HOST:PORT?pin=sha256:…; the others are learned from it")
 	flags.StringVar(&o.ca, "ca", "", "PEM file of the cluster's certificate authority (default: the pin of a server, else the system's authorities)")
 	flags.StringVar(&o.passphraseFile, "passphrase-file", "", "file whose first line unlocks the profile; - is standard input (default: ask)")
 	flags.BoolVar(&o.keyring, "keyring", false, "unlock the profile with the operating system's keyring instead of a passphrase")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quicproquo/client"
 	"quicproquo/cmd/internal/node"
 )
 
@@ -45,7 +46,7 @@ delete them here afterwards.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(notes, "Clients trust the cluster by its pin:  qpq register NAME --server '%s'\n", clients[0])
+			fmt.Fprintf(notes, "Clients trust the cluster by its pin:  qpq register NAME --server '%s'\n", client.FormatAddresses(clients))
 			if len(peers) < 3 || len(peers)%2 == 0 {
 				fmt.Fprintf(notes, "Note: %d nodes survive the loss of %d; three survive one, five survive two.\n",
 					len(peers), (len(peers)-1)/2)

@@ -114,11 +114,11 @@ func newClient(t *testing.T, binary, dir string) *client.Client {
 	}
 	var addresses []client.Address
 	for _, line := range strings.Fields(string(out)) {
-		a, err := client.ParseAddress(line)
+		a, err := client.ParseAddresses(line)
 		if err != nil {
 			t.Fatal(err)
 		}
-		addresses = append(addresses, a)
+		addresses = append(addresses, a...)
 	}
 	trust, err := client.Trust(addresses, nil, nil)
 	if err != nil {

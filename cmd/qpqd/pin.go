@@ -14,23 +14,22 @@ func pinCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "pin",
-		Short: "Print the addresses that clients take, with the cluster's pin",
-		Long: `Prints a line per node of the cluster's first set: its address with the fingerprint
-of the cluster's certificate authority. With it a client trusts exactly this
-cluster, whoever answers. The pin holds as long as the authority's key does; nodes
+		Short: "Print the address that clients take: all nodes, and the cluster's pin",
+		Long: `Prints one line: the addresses of the nodes that this directory knows, with the
+fingerprint of the cluster's certificate authority. With it a client trusts exactly this
+cluster, whoever answers. One of the addresses is enough: a client learns the others from
+the first node that it reaches. The pin holds as long as the authority's key does; nodes
 renew their certificates under it by themselves.`,
 		Example: `  qpqd pin --dir /var/lib/qpqd
-  qpq register alice --server "$(qpqd pin | head -1)"`,
+  qpq register alice --server "$(qpqd pin)"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			addresses, err := pinned(dir)
 			if err != nil {
 				return err
 			}
-			for _, a := range addresses {
-				fmt.Fprintln(cmd.OutOrStdout(), a)
-			}
-			return nil
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), client.FormatAddresses(addresses))
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", devDir, "a node's directory, or one that holds several")

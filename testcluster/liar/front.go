@@ -92,7 +92,7 @@ func (f *Front) Address() string { return f.sockets[0].LocalAddr().String() }
 
 // ClientOptions are client options with this front as the only node.
 func (f *Front) ClientOptions(from client.Options) client.Options {
-	from.Endpoints = []string{f.Address()}
+	from.Endpoints, from.Fixed = []string{f.Address()}, true
 	return from
 }
 
