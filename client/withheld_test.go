@@ -152,8 +152,9 @@ func TestWithheldWayBackIsLookedForOn(t *testing.T) {
 		t.Error(err)
 	}
 	of := bob.find("friends").id
-	if out, err := bob.nextOutgoing(t.Context(), of); err != nil || out == nil || out.Payload != nil {
-		t.Errorf("what was written before is to be sent as %+v (%v), want that it waits unencrypted", out, err)
+	waiting, err := bob.nextOutgoing(t.Context(), of)
+	if err != nil || waiting == nil || waiting.Payload != nil {
+		t.Fatalf("what was written before is to be sent as %+v (%v), want that it waits unencrypted", waiting, err)
 	}
 	// What was wanted before goes on waiting.
 	rekey := bob.wishes("friends", wish{Kind: wishRekey})
@@ -177,7 +178,7 @@ func TestWithheldWayBackIsLookedForOn(t *testing.T) {
 	if i := bob.intent(rekey); i == nil || i.Next.After(bob.at) {
 		t.Errorf("what has waited is to be done at %+v, want now", i)
 	}
-	if out, err := bob.nextOutgoing(t.Context(), of); err != nil || out == nil || out.Payload == nil {
+	if out, err := bob.nextOutgoing(t.Context(), of); err != nil || out == nil || out.ID != waiting.ID || out.Payload == nil {
 		t.Errorf("what was written before is to be sent as %+v (%v), want that it goes out", out, err)
 	}
 }
