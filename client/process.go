@@ -23,7 +23,7 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 	switch {
 	case row != nil && row.group == nil && row.State != stateJoining && row.State != stateRecovering:
 		return true, nil
-	case row == nil || row.group == nil || !row.founded && !row.begun() || p.Epoch > row.group.Epoch():
+	case row == nil || row.group == nil || !row.shared() || p.Epoch > row.group.Epoch():
 		return false, t.hold(in, p)
 	case p.Sort != room.SortApplication && p.Epoch < row.group.Epoch():
 		return true, nil // of an epoch that is over

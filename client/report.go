@@ -37,7 +37,7 @@ const (
 // a message could not be read) may go to the others of a conversation: only where the
 // user takes part and can send now. It is the one place that decides this.
 func (t *turn) mayTell(row *talk) bool {
-	return row.State == stateActive && row.group != nil && row.founded && len(row.group.Public().Proposals()) == 0
+	return row.State == stateActive && row.group != nil && row.shared() && len(row.group.Public().Proposals()) == 0
 }
 
 // wantsReceipts tells whether the senders of a conversation are told what became of

@@ -128,7 +128,7 @@ type call struct {
 // seal encrypts a message in the present epoch. It leaves it as it is while the
 // conversation has no keys to do so.
 func (t *turn) seal(row *talk, out *vault.Outgoing) error {
-	if !t.c.mayEncrypt() || row.group == nil || !row.founded || row.State != stateActive || len(row.group.Public().Proposals()) > 0 {
+	if !t.c.mayEncrypt() || row.group == nil || !row.shared() || row.State != stateActive || len(row.group.Public().Proposals()) > 0 {
 		return nil
 	}
 	group, message, err := row.group.Encrypt(out.Content, nil)

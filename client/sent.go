@@ -102,7 +102,7 @@ func (t *turn) waitsFor(out *vault.Outgoing) (string, error) {
 		return row.usable().Error(), nil
 	case row.State != stateActive || row.group == nil:
 		return "the keys of this conversation have not come yet" + change, nil
-	case !row.founded:
+	case !row.shared():
 		return "the cluster does not have this conversation yet" + change, nil
 	case len(row.group.Public().Proposals()) > 0:
 		return "a change of the group comes first" + change, nil

@@ -55,6 +55,10 @@ func (row *talk) data() *room.Data {
 // a node says of it now.
 func (row *talk) begun() bool { return row.group != nil && row.group.Epoch() > 0 }
 
+// shared reports whether the others have the group: messages need no more than that, so
+// a node that denies its record holds up commits only.
+func (row *talk) shared() bool { return row.founded || row.begun() }
+
 // turn is one transaction of the vault, with the keys that it uses. Whatever it
 // decides holds, in the vault and in memory, or nothing does.
 type turn struct {

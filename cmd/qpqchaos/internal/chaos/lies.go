@@ -91,7 +91,7 @@ func newLies(ctx context.Context, w *world) (l *lies, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.mallory, err = l.front.Enter(ctx, options, "mallory"); err != nil {
+	if l.mallory, err = l.front.Enter(ctx, options, "outsider"); err != nil {
 		return nil, err
 	}
 	return l, w.hurry(ctx)
@@ -155,7 +155,7 @@ func (l *lies) round(ctx context.Context, rng *rand.Rand) (err error) {
 		g.lie, err = "a welcome into mallory's group", l.welcome(short, &g)
 	default:
 		g.lie = invented[rng.IntN(len(invented))]
-		err = l.front.Lie(strings.NewReplacer("BY", g.by.name, "TO", g.to.name, "GROUP", g.title).Replace(g.lie))
+		err = l.front.Lie(strings.NewReplacer("$BY", g.by.name, "$TO", g.to.name, "$GROUP", g.title).Replace(g.lie))
 	}
 	if err != nil {
 		return err
@@ -167,21 +167,21 @@ func (l *lies) round(ctx context.Context, rng *rand.Rand) (err error) {
 	return l.overheard(&g)
 }
 
-// invented are lies about the groups BY and TO are in.
+// invented are lies about the group $GROUP, which $BY and $TO are in.
 var invented = []string{ //nolint:gochecknoglobals // a table
 	"first 3 * *: index +1000000000",
-	"first 2 TO subscribe: seq +1000000",
-	"TO publishCommit GROUP: swallow\nBY publishCommit GROUP: drop TO",
-	"* fetchGroup GROUP: refuse GROUP_NOT_FOUND\n* publishCommit GROUP: refuse GROUP_NOT_FOUND",
-	"* publishCommit GROUP: refuse EPOCH_CONFLICT +1",
-	"* publishCommit GROUP: refuse EPOCH_CONFLICT",
-	"BY publishCommit GROUP: drop TO\nTO fetchGroup GROUP: empty",
-	"TO fetchGroup GROUP: junk 500\nfirst 2 TO subscribe: junk 200",
+	"first 2 $TO subscribe: seq +1000000",
+	"$TO publishCommit $GROUP: swallow\n$BY publishCommit $GROUP: drop $TO",
+	"* fetchGroup $GROUP: refuse GROUP_NOT_FOUND\n* publishCommit $GROUP: refuse GROUP_NOT_FOUND",
+	"* publishCommit $GROUP: refuse EPOCH_CONFLICT +1",
+	"* publishCommit $GROUP: refuse EPOCH_CONFLICT",
+	"$BY publishCommit $GROUP: drop $TO\n$TO fetchGroup $GROUP: empty",
+	"$TO fetchGroup $GROUP: junk 500\nfirst 2 $TO subscribe: junk 200",
 	"* listDevices: empty\n* fetchKeyPackages: empty",
-	"first 3 TO subscribe: gap",
-	"first 3 TO subscribe: lost",
-	"first 3 BY batchEnqueue: twice",
-	"first 2 BY batchEnqueue: later",
+	"first 3 $TO subscribe: gap",
+	"first 3 $TO subscribe: lost",
+	"first 3 $BY batchEnqueue: twice",
+	"first 2 $BY batchEnqueue: later",
 	"first 4 * *: refuse SEEN_TOO_FAR_AHEAD",
 }
 
