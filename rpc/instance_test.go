@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/quic-go/quic-go"
@@ -109,28 +110,47 @@ func TestInstanceIsSigned(t *testing.T) {
 	}
 }
 
-// laggingNode answers from a state that follows the log when it is asked to only.
+// laggingNode answers from a state that follows the log when it is asked to only. mu
+// guards what stands under it.
 type laggingNode struct {
 	*accountNode              // what it has applied
 	log          *accountNode // what all have written
-	lags         bool
-	missing      [][]byte
-	fails        error
+
+	mu      sync.Mutex
+	lags    bool
+	missing [][]byte
+	fails   error
+}
+
+// will sets whether the node lags, and how proposals fail.
+func (n *laggingNode) will(lag bool, fail error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lags, n.fails = lag, fail
 }
 
 func (n *laggingNode) Propose(ctx context.Context, entry []byte) (uint64, fsm.Result, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.fails != nil {
 		return 0, fsm.Result{}, n.fails
 	}
 	index, result, err := n.log.Propose(ctx, entry)
 	n.missing = append(n.missing, entry)
 	if !n.lags {
-		err = errors.Join(err, n.Linearize(ctx))
+		err = errors.Join(err, n.follow(ctx))
 	}
 	return index, result, err
 }
 
 func (n *laggingNode) Linearize(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.follow(ctx)
+}
+
+// follow applies what is missing. Callers hold mu.
+func (n *laggingNode) follow(ctx context.Context) error {
 	for _, entry := range n.missing {
 		if _, _, err := n.accountNode.Propose(ctx, entry); err != nil {
 			return err
@@ -151,7 +171,7 @@ func TestInstanceOnALaggingNode(t *testing.T) {
 	n, door := openLagging(t)
 	c := newCopied(t, door)
 	c.wants("the first", c.binds(c.dial(t), c.key, 5), schemas.Code_ok, 5)
-	n.lags = true
+	n.will(true, nil)
 	c.wants("its next, unseen here", c.binds(c.dial(t), c.key, 6, 5), schemas.Code_ok, 6)
 	c.wants("the one after that", c.binds(c.dial(t), c.key, 7, 6), schemas.Code_ok, 7)
 	c.wants("a copy of the first, whose place here seems free", c.binds(c.dial(t), c.key, 8, 5), schemas.Code_instanceReplaced, 7)
@@ -163,10 +183,10 @@ func TestInstanceOnAnOldCluster(t *testing.T) {
 	n, door := openLagging(t)
 	c := newCopied(t, door)
 	qc := c.dial(t)
-	n.fails = cluster.ErrUnknownOutcome
+	n.will(false, cluster.ErrUnknownOutcome)
 	c.wants("an unknown outcome", c.binds(qc, c.key, 5), schemas.Code_unavailable, 0)
 	c.wants("a call afterwards", whoamiRaw(t, qc, nil), schemas.Code_tokenMissing, 0)
-	n.fails = cluster.ErrFeatureLevel
+	n.will(false, cluster.ErrFeatureLevel)
 	c.wants("a node that does not know", c.binds(qc, c.key, 5), schemas.Code_ok, 0)
 	c.wants("a call then", whoamiRaw(t, qc, nil), schemas.Code_ok, 0)
 }
