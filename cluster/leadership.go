@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -151,13 +152,16 @@ func (n *Node) raiseLevel(ctx context.Context) {
 }
 
 // levelInForce is the feature level by whose rules the log is judged.
-func (n *Node) levelInForce() (uint64, error) {
+func (n *Node) levelInForce() (uint64, error) { return n.readSetting(fsm.SettingFeatureLevel) }
+
+// readSetting reads a cluster setting as this node's store has it.
+func (n *Node) readSetting(name string) (uint64, error) {
 	view, err := n.View()
 	if err != nil {
 		return 0, err
 	}
-	level, err := view.FeatureLevel()
-	return level, errors.Join(err, view.Close())
+	value, _, err := view.Setting(name)
+	return value, errors.Join(err, view.Close())
 }
 
 func levelEntry(level uint64) ([]byte, error) {
@@ -229,15 +233,23 @@ func (n *Node) yieldWhenFull(ctx context.Context) {
 	if !n.guard.ReadOnly() {
 		return
 	}
+	if !n.yield(ctx, "disk nearly full", func(tlsid.NodeID) bool { return true }) {
+		n.log.Warn("disk nearly full, and no other member has room to lead")
+	}
+}
+
+// yield hands leadership to a voter that has room and fits; false: there is none.
+func (n *Node) yield(ctx context.Context, why string, fits func(tlsid.NodeID) bool) bool {
 	statuses, _ := n.askEach(ctx)
+	maps.DeleteFunc(statuses, func(id tlsid.NodeID, _ Status) bool { return !fits(id) })
 	to, ok := withRoom(statuses, n.voters(), n.cfg.ID)
 	if !ok {
-		n.log.Warn("disk nearly full, and no other member has room to lead")
-		return
+		return false
 	}
 	if err := n.transferHere(to); err != nil {
-		n.log.Warn("disk nearly full, leadership not handed over", "to", to, "error", err)
+		n.log.Warn(why+", leadership not handed over", "to", to, "error", err)
 	}
+	return true
 }
 
 // withRoom returns the voter with the longest log among those whose disk has

@@ -46,16 +46,6 @@ func (n *Node) judgeClocks() {
 	}
 }
 
-func (n *Node) readSetting(name string) (uint64, error) {
-	view, err := n.store.View()
-	if err != nil {
-		return 0, err
-	}
-	defer view.Close()
-	value, _, err := view.Setting(name)
-	return value, err
-}
-
 // hearClock notes what a member's status says of its clock.
 func (n *Node) hearClock(from tlsid.NodeID, asked clock.Asked, status Status, err error) {
 	switch {
@@ -70,20 +60,7 @@ func (n *Node) hearClock(from tlsid.NodeID, asked clock.Asked, status Status, er
 // yieldWhenTimeIsWrong hands leadership to a voter whose clock agrees with the others'.
 // Until one has it, batches are stamped with the majority's time.
 func (n *Node) yieldWhenTimeIsWrong(ctx context.Context) {
-	if !n.clock.Read().Wrong {
-		return
-	}
-	statuses, _ := n.askEach(ctx)
-	for id := range statuses {
-		if !n.clock.Agrees(id) {
-			delete(statuses, id)
-		}
-	}
-	to, ok := withRoom(statuses, n.voters(), n.cfg.ID)
-	if !ok {
-		return
-	}
-	if err := n.transferHere(to); err != nil {
-		n.log.Warn("this machine's clock is wrong, leadership not handed over", "to", to, "error", err)
+	if n.clock.Read().Wrong {
+		n.yield(ctx, "this machine's clock is wrong", n.clock.Agrees)
 	}
 }
