@@ -5,7 +5,7 @@
 // test that must fail); docs/testing.md has their format. The tree is not touched: the
 // go command's -overlay puts the changed file in the original's place.
 //
-// Files: row.go (the format), table.go (rows against the code), choose.go (which rows),
+// Files: row.go (the format), table.go and compile.go (rows against the code), choose.go (which rows),
 // try.go (one row), lean.go (what it need not compile), report.go (many, and what they came to).
 package main
 

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"maps"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,4 +56,39 @@ func TestTableIsLarge(t *testing.T) {
 		}
 	}
 	t.Logf("%d rows: %v", len(rows), count)
+}
+
+// A mutant that does not compile says nothing about its test. So all rows are compiled,
+// though few are tried.
+func TestRowsCompile(t *testing.T) {
+	root, rows := houseTable(t)
+	c, err := newCompiler(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong, err := c.check(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(wrong)) {
+		t.Errorf("the mutant %s does not compile: %v", name, wrong[name])
+	}
+}
+
+// A row that does not compile is found among others of its package.
+func TestRowThatDoesNotCompile(t *testing.T) {
+	root, rows := houseTable(t)
+	c, err := newCompiler(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	area := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return path.Dir(r.file) != "fsm" })
+	area[0].new += "var unused int = \"a text\"\n"
+	wrong, err := c.check(area)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrong[area[0].name] == nil || len(wrong) != 1 {
+		t.Errorf("got %v, want only %s", wrong, area[0].name)
+	}
 }
