@@ -16,7 +16,7 @@ func (n *Node) renewCertificate() {
 	ticker := time.NewTicker(certificateInterval)
 	defer ticker.Stop()
 	for {
-		if n.cfg.Identity.NeedsRenewal(n.cfg.Now()) {
+		if n.cfg.Identity.NeedsRenewal(n.Now()) {
 			if err := n.renewOnce(n.ctx); err != nil {
 				n.log.Error("certificate not renewed; will try again", "error", err,
 					"expires", n.cfg.Identity.Leaf().NotAfter)
@@ -38,7 +38,7 @@ func (n *Node) RenewCertificate(ctx context.Context) error { return n.renewOnce(
 func (n *Node) renewOnce(ctx context.Context) error {
 	dir := filepath.Join(n.cfg.Dir, tlsDir)
 	if n.cfg.Authority != nil {
-		if err := n.cfg.Identity.Renew(n.cfg.Authority, n.cfg.Now()); err != nil {
+		if err := n.cfg.Identity.Renew(n.cfg.Authority, n.Now()); err != nil {
 			return err
 		}
 		return n.cfg.Identity.Save(dir)
@@ -51,7 +51,7 @@ func (n *Node) renewOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.cfg.Identity.Install(request, leaf, n.cfg.Now()); err != nil {
+	if err := n.cfg.Identity.Install(request, leaf, n.Now()); err != nil {
 		return err
 	}
 	return n.cfg.Identity.Save(dir)
@@ -113,7 +113,7 @@ func (n *Node) serveRenew(from tlsid.NodeID, renew schemas.Renew, resp schemas.P
 	if err != nil {
 		return err
 	}
-	leaf, err := n.cfg.Authority.IssueRequest(request, from, n.cfg.Now())
+	leaf, err := n.cfg.Authority.IssueRequest(request, from, n.Now())
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,9 @@ func Fingerprint(cert *x509.Certificate) [sha256.Size]byte {
 	return sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 }
 
-// Issue signs a leaf for a node's public key, valid for LeafLifetime from now.
+// Issue signs a leaf for a node's public key, valid until LeafLifetime from now. It
+// begins with the authority, not now: when a key was certified proves nothing, and a
+// leaf that an issuer with a fast clock made would be refused by everybody else.
 // Hosts are the DNS names and IP addresses (no ports) clients may reach it
 // under; at most 16.
 func (a *Authority) Issue(node NodeID, key *ecdsa.PublicKey, hosts []string, now time.Time) (*x509.Certificate, error) {
@@ -101,7 +103,7 @@ func (a *Authority) Issue(node NodeID, key *ecdsa.PublicKey, hosts []string, now
 		URIs:                  []*url.URL{peer.URI()},
 		DNSNames:              append([]string{a.cluster.ServerName()}, names...),
 		IPAddresses:           addresses,
-		NotBefore:             now.Add(-clockSkew),
+		NotBefore:             a.cert.NotBefore,
 		NotAfter:              now.Add(LeafLifetime),
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,

@@ -307,6 +307,24 @@ func TestRenewalIsSeenByNextHandshake(t *testing.T) {
 	serial()
 }
 
+// A certificate that a node with a fast clock made for itself is good at once for those
+// whose clocks are right, and for it.
+func TestCertificateFromAFastClock(t *testing.T) {
+	a := newTestAuthority(t)
+	n1, n2 := newTestIdentity(t, a, "n1"), newTestIdentity(t, a, "n2")
+	if err := n1.Renew(a, testNow.Add(2*LeafLifetime)); err != nil {
+		t.Fatal(err)
+	}
+	server := ServerConfig(n1, ServerOptions{Now: testClock})
+	_, _, serverErr, clientErr := handshake(t, server, mustNodeDial(t, n2, "n1", ALPNRaft, testClock))
+	if err := errors.Join(serverErr, clientErr); err != nil {
+		t.Errorf("handshake: %v, expected none", err)
+	}
+	if n1.NeedsRenewal(testNow) {
+		t.Errorf("renewal is due at %v, expected at two thirds of the new certificate's life", n1.RenewAt())
+	}
+}
+
 // The CA of a running cluster is replaced in three steps, and every handshake
 // between them works.
 func TestAuthorityReplacement(t *testing.T) {

@@ -101,11 +101,9 @@ func (i *Identity) Pin() [sha256.Size]byte {
 // NeedsRenewal reports whether two thirds of the certificate's life are over.
 func (i *Identity) NeedsRenewal(now time.Time) bool { return !now.Before(i.RenewAt()) }
 
-// RenewAt returns when two thirds of the certificate's life are over.
-func (i *Identity) RenewAt() time.Time {
-	leaf := i.Leaf()
-	return leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 3 * 2)
-}
+// RenewAt returns when two thirds of the certificate's life are over. Its life is
+// LeafLifetime before its end: see Authority.Issue.
+func (i *Identity) RenewAt() time.Time { return i.Leaf().NotAfter.Add(-LeafLifetime / 3) }
 
 // Request makes a new key for the same node and hosts, to be certified by an
 // authority elsewhere and installed with Install.
