@@ -1,12 +1,11 @@
 # Short on purpose: every target is one command that a person could type.
-CAPNP := $(shell go list -m -f '{{.Dir}}' capnproto.org/go/capnp/v3)
 TOOL  := go tool -modfile=.ci/tools.mod
 FOR   ?= 5m
 
 .PHONY: gen fmt lint test race fuzz bench bench-engine check
 gen: ## regenerate schemas/*.capnp.go (needs Debian's capnproto)
 	go build -o bin/capnpc-go capnproto.org/go/capnp/v3/capnpc-go
-	cd schemas && capnp compile -I $(CAPNP)/std -o ../bin/capnpc-go *.capnp
+	cd schemas && capnp compile -o ../bin/capnpc-go $(filter-out go.capnp,$(notdir $(wildcard schemas/*.capnp)))
 fmt: ## format
 	$(TOOL) golangci-lint fmt
 lint: ## lint

@@ -4,7 +4,7 @@
 # A password never comes here: registration and login are OPAQUE (RFC 9807), and
 # the messages of its runs are Data whose lengths docs/protocol.md gives.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

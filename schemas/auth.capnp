@@ -1,7 +1,7 @@
 @0xa3d95f6b7c1e4d08;
 # Who is calling.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

@@ -1,7 +1,7 @@
 @0xd61e8f4379ab20c5;
 # Blobs: large attachments, beside the queues. Declared; not served yet.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

@@ -1,7 +1,7 @@
 @0x9c4be7d1f06a2358;
 # Channels: one for each unordered pair of accounts.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

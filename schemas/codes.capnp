@@ -6,7 +6,7 @@
 # `make gen`. fsm, rpc and client share the numbers; people read the rows
 # (`qpq errors E022`, docs/errors.md).
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

@@ -6,7 +6,7 @@
 # ignores them. The union gets new kinds at its end: who does not know one keeps
 # its bytes and says that something came. Nothing is ever renumbered or removed.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

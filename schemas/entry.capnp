@@ -5,7 +5,7 @@
 # Append only: a tag that was released keeps its number and its meaning for ever,
 # because old logs and snapshots are replayed.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

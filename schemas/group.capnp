@@ -2,7 +2,7 @@
 # Groups: a record for each MLS group that has one, so that exactly one commit wins
 # an epoch. The server learns neither the members nor the group's content.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

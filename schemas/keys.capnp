@@ -1,7 +1,7 @@
 @0xe90c3f4a2b6d8177;
 # Key packages and hybrid keys.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

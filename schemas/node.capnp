@@ -6,7 +6,7 @@
 # ALPN qpq/1 carries calls in turn, each a Request answered by a Response, in
 # Cap'n Proto's standard stream framing.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

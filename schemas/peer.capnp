@@ -1,7 +1,7 @@
 @0x9be3a4f05d2c6811;
 # Node to node, over qpq-peer/1: calls in turn on pooled streams, as for clients.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

@@ -2,7 +2,7 @@
 # Queues: ordered lists of envelopes, one per (account, device, channel).
 # Fetch never deletes; ack does.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

@@ -1,7 +1,7 @@
 @0xf2b86e0d9a714c35;
 # Cluster settings: replicated, so that every node applies the same limits.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 

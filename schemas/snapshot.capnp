@@ -1,7 +1,7 @@
 @0xd84f2e6a91b35c0d;
 # The head of a snapshot stream: what a node that fell behind receives.
 
-using Go = import "/go.capnp";
+using Go = import "go.capnp";
 $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 
