@@ -2,10 +2,12 @@
 TOOL  := go tool -modfile=.ci/tools.mod
 FOR   ?= 5m
 
-.PHONY: gen fmt lint test race fuzz bench bench-engine check
+.PHONY: gen gen-js fmt lint test race fuzz bench bench-engine check
 gen: ## regenerate schemas/*.capnp.go (needs Debian's capnproto)
 	go build -o bin/capnpc-go capnproto.org/go/capnp/v3/capnpc-go
 	cd schemas && capnp compile -o ../bin/capnpc-go $(filter-out go.capnp,$(notdir $(wildcard schemas/*.capnp)))
+gen-js: ## regenerate the JavaScript client's table of the schemas (needs Node.js too)
+	cd docs/clients/js && capnp compile -ocapnp $(foreach f,node account auth channel codes group keys queue,../../../schemas/$(f).capnp) | node layout.mjs > schema.mjs
 fmt: ## format
 	$(TOOL) golangci-lint fmt
 lint: ## lint

@@ -101,7 +101,7 @@ var hostileKinds = map[string]kind{
 	"signature":  {schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, schemas.Code_signatureInvalid, fine},
 	"knownName":  {schemas.Code_usernameInvalid, schemas.Code_accountNotFound, schemas.Code_usernameInvalid, schemas.Code_accountNotFound, fine},
 	// Looked at after the proof of the password, which is what is wrong here.
-	"keyAfterProof": {schemas.Code_identityRequired, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_opaqueFinishFailed, fine},
+	"keyAfterProof": {schemas.Code_opaqueFinishFailed, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_opaqueFinishFailed, fine},
 	"deviceKey":     {fine, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_signatureInvalid, fine},
 	"knownDevice":   {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_deviceNotFound, fine},
 	"queueKey":      {schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_keyLength, schemas.Code_accountNotFound, fine},

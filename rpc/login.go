@@ -181,9 +181,12 @@ func loginFinish(c *call, p schemas.OpaqueLoginFinishParams, results schemas.Opa
 	if err != nil {
 		return err
 	}
-	key, err := accountKey(p.IdentityKey())
+	key, err := p.IdentityKey()
 	if err != nil {
-		return err
+		return malformed(err)
+	}
+	if n := len(key); n != 0 && n != schemas.AccountKeySize {
+		return &refusal{code: schemas.Code_keyLength, value: uint64(n)}
 	}
 	device, err := p.DeviceId()
 	if err != nil {
@@ -194,6 +197,10 @@ func loginFinish(c *call, p schemas.OpaqueLoginFinishParams, results schemas.Opa
 		return err
 	}
 	login, err := c.finishLogin(server, name, p)
+	if err != nil {
+		return err
+	}
+	owner, err := c.loginKey(name, key)
 	if err != nil {
 		return err
 	}
@@ -212,7 +219,7 @@ func loginFinish(c *call, p schemas.OpaqueLoginFinishParams, results schemas.Opa
 		}
 		s.SetHandshakeExpiresMs(uint64(login.Expires.UnixMilli()))
 		tokenHash := token.Hash()
-		return errors.Join(s.SetName(hash[:]), s.SetIdentityKey(key[:]), s.SetUsername(name.String()),
+		return errors.Join(s.SetName(hash[:]), s.SetIdentityKey(owner[:]), s.SetUsername(name.String()),
 			s.SetDeviceId(device), s.SetTokenHash(tokenHash[:]),
 			s.SetHandshakeId(login.ID[:]), s.SetRecordDigest(login.Record[:]))
 	})
@@ -221,6 +228,27 @@ func loginFinish(c *call, p schemas.OpaqueLoginFinishParams, results schemas.Opa
 	}
 	results.SetExpiresAtMs(numberOf(result))
 	return results.SetSessionToken(token[:])
+}
+
+// loginKey returns the identity key that a login is for: the one that the client names,
+// or, for a device that knows a name and a password and no more, the one that the name
+// has. It is asked after the password was proved, so that nobody else learns it.
+func (c *call) loginKey(name account.Username, named []byte) (fsm.AccountKey, error) {
+	if len(named) != 0 {
+		return fsm.AccountKey(named), nil
+	}
+	view, err := c.state()
+	if err != nil {
+		return fsm.AccountKey{}, err
+	}
+	key, ok, err := view.AccountByName(name.String())
+	switch {
+	case err != nil:
+		return fsm.AccountKey{}, storageFault(err)
+	case !ok:
+		return fsm.AccountKey{}, refuse(schemas.Code_opaqueFinishFailed)
+	}
+	return key, nil
 }
 
 // loginProof is a parameter struct that ends a run of OPAQUE.

@@ -48,6 +48,41 @@ func TestLoginTellsNothingOfNames(t *testing.T) {
 	}
 }
 
+// A device that knows a name and a password, and no key, logs in and learns whose the
+// account is; with a wrong password it learns nothing.
+func TestLoginWithoutTheAccountsKey(t *testing.T) {
+	d := openAccounts(t)
+	alice := d.register(t, "alice")
+	qc := d.dial(t)
+	f := begun(t, qc, alice, "right")
+	f.key = nil
+	r := f.call(t, qc, newRequestID())
+	if r.failure.code != schemas.Code_ok {
+		t.Fatalf("without a key: got %s, want a session", r.failure.code)
+	}
+	token := tokenIn(t, r)
+	auth := func(p schemas.WhoamiParams) error {
+		a, err := p.NewAuth()
+		must(t, err)
+		a.SetVersion(1)
+		return a.SetAccessToken(token)
+	}
+	who, err := schemas.WhoamiResults(callRaw(t, qc, 28, nil, schemas.NewWhoamiParams, auth).results).IdentityKey()
+	must(t, err)
+	if public := alice.public(); !bytes.Equal(who, public[:]) {
+		t.Errorf("whoami says %x, want %x", who, public)
+	}
+	for _, f := range []finish{begun(t, qc, alice, "right"), {name: "nobody"}} {
+		f.key, f.finalization = nil, make([]byte, account.FinalizationSize)
+		if f.handshake == nil {
+			f.handshake = startLogin(t, qc, f.name, ke1(t, f.name), nil).handshake
+		}
+		if got := f.call(t, qc, nil).failure.code; got != schemas.Code_opaqueFinishFailed {
+			t.Errorf("%s with a wrong password and no key: got %s, want %s", f.name, got, schemas.Code_opaqueFinishFailed)
+		}
+	}
+}
+
 // A client whose answer was lost repeats the end of its login with the same
 // request id and gets the token that the log has taken; with another one the
 // handshake is used up.
@@ -94,7 +129,6 @@ func TestLoginEndRefused(t *testing.T) {
 		edit func(*finish)
 		want schemas.Code
 	}{
-		{"no key", good, func(f *finish) { f.key = nil }, schemas.Code_identityRequired},
 		{"a short key", good, func(f *finish) { f.key = f.key[:31] }, schemas.Code_keyLength},
 		{"another key", good, func(f *finish) { f.key = stranger }, schemas.Code_identityMismatch},
 		{"another key and a wrong password", bad, func(f *finish) { f.key = stranger }, schemas.Code_opaqueFinishFailed},

@@ -58,7 +58,8 @@ struct OpaqueLoginFinishParams {
   finalization @1 :Data;
   # KE3, 64 bytes.
   identityKey @2 :Data;
-  # The account's, 32 bytes.
+  # The account's, 32 bytes; or empty: the one that the name has. Who knows it names it,
+  # so that no node can log him in as somebody else.
   handshake @3 :Data;
   deviceId @4 :Data;
   # Empty: a session of the account; else the 16-byte id of a registered device.

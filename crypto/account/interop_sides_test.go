@@ -3,16 +3,14 @@ package account
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"quicproquo/testcluster/npm"
 )
 
 // ours is our client, between two steps of one run.
@@ -214,14 +212,8 @@ func (d *driver) call(t *testing.T, call string, params map[string]any) map[stri
 // startDriver runs the driver until the end of the test.
 func startDriver(t *testing.T) *driver {
 	t.Helper()
-	if _, err := exec.LookPath("node"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI needs node: %v", err)
-		}
-		t.Skipf("interoperation needs Node.js 18 or later and npm: %v", err)
-	}
 	node := exec.CommandContext(t.Context(), "node", "driver.mjs")
-	node.Dir = installed(t)
+	node.Dir = npm.Folder(t, "interop")
 	node.Stderr = os.Stderr
 	in := must(node.StdinPipe())(t)
 	out := must(node.StdoutPipe())(t)
@@ -235,43 +227,6 @@ func startDriver(t *testing.T) *driver {
 		}
 	})
 	return &driver{to: json.NewEncoder(in), from: json.NewDecoder(bufio.NewReader(out))}
-}
-
-// installed returns a folder of the user's cache that holds interop/ with its
-// locked packages. It is made once for each state of interop/.
-func installed(t *testing.T) string {
-	t.Helper()
-	digest := sha256.New()
-	for _, file := range []string{"package.json", "package-lock.json", "driver.mjs"} {
-		digest.Write(must(os.ReadFile(filepath.Join("interop", file)))(t))
-	}
-	parent := filepath.Join(must(os.UserCacheDir())(t), "quicproquo")
-	dir := filepath.Join(parent, fmt.Sprintf("opaque-interop-%x", digest.Sum(nil)[:8]))
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	fresh := must(os.MkdirTemp(parent, "opaque-interop-fresh-"))(t) //nolint:usetesting // renamed into place, so it must be beside it
-	defer os.RemoveAll(fresh)
-	for _, file := range []string{"package.json", "package-lock.json", "driver.mjs"} {
-		if err := os.WriteFile(filepath.Join(fresh, file), must(os.ReadFile(filepath.Join("interop", file)))(t), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	npm := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	npm.Dir = fresh
-	if out, err := npm.CombinedOutput(); err != nil {
-		t.Fatalf("install the locked packages of interop/ (npm ci): %v\n%s", err, out)
-	}
-	// Another test process may have been faster.
-	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		if _, statErr := os.Stat(dir); statErr != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
