@@ -26,6 +26,7 @@ var floors = map[string]float64{
 	"testcluster/liar":               5.1,
 	"testcluster/mutants":            0.1, // a tool of its own: it reads the code and imports none of it
 	"testcluster/npm":                0.1, // as alone as that
+	"testcluster/vectors":            0.1, // and that
 	"rpc":                            4,
 	"cluster":                        3,
 	// The rooms under cluster, each usable alone.

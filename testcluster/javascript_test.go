@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,17 @@ func TestJavaScriptClientRefusesAnotherCluster(t *testing.T) {
 		if err != nil || string(out) != tt.want {
 			t.Errorf("with %s: %q (%v), expected %q", tt.address, out, err, tt.want)
 		}
+	}
+}
+
+// Its parts make the bytes of docs/vectors.json, which the parts in Go have made.
+func TestJavaScriptClientMakesTheVectors(t *testing.T) {
+	cmd := javaScript(t, javaScriptFolder(t), "--test", "vectors.test.mjs")
+	page, err := filepath.Abs("../docs/vectors.json")
+	fatal(t, err)
+	cmd.Stderr, cmd.Env = nil, append(os.Environ(), "QPQ_VECTORS="+page)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "# pass 4\n") {
+		t.Errorf("%v, expected that 4 tests pass:\n%s", err, out)
 	}
 }
 

@@ -2,7 +2,7 @@
 // HMAC-SHA-512 and Argon2id, as docs/protocol.md says. It stands on the OPRF of
 // @noble/curves: the packages of npm that do all of OPAQUE have no application context
 // (@serenity-kit/opaque 1.1) or another group (@cloudflare/opaque-ts).
-import { ristretto255, ristretto255_oprf } from '@noble/curves/ed25519.js';
+import { ristretto255, ristretto255_hasher, ristretto255_oprf } from '@noble/curves/ed25519.js';
 import { argon2id } from 'hash-wasm';
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
@@ -56,28 +56,42 @@ function envelope(randomized, nonce, serverKey, username) {
   return { key, tag: mac(authKey, nonce, said) };
 }
 
+/** blinding returns the password's blinded element; blind is drawn unless it is given. */
+function blinding(secret, given) {
+  if (given === undefined) return oprf.blind(secret);
+  const scalar = BigInt('0x' + Buffer.from(given).reverse().toString('hex'));
+  const point = ristretto255_hasher.hashToCurve(secret, { DST: 'HashToGroup-OPRFV1-\0-ristretto255-SHA512' });
+  return { blind: given, blinded: point.multiply(scalar).toBytes() };
+}
+
 /** startRegistration returns {request, finish}: finish(response) gives the upload, 192 bytes. */
-export function startRegistration(username, password) {
+export const startRegistration = (username, password) => fixed.startRegistration(username, password);
+
+/** startLogin returns {request, finish}: finish(KE2) gives KE3, 64 bytes, or throws. */
+export const startLogin = (username, password) => fixed.startLogin(username, password);
+
+/** fixed are both with what is drawn given, for vectors. */
+export const fixed = { startRegistration: registration, startLogin: login };
+
+function registration(username, password, givenBlind, nonce = randomBytes(32)) {
   const secret = normal(password);
-  const { blind, blinded } = oprf.blind(secret);
+  const { blind, blinded } = blinding(secret, givenBlind);
   return {
     request: Buffer.from(blinded),
     async finish(response) {
       const [evaluated, serverKey] = [response.subarray(0, 32), response.subarray(32, 64)];
       const randomized = await randomizedPassword(secret, blind, evaluated);
-      const nonce = randomBytes(32);
       const { key, tag } = envelope(randomized, nonce, serverKey, username);
       return Buffer.concat([key.publicKey, expand(randomized, bytes('MaskingKey'), 64), nonce, tag]);
     },
   };
 }
 
-/** startLogin returns {request, finish}: finish(KE2) gives KE3, 64 bytes, or throws. */
-export function startLogin(username, password) {
+function login(username, password, givenBlind, clientNonce = randomBytes(32), shareSeed = randomBytes(32)) {
   const secret = normal(password);
-  const { blind, blinded } = oprf.blind(secret);
-  const ephemeral = keyPair(randomBytes(32));
-  const ke1 = Buffer.concat([blinded, randomBytes(32), ephemeral.publicKey]);
+  const { blind, blinded } = blinding(secret, givenBlind);
+  const ephemeral = keyPair(shareSeed);
+  const ke1 = Buffer.concat([blinded, clientNonce, ephemeral.publicKey]);
   return {
     request: ke1,
     async finish(ke2) {

@@ -35,7 +35,7 @@ export function parseAddress(text) {
 }
 
 /** statement is what is signed: a label and its parts, each after its length in two bytes. */
-function statement(label, ...parts) {
+export function statement(label, ...parts) {
   return Buffer.concat([Buffer.from(label), ...parts].flatMap((part) => {
     const length = Buffer.alloc(2);
     length.writeUInt16BE(part.length);
