@@ -26,13 +26,14 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 	case row == nil || row.group == nil || !row.shared() || p.Epoch > row.group.Epoch():
 		return false, t.hold(in, p)
 	case p.Sort != room.SortApplication && p.Epoch < row.group.Epoch():
-		return true, nil // of an epoch that is over
+		return true, t.rival(row, p)
 	}
 	before, past := row.group, row.known
 	group, ev, err := row.group.Process(p.Message, t.now)
 	if err != nil {
 		return true, t.refusedMessage(row, in, p, err)
 	}
+	row.confirmed(before, ev)
 	switch ev := ev.(type) {
 	case *mls.ApplicationMessage:
 		row.group = group
@@ -65,6 +66,37 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 		return true, t.releaseHeld(row)
 	}
 	return true, nil
+}
+
+// confirmed takes what another member has said for the proof that it has come to the
+// epoch whose keys it used: the way back is not sealed to an earlier key of our leaf any
+// more.
+func (row *talk) confirmed(before *mls.Group, ev mls.Event) {
+	switch ev := ev.(type) {
+	case *mls.ApplicationMessage:
+		if l, member := ev.Sender.Leaf(); member && l != before.Self() {
+			row.earlier = row.earlier.Proven(ev.Epoch)
+		}
+	case *mls.ProposalStored:
+		if l, member := ev.Sender.Leaf(); member && l != before.Self() {
+			row.earlier = row.earlier.Proven(ev.Epoch)
+		}
+	case *mls.EpochStarted:
+		if !ev.Joined { // who comes in from outside has been in no epoch
+			row.earlier = row.earlier.Proven(before.Epoch())
+		}
+	}
+}
+
+// rival is for a commit, or a proposal, of an epoch that is over: nothing comes of it.
+// But a commit beside one of ours that nobody has confirmed may be the one that has won
+// in truth: the group's record will tell.
+func (t *turn) rival(row *talk, p *room.Payload) error {
+	if p.Sort != room.SortCommit || !row.earlier.Unproven(p.Epoch+1) || row.State != stateActive {
+		return nil
+	}
+	_, err := t.intendAt(row, wish{Kind: wishRejoin}, t.now.Add(rejoinPause))
+	return err
 }
 
 // errReInit is why a ReInit is refused: no client here makes one, and to take it would
@@ -118,6 +150,11 @@ func (t *turn) refusedMessage(row *talk, in *incoming, p *room.Payload, reason e
 	t.c.log.Warn("a message was refused", "conversation", idText(row.ID), "epoch", p.Epoch, "ours", row.group.Epoch(), "sort", p.Sort, "error", reason)
 	if p.Sort == room.SortCommit && (row.State == stateActive || row.State == stateRecovering) {
 		if _, err := t.intend(row, wish{Kind: wishRejoin}); err != nil {
+			return err
+		}
+	}
+	if p.Sort == room.SortApplication && row.earlier.Unproven(p.Epoch) && row.State == stateActive {
+		if _, err := t.intendAt(row, wish{Kind: wishRejoin}, t.now.Add(rejoinPause)); err != nil {
 			return err
 		}
 	}

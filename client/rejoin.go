@@ -44,10 +44,14 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		return t.settle(i, nil)
 	case p.absent:
 		return because(ErrNoWayBack, "the cluster does not know the group")
-	case w.Kind == wishRejoin && (row.group == nil || !renewed && p.record.Epoch <= row.group.Epoch()):
+	case w.Kind == wishRejoin && row.group == nil:
 		return ErrMoot
 	}
-	if w.Kind == wishRejoin && (!p.current || !renewed && !t.stillBehind(row, p.record.Epoch)) {
+	apart := w.Kind == wishRejoin && row.apart(w, p.record)
+	if w.Kind == wishRejoin && !renewed && !apart && p.record.Epoch <= row.group.Epoch() {
+		return ErrMoot
+	}
+	if w.Kind == wishRejoin && (!p.current || !renewed && !apart && !t.stillBehind(row, p.record.Epoch)) {
 		return t.again(i, rejoinPause)
 	}
 	back, err := openReturn(row, w, p.record.GroupInfo)
@@ -72,7 +76,11 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 	}
 	if w.Kind == wishRejoin {
 		row.State = stateRecovering
-		if !renewed {
+		switch {
+		case back.Past != nil:
+			row.known, row.earlier = back.Past, row.earlier.Before(back)
+			row.Reason = "a commit of ours has not reached the group"
+		case !renewed:
 			row.Reason = fmt.Sprintf("%d epochs were missed", back.Epoch-row.group.Epoch())
 		}
 	}
@@ -169,14 +177,32 @@ func openReturn(row *talk, w *wish, sealed []byte) (*room.Return, error) {
 	if w.Kind == wishJoin {
 		return room.OpenReturnByLink(room.Link{GroupID: row.GroupID, Secret: w.Secret}, sealed)
 	}
-	return room.OpenReturn(row.group, sealed)
+	return room.OpenReturn(row.group, row.earlier, sealed)
+}
+
+// apart reports whether the group's record is not behind ours but another: a commit of
+// ours, which a node has said to have won, has never reached the others.
+func (row *talk) apart(w *wish, record Group) bool {
+	if record.Epoch > row.group.Epoch() || row.earlier == nil {
+		return false
+	}
+	back, err := openReturn(row, w, record.GroupInfo)
+	return err == nil && back.Past != nil
+}
+
+// basis is what is known of the conversation that a way back has to continue.
+func (row *talk) basis(back *room.Return) *room.Known {
+	if back.Past != nil {
+		return back.Past
+	}
+	return row.known
 }
 
 // external makes the external commit, in place of our old leaf where there is one.
 func (t *turn) external(row *talk, back *room.Return) (*mls.Pending, error) {
 	var refused error
 	opt := mls.ExternalOptions{
-		AAD: row.known.TieReturning(row.GroupID, back.Epoch, t.c.self),
+		AAD: row.basis(back).TieReturning(row.GroupID, back.Epoch, t.c.self),
 		Check: func(group *mls.PublicGroup, signer mls.Member) error {
 			refused = t.checkReturn(row, back, group, signer)
 			return refused
@@ -217,8 +243,8 @@ func (t *turn) checkReturn(row *talk, back *room.Return, group *mls.PublicGroup,
 	case row.known == nil:
 		return nil // no epoch was ever held here: the link alone leads in
 	}
-	if err = row.known.Allows(offer); err == nil {
-		err = back.Continues(row.GroupID, row.known)
+	if err = row.basis(back).Allows(offer); err == nil {
+		err = back.Continues(row.GroupID, row.basis(back))
 	}
 	if !errors.Is(err, room.ErrLineage) || errors.Is(err, room.ErrAnother) {
 		return err

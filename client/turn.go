@@ -29,6 +29,9 @@ type talk struct {
 	// known is what is known of the group's past, nil if no epoch was ever held here.
 	known, savedKnown *room.Known
 
+	// earlier are the keys that our leaf had before, nil if none is needed any more.
+	earlier, savedEarlier *room.EarlierLeaves
+
 	asked []byte       // digest of a continuation that was refused for want of proof
 	saved *mls.Group   // what the vault has
 	over  []*mls.Group // states that end with the turn
@@ -161,8 +164,8 @@ func (t *turn) loadGroup(v *talk) error {
 		}
 		v.savedKnown = v.known
 	}
-	if row == nil {
-		return nil
+	if err := t.loadEarlier(v); err != nil || row == nil {
+		return err
 	}
 	group, err := mls.UnmarshalParts(t.c.config(), row.Fixed, row.Moving)
 	if err != nil {
@@ -174,6 +177,21 @@ func (t *turn) loadGroup(v *talk) error {
 	if v.known == nil { // of a version that kept no past
 		v.known = v.known.Next(nil, group)
 	}
+	return nil
+}
+
+// loadEarlier reads the keys that our leaf had before. Without them there is one way back
+// less.
+func (t *turn) loadEarlier(v *talk) error {
+	keys, err := t.EarlierLeaves(v.ID)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	if v.earlier, err = room.ParseEarlierLeaves(keys); err != nil {
+		t.c.log.Error("earlier keys of a conversation can't be read", "conversation", idText(v.ID), "error", err)
+	}
+	clear(keys)
+	v.savedEarlier = v.earlier
 	return nil
 }
 
@@ -209,6 +227,7 @@ func (t *turn) changed(v *talk) {
 
 // enter continues a conversation in an epoch that has just begun.
 func (row *talk) enter(group *mls.Group, now time.Time) {
+	row.earlier = row.earlier.Next(row.known, row.group, group, now)
 	row.known = row.known.Next(row.group, group)
 	if leaf := group.OwnLeaf(); row.group == nil || !bytes.Equal(row.group.OwnLeaf().EncryptionKey, leaf.EncryptionKey) {
 		row.renewed = keyMade(leaf, now)
@@ -237,7 +256,7 @@ func (row *talk) supersede() {
 			row.over = append(row.over, g)
 		}
 	}
-	row.group, row.saved = nil, nil
+	row.group, row.saved, row.earlier = nil, nil, nil
 }
 
 // forget drops the keys of a conversation.
@@ -263,6 +282,9 @@ func (t *turn) save() error {
 				return err
 			}
 		}
+		if err := t.saveEarlier(v); err != nil {
+			return err
+		}
 		if v.group == nil || v.group == v.saved && !v.noted {
 			continue
 		}
@@ -283,6 +305,18 @@ func (t *turn) save() error {
 	return nil
 }
 
+func (t *turn) saveEarlier(v *talk) error {
+	if v.earlier == v.savedEarlier {
+		return nil
+	}
+	if v.savedEarlier != nil {
+		t.deadSecrets()
+	}
+	keys := v.earlier.AppendTo(nil)
+	defer clear(keys)
+	return t.SetEarlierLeaves(v.ID, keys)
+}
+
 // keep makes what the vault has committed the state in memory.
 func (t *turn) keep() {
 	c := t.c
@@ -296,7 +330,11 @@ func (t *turn) keep() {
 		if v.savedKnown != v.known {
 			v.savedKnown.Zero(v.known)
 		}
+		if v.savedEarlier != v.earlier {
+			v.savedEarlier.Zero(v.earlier)
+		}
 		v.saved, v.savedKnown, v.over, v.anew, v.fresh, v.noted = v.group, v.known, nil, false, false, false
+		v.savedEarlier = v.earlier
 		c.talks[id] = v
 	}
 	for id := range c.talks {

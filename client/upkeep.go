@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls/tree"
 )
@@ -108,6 +109,9 @@ func (t *turn) keepUp() error {
 	if err := t.DeleteSentEnvelopes(t.now.Add(-sentEnvelopeKept)); err != nil {
 		return err
 	}
+	if err := t.dropEarlier(); err != nil {
+		return err
+	}
 	if err := t.tellUnreadable(); err != nil {
 		return err
 	}
@@ -164,4 +168,21 @@ func (t *turn) renew(one *vault.Conversation) error {
 	}
 	_, err = t.intendAt(row, wish{Kind: wishRekey, Due: true}, at)
 	return err
+}
+
+// dropEarlier erases earlier keys of our leaves that nobody has confirmed the end of for
+// too long.
+func (t *turn) dropEarlier() error {
+	list, err := t.WithEarlierLeaves()
+	if err != nil {
+		return err
+	}
+	for _, id := range list {
+		row, err := t.talk(id)
+		if err != nil {
+			return err
+		}
+		row.earlier = row.earlier.Since(t.now.Add(-room.MaxEarlierAge))
+	}
+	return nil
 }

@@ -198,6 +198,7 @@ func (t *turn) entered(row *talk, kind EventKind, by AccountKey, used []byte) er
 // enterBy continues a conversation with a group that we came into by a welcome.
 func (t *turn) enterBy(row *talk, group *mls.Group, data *room.Data) error {
 	row.enter(group, t.now)
+	row.earlier = nil // who invites us has this leaf
 	row.founded, row.State, row.Reason, row.Offer = true, stateActive, "", nil
 	if row.Title != data.Title && row.Title != "" {
 		row.NamedBy = AccountKey{}

@@ -32,7 +32,7 @@ func BenchmarkReturn(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("open/members=%d", members), func(b *testing.B) {
 			for b.Loop() {
-				back, err := room.OpenReturn(bob.group, sealed)
+				back, err := room.OpenReturn(bob.group, nil, sealed)
 				if err == nil {
 					err = back.Continues(bob.group.ID(), bob.known)
 				}

@@ -11,6 +11,9 @@ func LineageKeys(k *Known) map[uint64]suite.Secret {
 	return keys
 }
 
+// EarlierKeys are how many keys are kept.
+func EarlierKeys(l *EarlierLeaves) int { return len(l.list) }
+
 // ForgeGrant writes what the data and accounts are into the grant, whose signature is
 // then of something else.
 func ForgeGrant(d *Data, accounts [][32]byte) {

@@ -26,7 +26,7 @@ func BenchmarkLineage(b *testing.B) {
 			break // one who was there is enough: the ties are those of the last 32 epochs
 		}
 		sealed := founder.seal()
-		back, err := room.OpenReturn(others[0].group, sealed)
+		back, err := room.OpenReturn(others[0].group, nil, sealed)
 		if err != nil {
 			b.Fatal(err)
 		}

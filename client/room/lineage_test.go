@@ -177,7 +177,7 @@ func (d *device) seal() []byte {
 
 // takes judges a way back as the client does: opened, verified, allowed, tied.
 func (d *device) takes(sealed []byte) error {
-	back, err := room.OpenReturn(d.group, sealed)
+	back, err := room.OpenReturn(d.group, nil, sealed)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -509,7 +509,7 @@ func FuzzOpenReturn(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at int, flip byte) {
 		b := slices.Clone(sealed)
 		b[(at%len(b)+len(b))%len(b)] ^= flip
-		back, err := room.OpenReturn(bob.group, b)
+		back, err := room.OpenReturn(bob.group, nil, b)
 		if flip == 0 && err != nil {
 			t.Fatalf("the way back itself: %v", err)
 		}

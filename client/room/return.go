@@ -58,6 +58,10 @@ type Return struct {
 	GroupInfo []byte // with the ratchet tree and external_pub
 	// ties prove that who made it held epochs that a member may have held (Known).
 	ties []tie
+	// Past is what was known before a commit of ours that the group has not had, where
+	// the way back is sealed to the leaf of that time; else nil.
+	Past  *Known
+	until uint64 // of the key that has opened it
 }
 
 func (r *Return) appendTo(b []byte) []byte {
@@ -173,21 +177,27 @@ func parseReturn(b []byte) (*shares, error) {
 	return s, nil
 }
 
-// OpenReturn opens the way back with the leaf key of a group that fell behind.
-func OpenReturn(g *mls.Group, b []byte) (*Return, error) {
+// OpenReturn opens the way back with the leaf key of a group that fell behind, or with
+// one that the leaf had earlier.
+func OpenReturn(g *mls.Group, earlier *EarlierLeaves, b []byte) (*Return, error) {
 	s, err := parseReturn(b)
 	if err != nil {
 		return nil, err
 	}
 	share, ok := s.leaves[g.Self()]
-	if !ok {
+	if ok {
+		if key, err := g.OpenAtLeaf(component, returnLabel, g.ID(), share); err == nil {
+			return s.open(g.ID(), key)
+		}
+	}
+	back, err := earlier.openReturn(g.ID(), s)
+	switch {
+	case err == nil || err != ErrReturn: //nolint:errorlint // a reason of its own wraps it
+		return back, err
+	case !ok:
 		return nil, fmt.Errorf("%w: we are no longer a member", ErrReturn)
 	}
-	key, err := g.OpenAtLeaf(component, returnLabel, g.ID(), share)
-	if err != nil {
-		return nil, fmt.Errorf("%w: it is not sealed to our leaf", ErrReturn)
-	}
-	return s.open(g.ID(), key)
+	return nil, fmt.Errorf("%w: it is not sealed to our leaf", ErrReturn)
 }
 
 // OpenReturnByLink opens the way into a group with its link.

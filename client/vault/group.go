@@ -66,6 +66,35 @@ func (tx *Tx) SetPast(of ConversationID, known []byte) error {
 	return tx.run(`INSERT OR REPLACE INTO group_past (conversation, known) VALUES (?, ?)`, of[:], known)
 }
 
+// earlierTable is a migration: the keys that our leaf had in each group before.
+const earlierTable = `CREATE TABLE earlier_leaf (
+	conversation BLOB PRIMARY KEY REFERENCES conversation(id) ON DELETE CASCADE, keys BLOB NOT NULL
+) STRICT;`
+
+// EarlierLeaves returns the keys that our leaf had before in a conversation's group
+// (room.EarlierLeaves), nil if none are kept.
+func (tx *Tx) EarlierLeaves(of ConversationID) (keys []byte, err error) {
+	_, err = tx.one(`SELECT keys FROM earlier_leaf WHERE conversation = ?`, func(r *row) { keys = r.bytes(0) }, of[:])
+	return keys, err
+}
+
+// SetEarlierLeaves writes the keys that our leaf had before; empty: none are kept.
+func (tx *Tx) SetEarlierLeaves(of ConversationID, keys []byte) error {
+	if len(keys) == 0 {
+		return tx.run(`DELETE FROM earlier_leaf WHERE conversation = ?`, of[:])
+	}
+	return tx.run(`INSERT OR REPLACE INTO earlier_leaf (conversation, keys) VALUES (?, ?)`, of[:], keys)
+}
+
+// WithEarlierLeaves returns the conversations in which earlier keys of our leaf are kept.
+func (tx *Tx) WithEarlierLeaves() (list []ConversationID, err error) {
+	err = tx.each(`SELECT conversation FROM earlier_leaf ORDER BY conversation`, func(r *row) error {
+		list = append(list, ConversationID(r.id(0)))
+		return nil
+	})
+	return list, err
+}
+
 // Pending is a commit that is on its way to the cluster.
 type Pending struct {
 	Intent int64

@@ -26,6 +26,7 @@ var migrations = []string{
 	uploadedColumn,
 	instanceTables,
 	unreadableTables,
+	earlierTable,
 }
 
 // The names in meta that the core uses.

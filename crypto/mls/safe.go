@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"fmt"
 
 	"quicproquo/crypto/codec"
@@ -35,14 +36,35 @@ func (g *Group) SealToLeaf(to tree.LeafIndex, component uint16, label string, co
 // OpenAtLeaf decrypts what SealToLeaf made for our present leaf key. What does not
 // decrypt says suite.ErrOpen and nothing more.
 func (g *Group) OpenAtLeaf(component uint16, label string, context, sealed []byte) (suite.Secret, error) {
+	key := g.priv.Key(g.priv.Self.Node())
+	if key == nil {
+		return nil, suite.ErrOpen
+	}
+	return openAtLeaf(g.pub.s, key, component, label, context, sealed)
+}
+
+// LeafKey returns a copy of the private key that our leaf has in this epoch: for who
+// must open with it what is sealed to the leaf when the group has gone on to another
+// (OpenWithLeafKey). The caller erases it.
+func (g *Group) LeafKey() suite.Secret {
+	key := g.priv.Key(g.priv.Self.Node())
+	if key == nil {
+		return nil
+	}
+	return bytes.Clone(key.Bytes())
+}
+
+// OpenWithLeafKey decrypts what SealToLeaf made for a leaf when it had this private key,
+// in a group of suite s.
+func OpenWithLeafKey(s *suite.Suite, key suite.Secret, component uint16, label string, context, sealed []byte) (suite.Secret, error) {
+	return openAtLeaf(s, s.NewPrivateKey(key), component, label, context, sealed)
+}
+
+func openAtLeaf(s *suite.Suite, key *suite.PrivateKey, component uint16, label string, context, sealed []byte) (suite.Secret, error) {
 	r := codec.NewReader(sealed)
 	c := suite.Ciphertext{KEMOutput: r.Bytes(), Ciphertext: r.Bytes()}
 	if err := r.Finish(); err != nil {
 		return nil, fmt.Errorf("open at leaf: %w", err)
 	}
-	key := g.priv.Key(g.priv.Self.Node())
-	if key == nil {
-		return nil, suite.ErrOpen
-	}
-	return g.pub.s.DecryptWithLabel(key, componentLabel(component, label), context, c)
+	return s.DecryptWithLabel(key, componentLabel(component, label), context, c)
 }

@@ -231,7 +231,7 @@ func (l *lies) enqueue(ctx context.Context, as client.AccountKey, g *toldGroup, 
 	return nil
 }
 
-// talk has both say something, and one renew the keys, while the node lies. They may be
+// talk has both say something, and renew their keys, while the node lies. They may be
 // refused: what they said is not what is judged.
 func (l *lies) talk(ctx context.Context, g *toldGroup) {
 	for _, pause := range []time.Duration{5 * time.Second, 5 * time.Second} {
@@ -240,9 +240,7 @@ func (l *lies) talk(ctx context.Context, g *toldGroup) {
 			short, cancel := context.WithTimeout(ctx, 2*time.Second)
 			if v, err := p.client.Find(g.id(p)); err == nil {
 				_, _ = v.Send(short, content.Text{Text: "between us"})
-				if p == g.by { // see Weak in docs/chaos.md
-					_ = v.Rekey(short)
-				}
+				_ = v.Rekey(short)
 			}
 			cancel()
 		}

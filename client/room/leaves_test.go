@@ -1,0 +1,85 @@
+package room_test
+
+import (
+	"errors"
+	"testing"
+
+	"quicproquo/client/room"
+	"quicproquo/crypto/mls"
+)
+
+// However many commits of ours nobody confirms, few earlier keys are kept: the oldest,
+// which others have seen, and the newest. They open a way back that is sealed to one of
+// them, and no other; what is kept of them can be read again.
+func TestEarlierLeavesAreBounded(t *testing.T) {
+	t.Parallel()
+	alice, bob := newDevice(t, "alice"), newDevice(t, "bob")
+	alice.found("friends", room.KindGroup, "friends")
+	alice.add([]*device{bob}, true, nil)
+	sealed := func() []byte {
+		t.Helper()
+		b, err := room.SealReturn(alice.group, alice.known, nil, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	old := sealed()
+	alice.commit(mls.CommitOptions{})
+	apart := sealed() // bob's leaf is the first one there
+	var earlier *room.EarlierLeaves
+	for range 10 {
+		before, known := bob.group, bob.known
+		bob.commit(mls.CommitOptions{})
+		earlier = earlier.Next(known, before, bob.group, noon)
+		var err error
+		if earlier, err = room.ParseEarlierLeaves(earlier.AppendTo(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := room.EarlierKeys(earlier); n > 4 {
+		t.Errorf("%d earlier keys are kept, want 4 at most", n)
+	}
+	back, err := room.OpenReturn(bob.group, earlier, apart)
+	if err != nil || back.Past == nil || back.Past.Epoch != 1 {
+		t.Errorf("the way back of the epoch beside ours is opened as %+v (%v), want one that continues epoch 1", back, err)
+	}
+	if back, err := room.OpenReturn(bob.group, earlier, old); !errors.Is(err, room.ErrReturn) {
+		t.Errorf("the way back of the epoch before is opened as %+v (%v), want ErrReturn", back, err)
+	}
+	if _, err := room.OpenReturn(bob.group, nil, apart); !errors.Is(err, room.ErrReturn) {
+		t.Errorf("without earlier keys the way back is opened: %v", err)
+	}
+}
+
+// A founder who is alone keeps no earlier key: nobody can have sealed anything to it.
+func TestFounderHasNoEarlierLeaf(t *testing.T) {
+	t.Parallel()
+	alice := newDevice(t, "alice")
+	alice.found("friends", room.KindGroup, "friends")
+	before, known := alice.group, alice.known
+	alice.commit(mls.CommitOptions{})
+	if l := (*room.EarlierLeaves)(nil).Next(known, before, alice.group, noon); l != nil {
+		t.Errorf("%d earlier keys are kept", room.EarlierKeys(l))
+	}
+}
+
+// What is kept of earlier keys is read whole or not at all, and written as it was.
+func FuzzEarlierLeaves(f *testing.F) {
+	alice, bob := newDevice(f, "alice"), newDevice(f, "bob")
+	alice.found("friends", room.KindGroup, "friends")
+	alice.add([]*device{bob}, true, nil)
+	before, known := alice.group, alice.known
+	alice.commit(mls.CommitOptions{})
+	f.Add((*room.EarlierLeaves)(nil).Next(known, before, alice.group, noon).AppendTo(nil))
+	f.Add([]byte{1, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := room.ParseEarlierLeaves(b)
+		if err != nil {
+			return
+		}
+		if again := l.AppendTo(nil); string(again) != string(b) {
+			t.Errorf("%x is written again as %x", b, again)
+		}
+	})
+}
