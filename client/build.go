@@ -279,6 +279,11 @@ func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, erro
 // that is to be something else than it is.
 func (t *turn) settleData(row *talk, opt *mls.CommitOptions, next *room.Data) error {
 	admin := isAdmin(row.group, row.data(), t.c.account())
+	if admin {
+		if on, err := t.withoutUnfit(row, opt, next); !on || err != nil {
+			return err
+		}
+	}
 	roster := rosterAfter(row.group, opt)
 	if admin && next.Kind == room.KindGroup && !next.Granted(row.GroupID, roster) {
 		if err := next.SetGrant(row.GroupID, row.group.Epoch()+1, roster, t.c.identity); err != nil {
@@ -295,6 +300,49 @@ func (t *turn) settleData(row *talk, opt *mls.CommitOptions, next *room.Data) er
 	opt.Extensions = &ext
 	return nil
 }
+
+// withoutUnfit has a commit of an admin remove those who can't hold the group's data, and
+// reports whether it can carry them: in a conversation of two the other stays, and the
+// data are for ever what they were.
+func (t *turn) withoutUnfit(row *talk, opt *mls.CommitOptions, next *room.Data) (carry bool, err error) {
+	unfit := unfitLeaves(row.group, opt)
+	switch {
+	case len(unfit) == 0:
+		return true, nil
+	case next.Kind != room.KindDM:
+	case !bytes.Equal(next.AppendTo(nil), row.data().AppendTo(nil)):
+		return false, because(ErrIncompatible, "the other's client can't take part in what is agreed on in this conversation")
+	default:
+		return false, nil
+	}
+	opt.Remove = append(opt.Remove, unfit...)
+	stay := rosterAfter(row.group, opt)
+	for _, leaf := range unfit {
+		c, err := room.ParseCredential(row.group.Public().Tree().Leaf(leaf).Credential)
+		if err == nil && !slices.Contains(stay, c.Account) {
+			next.SetAdmin(c.Account, false)
+		}
+	}
+	if len(next.Link) > 0 {
+		next.Link, err = room.NewLinkSecret()
+	}
+	return true, err
+}
+
+// unfitLeaves are those of others who would stay in the group and can't hold its data,
+// since their clients say that they do not know them: with one of them in it, nothing
+// that changes the data can be committed (RFC 9420 §13.4), by nobody and for ever. No
+// client of ours makes such a leaf; a member gets there by taking the data out first.
+func unfitLeaves(g *mls.Group, opt *mls.CommitOptions) (list []tree.LeafIndex) {
+	for _, m := range g.Members() {
+		if m.Index != g.Self() && !slices.Contains(opt.Remove, m.Index) && unfit(m) {
+			list = append(list, m.Index)
+		}
+	}
+	return list
+}
+
+func unfit(m mls.Member) bool { return !m.Leaf.Capabilities.SupportsExtension(room.ExtensionType) }
 
 // rosterAfter returns the accounts, sorted, that a commit leaves in a group.
 func rosterAfter(g *mls.Group, opt *mls.CommitOptions) (list [][identity.KeySize]byte) {

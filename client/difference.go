@@ -94,6 +94,10 @@ func describe(before, after *mls.Group, by AccountKey, ev *mls.EpochStarted) (li
 	if len(ended) > 0 { // the rules have whoever commits next do it
 		add(EventRemoved, "", endedNote, ended...)
 	}
+	unable, removed := apart(removed, unfitAccounts(before))
+	if len(unable) > 0 {
+		add(EventRemoved, broken, unfitNote, unable...)
+	}
 	if len(removed) > 0 {
 		add(EventRemoved, broken, "", removed...)
 	}
@@ -105,6 +109,21 @@ func describe(before, after *mls.Group, by AccountKey, ev *mls.EpochStarted) (li
 		add(EventRekeyed, "", "")
 	}
 	return list, nil
+}
+
+// unfitNote is why an admin's client removes a member by itself. It is kept in vaults:
+// it stays.
+const unfitNote = "whose client can't take part in this conversation"
+
+// unfitAccounts are those with a leaf that can't hold what the group agrees on.
+func unfitAccounts(g *mls.Group) map[AccountKey]bool {
+	accounts := map[AccountKey]bool{}
+	for _, m := range g.Members() {
+		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil && unfit(m) {
+			accounts[c.Account] = true
+		}
+	}
+	return accounts
 }
 
 // missingFrom returns the accounts of a that are not in b, in order.

@@ -335,10 +335,19 @@ func outcome(f func()) (err error) {
 	return nil
 }
 
-// rename replaces the group context extensions by an honest commit.
+// rename replaces the group context extensions by an honest commit. Whoever can't hold
+// them, since somebody has taken them out before and then said so, leaves with it, as with
+// an admin's commit in package client.
 func (r *room) rename() {
+	p := r.anybody()
 	ext := tree.Extensions{{Type: extRoom, Data: []byte(fmt.Sprintf("data %d", r.serial))}}
-	r.commit(r.anybody(), mls.CommitOptions{Extensions: &ext})
+	opt := mls.CommitOptions{Extensions: &ext}
+	for _, m := range p.g.Members() {
+		if !m.Leaf.Capabilities.SupportsExtension(extRoom) {
+			opt.Remove = append(opt.Remove, m.Index)
+		}
+	}
+	r.commit(p, opt)
 }
 
 // propose has an honest one propose new keys for its leaf, for anybody to commit.
