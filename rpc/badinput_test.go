@@ -99,7 +99,7 @@ func TestBrokenFramingEndsItsStreamOnly(t *testing.T) {
 		want  schemas.Code         // answered, then the stream ends
 		reset quic.StreamErrorCode // or reset with this
 	}{
-		{"claims 64 KiB and a word", head(64 << 10), false, schemas.Code_messageTooLarge, 0},
+		{"claims 3 MiB and a word", head(schemas.MaxRequest), false, schemas.Code_messageTooLarge, 0},
 		{"claims 32 GiB", []byte{0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}, false, schemas.Code_messageTooLarge, 0},
 		{"16 segments of 32 GiB", append([]byte{15, 0, 0, 0}, bytes.Repeat([]byte{0xff}, 64+4)...), false, schemas.Code_messageTooLarge, 0},
 		{"17 segments", append([]byte{16, 0, 0, 0}, make([]byte, 68)...), false, 0, StreamMalformed},
@@ -174,7 +174,7 @@ func TestRandomStreamsLeaveTheConnectionWhole(t *testing.T) {
 		t.Errorf("got %+v after 500 broken streams, want ok", got)
 	}
 	eventually(t, "all streams but none are gone", func() bool { return server.streams.Load() == 0 })
-	if n := server.memory.Load(); n != 0 {
+	if n := server.strange.used(); n != 0 {
 		t.Errorf("%d bytes of request memory are still reserved", n)
 	}
 }

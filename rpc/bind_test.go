@@ -115,8 +115,8 @@ func TestBoundConnection(t *testing.T) {
 	token := c.Session().Token
 	qc := d.dial(t)
 	large := frameOf(t, 28, func(r schemas.Request) { paramsOf(t, r, make([]byte, 80<<10)) })
-	if got, err := readAnswer(t, openStream(t, qc, large[:frameHead])); err != nil || got.value != schemas.MaxRequestOpen {
-		t.Errorf("80 KiB from a stranger: got %s, limit %d, %v", got.code, got.value, err)
+	if got := callOn(t, qc, large); got.code != schemas.Code_messageTooLarge || got.value != smallMethod {
+		t.Errorf("80 KiB from a stranger: got %s, limit %d, want the method's own", got.code, got.value)
 	}
 	if got := bind(t, qc, token[:], signed(t, qc, token[:], alice.key)).code; got != schemas.Code_ok {
 		t.Fatal(got)

@@ -40,10 +40,12 @@ type call struct {
 	// reads; a handler that knows better raises it.
 	index   uint64
 	counted bool // the server waits for this call when it drains
-	// reserved and reservedAnswer are what the request and the response hold of
-	// the server's memory, in bytes.
-	reserved, reservedAnswer int64
-	wrote                    bool // something was proposed: the call must not end as if it was not
+	// taken and given are what the request and the response hold of the server's
+	// memory; memory is the pool that taken is of.
+	taken, given hold
+	memory       *pool
+	charged      bool // the request's arrival is charged to its sender (chargeArrival)
+	wrote        bool // something was proposed: the call must not end as if it was not
 	// subscription is what a subscribe call leaves behind: it answers from then on.
 	subscription *subscription
 	pushes       bool // it is a response of a subscription, without a request
@@ -58,6 +60,7 @@ func newCall(c *conn, s stream) *call {
 		panic("the pool of calls holds calls only")
 	}
 	one.conn, one.stream = c, s
+	one.given.of(c, nil)
 	return one
 }
 
@@ -71,8 +74,10 @@ func (c *call) release() {
 		c.conn.server.stats.running[c.ordinal()].Add(-1)
 		c.conn.server.finish()
 	}
-	c.conn.server.memory.Add(-c.reserved)
-	c.conn.server.answers.Add(-c.reservedAnswer)
+	if c.memory != nil {
+		c.memory.give(&c.taken)
+	}
+	c.conn.server.answers.give(&c.given)
 	c.message.Release()
 	frame, out := c.frame, c.out
 	if cap(frame) > keptBuffer {
@@ -83,8 +88,10 @@ func (c *call) release() {
 	}
 	c.conn, c.stream, c.method, c.ctx, c.cancel, c.subscription = nil, nil, nil, nil, nil, nil
 	c.request, c.response, c.caller = schemas.Request{}, schemas.Response{}, caller{}
-	c.frame, c.out, c.index, c.counted, c.reserved, c.reservedAnswer = frame[:0], out[:0], 0, false, 0, 0
-	c.pushes, c.wrote = false, false
+	c.frame, c.out, c.index, c.counted = frame[:0], out[:0], 0, false
+	c.pushes, c.wrote, c.charged, c.memory = false, false, false, nil
+	c.taken.forget()
+	c.given.forget()
 	callPool.Put(c)
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"quicproquo/crypto/identity"
-	"quicproquo/schemas"
+	"quicproquo/fsm"
 )
 
 // conn is one client's connection.
@@ -21,9 +21,9 @@ type conn struct {
 	address [48]byte
 	// session is set once, when a session is bound to the connection.
 	session atomic.Pointer[session]
-	// known is set by the first call that somebody made: from then on the
-	// connection has the limits of one with a session.
-	known atomic.Bool
+	// vouch is the session by which the connection has the limits of one with a
+	// session, set by a call that somebody made. Nil: a stranger's.
+	vouch atomic.Pointer[vouch]
 	// exporter is the TLS exporter of the connection, for bindings. Nil where
 	// there is no connection: tests.
 	exporter func() ([identity.ExporterSize]byte, error)
@@ -35,6 +35,12 @@ type conn struct {
 
 	mu      sync.Mutex
 	streams map[stream]bool // open ones: true while it counts as a stranger's
+}
+
+// vouch is a session, and whose it is.
+type vouch struct {
+	token   tokenHash
+	account [48]byte // as owners have it
 }
 
 func newConn(s *Server, log *slog.Logger) *conn {
@@ -50,8 +56,8 @@ func newConn(s *Server, log *slog.Logger) *conn {
 }
 
 // welcome gives a connection the limits of one whose caller is known.
-func (c *conn) welcome() {
-	if c.known.Load() || c.known.Swap(true) {
+func (c *conn) welcome(by *caller) {
+	if c.vouch.Load() != nil || !c.vouch.CompareAndSwap(nil, &vouch{by.token, *ownerOfAccount(by.account)}) {
 		return
 	}
 	for range c.server.limits.BoundCalls - c.server.limits.OpenCalls {
@@ -85,12 +91,27 @@ func (c *conn) takeTurn(s stream) error {
 
 func (c *conn) giveTurn() { c.turns <- struct{}{} }
 
-// frameLimit is how many bytes a request may have before its method is known.
-func (c *conn) frameLimit() int {
-	if !c.known.Load() {
-		return schemas.MaxRequestOpen
+// requests is the pool that the connection's requests draw on.
+func (c *conn) requests() *pool {
+	if c.vouch.Load() == nil {
+		return c.server.strange
 	}
-	return schemas.MaxRequest
+	return c.server.memory
+}
+
+// account is whose the connection is, nil while that is not known.
+func (c *conn) account() *[48]byte {
+	if by := c.vouch.Load(); by != nil {
+		return &by.account
+	}
+	return nil
+}
+
+// ownerOfAccount is an account as an owner of memory.
+func ownerOfAccount(account fsm.AccountKey) *[48]byte {
+	key := new([48]byte)
+	copy(key[:], account[:])
+	return key
 }
 
 // accept starts serving a stream, or resets it when there are too many.
@@ -113,7 +134,7 @@ func (c *conn) add(s stream) bool {
 	if len(c.streams) >= c.server.limits.ConnStreams {
 		return false
 	}
-	stranger := !c.known.Load()
+	stranger := c.vouch.Load() == nil
 	if stranger && !c.server.strangers.enter(c.address, &c.server.limits) {
 		return false
 	}

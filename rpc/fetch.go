@@ -171,26 +171,43 @@ func (c *call) reserveAnswer(bytes int) error {
 	if bytes <= smallRequest {
 		return nil
 	}
-	cost := 2 * int64(bytes) // as message and as frame
-	if !c.conn.server.reserveAnswer(cost) {
-		return &refusal{code: schemas.Code_rateLimited, retryAfter: retryBusy, detail: "The node is short of memory."}
+	c.ownAnswer()
+	ok, full := c.conn.server.answers.take(&c.given, 2*int64(bytes)) // as message and as frame
+	if !ok {
+		return &refusal{code: schemas.Code_rateLimited, retryAfter: retryBusy, detail: fullWords[full]}
 	}
-	c.reservedAnswer += cost
 	return nil
+}
+
+// ownAnswer says whose the answer's memory is, once the caller is known.
+func (c *call) ownAnswer() {
+	if c.given.bytes == 0 && c.caller.account != (fsm.AccountKey{}) {
+		c.given.of(c.conn, ownerOfAccount(c.caller.account))
+	}
 }
 
 // payAnswer takes the memory of an answer that its handler has not paid for. A read
 // for which there is none is refused; a write has happened, and its answer goes.
 func (c *call) payAnswer(bytes int) error {
 	switch {
-	case c.reservedAnswer > 0:
+	case c.given.bytes > 0:
 		return nil
 	case !c.wrote && !c.pushes: // what is pushed was counted page by page
 		return c.reserveAnswer(bytes)
 	case bytes > smallRequest:
-		c.reservedAnswer = 2 * int64(bytes)
-		c.conn.server.answers.Add(c.reservedAnswer)
+		c.ownAnswer()
+		c.conn.server.answers.takeAnyway(&c.given, 2*int64(bytes))
 	}
+	return nil
+}
+
+// roomForAnswer refuses a write before it happens when its caller does not take the
+// answers that it has: that of a write can't be refused later.
+func (c *call) roomForAnswer(bytes int) error {
+	if err := c.reserveAnswer(bytes); err != nil {
+		return err
+	}
+	c.conn.server.answers.give(&c.given) // its true size is charged when it is known
 	return nil
 }
 

@@ -384,7 +384,7 @@ func FuzzCalls(f *testing.F) {
 		if len(stream.resetRead) != 1 || stream.closed == (len(stream.resetWrite) > 0) {
 			t.Errorf("closed %v, reset %v and %v: both sides must be ended once", stream.closed, stream.resetRead, stream.resetWrite)
 		}
-		if n := w.server.memory.Load(); n != 0 || w.server.running.Load() != 0 {
+		if n := w.server.memory.used() + w.server.strange.used(); n != 0 || w.server.running.Load() != 0 {
 			t.Errorf("left over: %d bytes, %d calls", n, w.server.running.Load())
 		}
 	})

@@ -147,7 +147,7 @@ func untilAnswered(input []byte) *fakeStream {
 func (w *world) connect() *conn {
 	c := newConn(w.server, quiet())
 	c.exporter = func() ([identity.ExporterSize]byte, error) { return worldExporter, nil }
-	c.known.Store(true)
+	c.welcome(&caller{})
 	return c
 }
 

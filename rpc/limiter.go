@@ -79,8 +79,8 @@ func (l *limiter) take(key bucketKey, rate Rate, n int, now time.Time) (wait tim
 	return 0
 }
 
-// giveBack undoes a take.
-func (l *limiter) giveBack(key bucketKey, rate Rate, n int) {
+// giveBack undoes the take of one token.
+func (l *limiter) giveBack(key bucketKey, rate Rate) {
 	if rate.unlimited() {
 		return
 	}
@@ -89,7 +89,7 @@ func (l *limiter) giveBack(key bucketKey, rate Rate, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if full, known := s.full[hash]; known {
-		s.full[hash] = full - time.Duration(min(n, rate.Burst))*rate.Every
+		s.full[hash] = full - rate.Every
 	}
 }
 

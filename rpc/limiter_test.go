@@ -38,7 +38,7 @@ func TestBucket(t *testing.T) {
 			t.Errorf("step %d: %d tokens at %v: wait %v, want %v", i, step.n, step.at, got, step.wait)
 		}
 	}
-	l.giveBack(key, rate, 1)
+	l.giveBack(key, rate)
 	if got := l.take(key, rate, 1, start.Add(2*time.Hour)); got != 0 {
 		t.Errorf("a token that was given back is not there: wait %v", got)
 	}
@@ -148,14 +148,14 @@ func TestAddressKeys(t *testing.T) {
 // and every rate is one that somebody can live with.
 func TestEveryMethodHasARate(t *testing.T) {
 	g := newGate(DefaultRates(), time.Now())
-	seen := map[Class]bool{ClassNone: true, ClassFanOut: true}
+	seen := map[Class]bool{ClassNone: true, ClassFanOut: true, ClassStall: true}
 	server := NewServer(newFakeNode(1), Options{})
 	for _, s := range methodShapes(t) {
 		m, known := server.methodOf(s.ordinal), authenticated.find(s.ordinal) != nil
 		class := m.class
 		seen[class] = true
 		r := g.rates[class]
-		if class == ClassNone || class == ClassFanOut || r.Address.unlimited() || known && r.Device.unlimited() {
+		if class == ClassNone || class == ClassFanOut || class == ClassStall || r.Address.unlimited() || known && r.Device.unlimited() {
 			t.Errorf("%s is charged to class %v: %+v", m.name, class, r)
 		}
 	}

@@ -26,22 +26,33 @@ type Limits struct {
 	// before and after a session is bound to it; further calls wait their turn.
 	OpenCalls, BoundCalls int
 	// RequestMemory bounds the requests over smallRequest bytes that are being
-	// read or handled, in bytes, over all connections.
+	// read or handled, in bytes, over all connections. What has arrived counts, not
+	// what was announced.
 	RequestMemory int64
 	// AnswerMemory bounds the answers over smallRequest bytes that are being made
 	// or sent, in bytes, over all connections. A read for which there is no room is
 	// refused; the answers of writes count and are sent all the same.
 	AnswerMemory int64
+	// ConnMemory, AccountMemory and AddressMemory are the shares that one connection,
+	// one account and one IPv4 address or IPv6 /64 may have of RequestMemory, and again
+	// of AnswerMemory, in bytes. An eighth of each, and of the whole, is kept for what
+	// is small.
+	ConnMemory, AccountMemory, AddressMemory int64
+	// OpenMemory is what the requests over smallRequest bytes have, in bytes, that come
+	// on connections without a session; OpenAddressMemory is one address's share of it.
+	OpenMemory, OpenAddressMemory int64
 	// ConnSubscriptions is how many subscribe calls one connection has at once.
 	ConnSubscriptions int
 
 	// Idle is how long a stream may stay silent between two calls.
 	Idle time.Duration
-	// Read is how long a request may take from its first to its last byte.
+	// Read is how long a request may stand still between its first and its last byte.
 	Read time.Duration
-	// Write is how long a client may take to make room for a response, and as long
-	// again for each MiB of it: a slow link is no attack.
+	// Write is how long a client may take no part of a response that waits for it.
 	Write time.Duration
+	// MinRate is how fast a request must arrive and a response be taken once Read or
+	// Write are over, on the average, in bytes a second: a slow link is no attack.
+	MinRate int64
 	// Linger is how long a closing server waits for clients to take their last
 	// answers and leave.
 	Linger time.Duration
@@ -66,10 +77,16 @@ func DefaultLimits() Limits {
 		BoundCalls:        32,
 		RequestMemory:     256 << 20,
 		AnswerMemory:      256 << 20,
+		ConnMemory:        32 << 20,
+		AccountMemory:     32 << 20,
+		AddressMemory:     64 << 20,
+		OpenMemory:        32 << 20,
+		OpenAddressMemory: 8 << 20,
 		ConnSubscriptions: 4,
 		Idle:              3 * time.Minute,
 		Read:              15 * time.Second,
 		Write:             15 * time.Second,
+		MinRate:           16 << 10,
 		Linger:            250 * time.Millisecond,
 		KeepAlive:         30 * time.Second,
 		Rates:             DefaultRates(),
@@ -112,16 +129,26 @@ func (l *Limits) setDefaults() {
 	if l.Rates == nil {
 		l.Rates = d.Rates
 	}
-	if l.RequestMemory <= 0 {
-		l.RequestMemory = d.RequestMemory
+	// A budget below one request, or below the largest answer there is, as message and
+	// as frame, would refuse it for ever.
+	for _, f := range []struct {
+		value      *int64
+		def, least int64
+	}{
+		{&l.RequestMemory, d.RequestMemory, largestRequest},
+		{&l.AnswerMemory, d.AnswerMemory, largestAnswer},
+		{&l.ConnMemory, d.ConnMemory, largestAnswer},
+		{&l.AccountMemory, d.AccountMemory, largestAnswer},
+		{&l.AddressMemory, d.AddressMemory, largestAnswer},
+		{&l.OpenMemory, d.OpenMemory, largestRequest},
+		{&l.OpenAddressMemory, d.OpenAddressMemory, largestRequest},
+		{&l.MinRate, d.MinRate, 1},
+	} {
+		if *f.value <= 0 {
+			*f.value = f.def
+		}
+		*f.value = max(*f.value, f.least)
 	}
-	// A budget below one request would refuse it for ever.
-	l.RequestMemory = max(l.RequestMemory, schemas.MaxRequest)
-	if l.AnswerMemory <= 0 {
-		l.AnswerMemory = d.AnswerMemory
-	}
-	// Room for the largest answer there is, as message and as frame.
-	l.AnswerMemory = max(l.AnswerMemory, 2*schemas.MaxResponse)
 	l.BoundCalls = max(l.BoundCalls, l.OpenCalls)
 }
 
@@ -129,6 +156,27 @@ const (
 	// smallRequest is up to how many bytes a request is not counted: less than
 	// what its stream costs anyway.
 	smallRequest = 4 << 10
+	// smallHold is up to how many bytes a call may have of the part of the memory
+	// that is kept for what is small: an answer of 64 KiB, as message and as frame.
+	smallHold = 128 << 10
+	// smallShare is which part of the memory, and of each share, is kept for what is
+	// small: one in so many.
+	smallShare = 8
+	// largestRequest and largestAnswer are the least shares, in bytes: one in all but
+	// the part that is kept for small ones.
+	largestRequest = schemas.MaxRequest * smallShare / (smallShare - 1)
+	largestAnswer  = 2 * schemas.MaxResponse * smallShare / (smallShare - 1)
+	// slowAfter and slowRate say which transfer gives its memory to another that finds
+	// none: it is that old and has moved fewer bytes a second than that. The slowest
+	// goes first.
+	slowAfter = time.Second
+	slowRate  = 256 << 10
+	// calmTime is how long nobody is looked for who is slow after none was found.
+	calmTime = 10 * time.Millisecond
+	// transferStep is how many bytes a transfer moves before its time is judged anew.
+	transferStep = 32 << 10
+	// roomPatience is how long a request waits for memory before it is refused.
+	roomPatience = 5 * time.Second
 	// keptBuffer is the largest buffer that goes back to the pool, in bytes, so
 	// that a rare large call does not stay in memory for ever.
 	keptBuffer = 64 << 10

@@ -70,7 +70,7 @@ What QUIC's library lets a server choose, and what not: [decision 0090](decision
 const ratesIntroduction = `
 ### Rates (rpc/rates.go)
 
-Each class of methods has a token bucket for each device (an account that acts without a device counts as one) and one for each IPv4 address or IPv6 /64. A call over a rate gets E013 RATE_LIMITED with retryAfterMs and is not charged. The address is charged before the caller is known, and given its token back when the device is over its own rate. fanOut has a token for each recipient of a batchEnqueue or publishCommit, beside the call's own. At most 262,144 buckets of each kind are held, 10 MiB; one that is full again is forgotten.
+Each class of methods has a token bucket for each device (an account that acts without a device counts as one) and one for each IPv4 address or IPv6 /64. A call over a rate gets E013 RATE_LIMITED with retryAfterMs and is not charged. The address is charged before the caller is known, and given its token back when the device is over its own rate. fanOut has a token for each recipient of a batchEnqueue or publishCommit, beside the call's own; stall one for each request of more than 4 KiB while it arrives, which is given back when it has arrived and not when it stalls: of the account on a connection with a session, of the address on others. At most 262,144 buckets of each kind are held, 10 MiB; one that is full again is forgotten.
 
 The cluster limits failed logins of a name and claims of key packages besides, across its nodes.
 

@@ -86,11 +86,27 @@ func ack(c *call, p schemas.AckParams, cmd schemas.Entry_command) error {
 // the call's. It removes exactly what it answers, at most limit envelopes, 0 for
 // the default; the same request id gets the same answer again.
 func (c *call) drainQueue(q fsm.QueueID, limit uint32) error {
+	if err := c.roomForDrain(q, limit); err != nil {
+		return err
+	}
 	result, err := c.propose(drainOf(q, limit))
 	if err != nil {
 		return err
 	}
 	return c.relay(result)
+}
+
+// roomForDrain refuses a drain whose answer would find no memory.
+func (c *call) roomForDrain(q fsm.QueueID, limit uint32) error {
+	view, err := c.state()
+	if err != nil {
+		return err
+	}
+	page, err := view.Page(q, 0, fetchLimit(limit), schemas.MaxDrainBytes)
+	if err != nil {
+		return storageFault(err)
+	}
+	return c.roomForAnswer(page.Bytes)
 }
 
 // queueParams are the parameters that name one of the caller's queues.

@@ -31,11 +31,12 @@ const (
 	ClassKeys           // uploads and claims key packages and hybrid keys
 	ClassCommit         // publishes commits
 	ClassManage         // changes the account, its devices, its channels
+	ClassStall          // not of a method: a token for each large request while it arrives, for good if it stalls
 	classCount
 )
 
 var classNames = [classCount]string{
-	"none", "free", "register", "login", "session", "send", "fanOut", "receive", "read", "lookup", "keys", "commit", "manage",
+	"none", "free", "register", "login", "session", "send", "fanOut", "receive", "read", "lookup", "keys", "commit", "manage", "stall",
 }
 
 func (c Class) String() string { return classNames[c] }
@@ -86,6 +87,7 @@ func DefaultRates() Rates {
 		{Class: ClassKeys, Device: Rate{60, second}, Address: Rate{1000, second / 50}},
 		{Class: ClassCommit, Device: Rate{30, second}, Address: Rate{1000, second / 50}},
 		{Class: ClassManage, Device: Rate{30, 2 * second}, Address: Rate{500, second / 20}},
+		{Class: ClassStall, Device: Rate{64, second}, Address: Rate{64, second}},
 	}
 }
 
@@ -189,13 +191,13 @@ func (c *call) limitCaller() error {
 			fanOut := bucketKey{ClassFanOut, key.who}
 			refused = ClassFanOut
 			if wait = g.devices.take(fanOut, g.rates[ClassFanOut].Device, n, now); wait > 0 {
-				g.devices.giveBack(key, g.rates[m.class].Device, 1)
+				g.devices.giveBack(key, g.rates[m.class].Device)
 			}
 		}
 	}
 	if wait > 0 {
 		g.refusedDevice[refused].Add(1)
-		g.addresses.giveBack(bucketKey{m.class, c.conn.address}, g.rates[m.class].Address, 1)
+		g.addresses.giveBack(bucketKey{m.class, c.conn.address}, g.rates[m.class].Address)
 		return tooFast(wait)
 	}
 	return nil

@@ -38,8 +38,9 @@ type Server struct {
 	strangers strangers
 
 	streams atomic.Int64 // open on all connections
-	memory  atomic.Int64 // of large requests that are being read or handled, in bytes
-	answers atomic.Int64 // of large answers that are being made or sent, in bytes
+	memory  *pool        // of large requests that are being read or handled
+	strange *pool        // of those on connections without a session
+	answers *pool        // of large answers that are being made or sent
 
 	draining atomic.Bool   // new calls are refused
 	drained  chan struct{} // closed with draining: calls that wait give up
@@ -57,6 +58,7 @@ type Server struct {
 // NewServer returns a server in front of node.
 func NewServer(node Node, options Options) *Server {
 	options.Limits.setDefaults()
+	l := &options.Limits
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -65,7 +67,10 @@ func NewServer(node Node, options Options) *Server {
 		open: &open, authenticated: &authenticated,
 		opaque: opaque{key: options.ClusterKey, trust: setupTrust},
 		gate:   newGate(options.Limits.Rates, time.Now()), stats: newCounters(),
-		quiet: make(chan struct{}, 1), drained: make(chan struct{}),
+		memory:  newPool(l.RequestMemory, l.ConnMemory, l.AddressMemory, l.AccountMemory),
+		strange: newPool(l.OpenMemory, l.OpenAddressMemory, l.OpenAddressMemory, l.OpenAddressMemory),
+		answers: newPool(l.AnswerMemory, l.ConnMemory, l.AddressMemory, l.AccountMemory),
+		quiet:   make(chan struct{}, 1), drained: make(chan struct{}),
 		conns: map[*quic.Conn]*conn{},
 	}
 	s.renewals.open(node, s.log)
@@ -145,25 +150,6 @@ func (s *Server) finish() {
 		default:
 		}
 	}
-}
-
-// reserve takes n bytes of the memory for requests, or nothing. What was taken
-// is given back with memory.Add(-n).
-func (s *Server) reserve(n int64) bool {
-	if s.memory.Add(n) > s.limits.RequestMemory {
-		s.memory.Add(-n)
-		return false
-	}
-	return true
-}
-
-// reserveAnswer is reserve for the memory of answers.
-func (s *Server) reserveAnswer(n int64) bool {
-	if s.answers.Add(n) > s.limits.AnswerMemory {
-		s.answers.Add(-n)
-		return false
-	}
-	return true
 }
 
 // Close drains the server: running calls finish, new ones and those that wait for

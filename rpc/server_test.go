@@ -187,8 +187,8 @@ func TestStalledStreams(t *testing.T) {
 		}
 	}
 	eventually(t, "all streams are being read", func() bool { return d.server.streams.Load() >= conns*perConn })
-	if reserved := d.server.memory.Load(); reserved > conns*int64(d.server.limits.OpenCalls)*schemas.MaxRequestOpen {
-		t.Errorf("%d bytes are reserved for requests, more than the turns of %d connections allow", reserved, conns)
+	if reserved := d.server.strange.used(); reserved > conns*int64(d.server.limits.OpenCalls)*smallRequest {
+		t.Errorf("%d bytes are reserved for requests of which %d have arrived", reserved, frameHead)
 	}
 	// Both ends live in this process; a stream costs each about 12 KiB and a
 	// connection about 42 KiB.
@@ -251,12 +251,12 @@ func TestStrangersLeaveRoom(t *testing.T) {
 	first := open(one, 4)
 	open(same, 0)
 	second := open(other, 2)
-	known.welcome()
+	known.welcome(&caller{})
 	third := open(known, 2)
 	for _, s := range third {
 		known.remove(s)
 	}
-	one.welcome()
+	one.welcome(&caller{})
 	if n := server.Stats().OpenStreams; n != 2 {
 		t.Errorf("%d streams count as strangers' after one of two logged in, want 2", n)
 	}

@@ -80,7 +80,7 @@ func (c *call) authenticate() error {
 
 // admitted is what follows whenever a caller has become somebody.
 func (c *call) admitted() {
-	c.conn.welcome()
+	c.conn.welcome(&c.caller)
 	c.conn.server.renewals.note(c.caller.token, c.caller.session.RenewedMs)
 }
 

@@ -26,6 +26,7 @@ type Stats struct {
 	BytesIn        uint64 // of requests
 	BytesOut       uint64 // of responses
 	BucketsEvicted uint64 // dropped before they were full, for want of room
+	Dropped        uint64 // slow requests and responses whose memory others needed
 	Calls          []CallCount
 	Limited        []LimitedCount
 }
@@ -101,7 +102,8 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Conns: conns, Streams: s.streams.Load(), OpenStreams: s.strangers.count(), Running: s.running.Load(),
 		Subscribes:    s.stats.running[subscribeMethod].Load(),
-		RequestMemory: s.memory.Load(), AnswerMemory: s.answers.Load(),
+		RequestMemory: s.memory.used() + s.strange.used(), AnswerMemory: s.answers.used(),
+		Dropped:     s.memory.dropped.Load() + s.strange.dropped.Load() + s.answers.dropped.Load(),
 		Buckets:     s.gate.addresses.buckets() + s.gate.devices.buckets(),
 		ConnsServed: s.stats.conns.Load(), ConnsRefused: s.stats.connsRefused.Load(), StreamsRefused: s.stats.streamsRefused.Load(),
 		BytesIn: s.stats.bytesIn.Load(), BytesOut: s.stats.bytesOut.Load(),

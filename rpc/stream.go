@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -71,7 +70,7 @@ func endStream(s stream, why error) {
 		return
 	case errors.As(why, &reset):
 		code = StreamDone
-	case errors.Is(why, os.ErrDeadlineExceeded):
+	case late(why):
 		code = StreamTimeout
 	case errors.Is(why, schemas.ErrMalformed), errors.Is(why, io.ErrUnexpectedEOF):
 		code = StreamMalformed
@@ -129,61 +128,11 @@ func (c *conn) turn(s stream, head []byte) (*subscription, error) {
 		return nil, err
 	}
 	if refused != nil {
-		return nil, errStreamDone // what follows the head was not read
+		_ = s.Close() // fails only when the stream is gone already
+		one.discard()
+		return nil, errStreamDone
 	}
 	return nil, nil
-}
-
-// send writes a framed response. A client that makes no room for it in time loses
-// the stream.
-func (c *call) send(frame []byte) error {
-	patience := c.conn.server.limits.Write * time.Duration(1+len(frame)>>20)
-	if err := c.stream.SetWriteDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
-	if _, err := c.stream.Write(frame); err != nil {
-		return err
-	}
-	c.conn.server.stats.bytesOut.Add(uint64(len(frame)))
-	return nil
-}
-
-// read fetches the request that head begins. It may refuse it by its size
-// alone, before memory is spent on it.
-func (c *call) read(head []byte) (*refusal, error) {
-	limit := c.conn.frameLimit()
-	claim := frameClaim(head, limit)
-	if claim > limit {
-		return &refusal{code: schemas.Code_messageTooLarge, value: uint64(limit)}, nil
-	}
-	if claim > smallRequest {
-		if !c.conn.server.reserve(int64(claim)) {
-			return &refusal{code: schemas.Code_rateLimited, retryAfter: retryBusy, detail: "The node is short of memory."}, nil
-		}
-		c.reserved = int64(claim)
-	}
-	if err := c.stream.SetReadDeadline(time.Now().Add(c.conn.server.limits.Read)); err != nil {
-		return nil, err
-	}
-	frame, err := schemas.ReadFrame(&replay{head: head, rest: c.stream}, limit, c.frame)
-	if err == nil {
-		c.frame = frame
-		c.conn.server.stats.bytesIn.Add(uint64(len(frame)))
-		return nil, nil
-	}
-	if errors.Is(err, schemas.ErrTooLarge) {
-		return &refusal{code: schemas.Code_messageTooLarge, value: uint64(limit)}, nil
-	}
-	return nil, err
-}
-
-// frameClaim is how many bytes a frame says it has, or for a frame of several
-// segments, whose table has not been read yet, how many it may have.
-func frameClaim(head []byte, limit int) int {
-	if binary.LittleEndian.Uint32(head) != 0 {
-		return limit
-	}
-	return frameHead + 8*int(binary.LittleEndian.Uint32(head[4:]))
 }
 
 // replay reads head, then rest.

@@ -46,7 +46,7 @@ func TestSlowStreamsAreCut(t *testing.T) {
 		{"in a head", whole[:5], false, limits.Idle, true},
 		{"in a request", whole[:20], false, limits.Read, true},
 		{"in an answer", whole, true, limits.Write, true},
-		{"in an answer of 3 MiB", frameOf(t, 7, nil), true, 4 * limits.Write, true},
+		{"in an answer of 3 MiB", frameOf(t, 7, nil), true, limits.Write, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -118,72 +118,103 @@ func fillResponse(c *call, size int) error {
 	return failure.SetMessage_(strings.Repeat("x", size))
 }
 
-// A request that finds the server's memory for requests used up is told to come
-// back; what it held of it is given back at the end of every call.
+// fill takes memory of a pool on nobody's account.
+func fill(tb testing.TB, p *pool, n int64) {
+	tb.Helper()
+	h := &hold{owners: [ownerKinds]owner{{kind: ownAll}}, count: 1}
+	p.mu.Lock()
+	p.charge(h, n)
+	p.mu.Unlock()
+	tb.Cleanup(func() { p.give(h) })
+}
+
+// A request that finds the server's memory for requests used up waits for some, and is
+// then told to come back; what it held of it is given back at the end of every call, and
+// a small one has an eighth of it that no large one takes. On fake time.
 func TestRequestMemoryIsBounded(t *testing.T) {
-	server := NewServer(newFakeNode(1), Options{})
 	tab := open
-	tab[healthMethod].maxBytes = schemas.MaxRequestOpen
-	server.open = &tab
-	large := frameOf(t, healthMethod, func(r schemas.Request) { must(t, r.SetRequestId(make([]byte, 16<<10))) })
+	tab[healthMethod].maxBytes = schemas.MaxRequest
+	frame := func(size int) []byte {
+		return frameOf(t, healthMethod, func(r schemas.Request) { must(t, r.SetRequestId(make([]byte, size))) })
+	}
+	whole := DefaultLimits().OpenMemory
 	for _, c := range []struct {
 		used int64
+		size int
 		want schemas.Code
+		wait time.Duration
 	}{
-		{0, schemas.Code_requestIdLength},
-		{server.limits.RequestMemory - int64(len(large)), schemas.Code_requestIdLength},
-		{server.limits.RequestMemory - int64(len(large)) + 1, schemas.Code_rateLimited},
+		{0, 16 << 10, schemas.Code_requestIdLength, 0},
+		{0, 1 << 20, schemas.Code_requestIdLength, 0},
+		{whole - whole/8, 16 << 10, schemas.Code_requestIdLength, 0},
+		{whole - 16<<10, 32 << 10, schemas.Code_rateLimited, roomPatience},
+		{whole - whole/8, 1 << 20, schemas.Code_rateLimited, roomPatience},
+		{whole, 4 << 10, schemas.Code_rateLimited, roomPatience},
+		{whole, 1 << 10, schemas.Code_requestIdLength, 0},
 	} {
-		server.memory.Store(c.used)
-		s := newFakeStream(large)
-		newConn(server, quiet()).serveStream(s)
-		got := s.answers(t)
-		if len(got) != 1 || got[0].code != c.want || (got[0].after > 0) != (c.want == schemas.Code_rateLimited) {
-			t.Errorf("with %d bytes in use: got %+v, want %s", c.used, got, c.want.ID())
-		}
-		if server.memory.Load() != c.used {
-			t.Errorf("%d bytes were in use, now %d", c.used, server.memory.Load())
-		}
+		synctest.Test(t, func(t *testing.T) {
+			server := NewServer(newFakeNode(1), Options{})
+			server.open = &tab
+			fill(t, server.strange, c.used)
+			s, start := newFakeStream(frame(c.size)), time.Now()
+			newConn(server, quiet()).serveStream(s)
+			got := s.answers(t)
+			if len(got) != 1 || got[0].code != c.want || (got[0].after > 0) != (c.want == schemas.Code_rateLimited) {
+				t.Errorf("%d bytes with %d in use: got %+v, want %s", c.size, c.used, got, c.want.ID())
+			}
+			if waited := time.Since(start); waited != c.wait {
+				t.Errorf("%d bytes with %d in use: waited %v, want %v", c.size, c.used, waited, c.wait)
+			}
+			if used := server.strange.used(); used != c.used {
+				t.Errorf("%d bytes were in use, now %d", c.used, used)
+			}
+		})
 	}
 }
 
 // A large answer of any read is paid from the server's memory for answers, or
 // refused with a time to come back; that of a write counts and is sent, for what
-// it tells has happened. All is given back.
+// it tells has happened. All is given back. What is small has a part that is kept for it.
 func TestAnswerMemoryIsBounded(t *testing.T) {
-	server := NewServer(newFakeNode(1), Options{})
-	tab := open
-	server.open = &tab
-	const size = 64 << 10
+	const size = 256 << 10
+	whole := DefaultLimits().AnswerMemory
 	for _, c := range []struct {
 		name  string
 		used  int64
+		size  int
 		wrote bool
 		want  schemas.Code
 	}{
-		{"room for all", 0, false, schemas.Code_ok},
-		{"no room", server.limits.AnswerMemory - 2*size, false, schemas.Code_rateLimited},
-		{"no room, a write", server.limits.AnswerMemory, true, schemas.Code_ok},
+		{"room for all", 0, size, false, schemas.Code_ok},
+		{"no room", whole - whole/8 - 2*size, size, false, schemas.Code_rateLimited},
+		{"room for what is small", whole - whole/8, size / 8, false, schemas.Code_ok},
+		{"no room even for that", whole - size/4, size / 8, false, schemas.Code_rateLimited},
+		{"no room, a write", whole, size, true, schemas.Code_ok},
 	} {
-		held := int64(0)
-		tab[healthMethod].handle = func(call *call) error {
-			call.wrote = c.wrote
-			results, err := schemas.NewHealthResults(call.response.Segment())
-			must(t, err)
-			must(t, results.SetStatus(strings.Repeat("x", size)))
-			return call.response.SetResults(results.ToPtr())
-		}
-		server.answers.Store(c.used)
-		s := newFakeStream(healthFrame(t))
-		s.wrote = func() { held = server.answers.Load() - c.used }
-		newConn(server, quiet()).serveStream(s)
-		got := s.answers(t)
-		if len(got) != 1 || got[0].code != c.want || (got[0].after > 0) != (c.want == schemas.Code_rateLimited) {
-			t.Errorf("%s: got %+v, want %s", c.name, got, c.want.ID())
-		}
-		if (held >= 2*size) != (c.want == schemas.Code_ok) || server.answers.Load() != c.used {
-			t.Errorf("%s: %d bytes were held while it was sent, %d after", c.name, held, server.answers.Load()-c.used)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			server := NewServer(newFakeNode(1), Options{})
+			tab := open
+			server.open = &tab
+			held := int64(0)
+			tab[healthMethod].handle = func(call *call) error {
+				call.wrote = c.wrote
+				results, err := schemas.NewHealthResults(call.response.Segment())
+				must(t, err)
+				must(t, results.SetStatus(strings.Repeat("x", c.size)))
+				return call.response.SetResults(results.ToPtr())
+			}
+			fill(t, server.answers, c.used)
+			s := newFakeStream(healthFrame(t))
+			s.wrote = func() { held = server.answers.used() - c.used }
+			newConn(server, quiet()).serveStream(s)
+			got := s.answers(t)
+			if len(got) != 1 || got[0].code != c.want || (got[0].after > 0) != (c.want == schemas.Code_rateLimited) {
+				t.Errorf("got %+v, want %s", got, c.want.ID())
+			}
+			if (held >= int64(2*c.size)) != (c.want == schemas.Code_ok) || server.answers.used() != c.used {
+				t.Errorf("%d bytes were held while it was sent, %d after", held, server.answers.used()-c.used)
+			}
+		})
 	}
 }
 
@@ -210,8 +241,8 @@ func FuzzStream(f *testing.F) {
 		if len(s.resetRead) != 1 || s.closed == (len(s.resetWrite) > 0) {
 			t.Errorf("closed %v, reset %v and %v: both sides must be ended once", s.closed, s.resetRead, s.resetWrite)
 		}
-		if server.memory.Load() != 0 || server.running.Load() != 0 || len(conn.turns) != cap(conn.turns)-server.limits.BoundCalls+server.limits.OpenCalls {
-			t.Errorf("left over: %d bytes, %d calls, %d turns", server.memory.Load(), server.running.Load(), len(conn.turns))
+		if server.strange.used() != 0 || server.running.Load() != 0 || len(conn.turns) != cap(conn.turns)-server.limits.BoundCalls+server.limits.OpenCalls {
+			t.Errorf("left over: %d bytes, %d calls, %d turns", server.strange.used(), server.running.Load(), len(conn.turns))
 		}
 	})
 }

@@ -159,7 +159,7 @@ func TestReadLargeEnvelopes(t *testing.T) {
 	for i := range 6 {
 		s.takeBody(t, uint64(i+1), large)
 	}
-	if n := d.server.answers.Load(); n != 0 {
+	if n := d.server.answers.used(); n != 0 {
 		t.Errorf("%d bytes of answers are still counted", n)
 	}
 }
@@ -450,7 +450,7 @@ func TestSlowSubscriberIsCut(t *testing.T) {
 	if _, err := bob.Whoami(t.Context()); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the node gives the reader up", func() bool { return d.server.Stats().Subscribes == 0 && d.server.answers.Load() == 0 })
+	eventually(t, "the node gives the reader up", func() bool { return d.server.Stats().Subscribes == 0 && d.server.answers.used() == 0 })
 	_, err := io.Copy(io.Discard, stream)
 	var reset *quic.StreamError
 	if !errors.As(err, &reset) || reset.ErrorCode != StreamTimeout {

@@ -31,6 +31,13 @@ const (
 // if it is large enough and may be nil. A clean end of stream before the first
 // byte is io.EOF, any other shortage io.ErrUnexpectedEOF.
 func ReadFrame(r io.Reader, limit int, buf []byte) ([]byte, error) {
+	return ReadFrameAsking(r, limit, buf, frameGrain, nil)
+}
+
+// ReadFrameAsking is ReadFrame that asks, before the frame's buffer grows to so many
+// bytes, whether it may: an error of ask ends the reading and is returned. It begins with
+// grain bytes, for which it asks, too.
+func ReadFrameAsking(r io.Reader, limit int, buf []byte, grain int, ask func(size int) error) ([]byte, error) {
 	buf = grow(buf[:0], wordSize)
 	if _, err := io.ReadFull(r, buf); err != nil {
 		return nil, err
@@ -40,7 +47,7 @@ func ReadFrame(r io.Reader, limit int, buf []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d segments, at most %d are read", ErrMalformed, segments, MaxSegments)
 	}
 	table := tableSize(int(segments))
-	buf, err := readMore(r, buf, table)
+	buf, err := readMore(r, buf, table, grain, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +55,7 @@ func ReadFrame(r io.Reader, limit int, buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readMore(r, buf, total)
+	return readMore(r, buf, total, grain, ask)
 }
 
 // tableSize is the size in bytes of a segment table, padded to a word.
@@ -70,10 +77,15 @@ func frameSize(frame []byte, limit int) (int, error) {
 }
 
 // readMore extends buf to size bytes from r, allocating as bytes arrive.
-func readMore(r io.Reader, buf []byte, size int) ([]byte, error) {
+func readMore(r io.Reader, buf []byte, size, grain int, ask func(int) error) ([]byte, error) {
 	for len(buf) < size {
 		have := len(buf)
-		step := min(size, max(2*have, frameGrain))
+		step := min(size, max(2*have, grain))
+		if ask != nil {
+			if err := ask(step); err != nil {
+				return nil, err
+			}
+		}
 		buf = grow(buf, step)
 		if _, err := io.ReadFull(r, buf[have:]); err != nil {
 			if errors.Is(err, io.EOF) {

@@ -22,8 +22,8 @@ const (
 	// envelope is always returned.
 	MaxFetchBytes = 4 << 20
 
-	// MaxRequestOpen is the largest request message of a connection without a
-	// session, in bytes.
+	// MaxRequestOpen is the largest request message, in bytes, that a connection without
+	// a session should send: what is larger shares little memory with all other such.
 	MaxRequestOpen = 64 << 10
 	// MaxRequest is the largest request message of any method, in bytes: a
 	// batchEnqueue with the largest body and small headers.

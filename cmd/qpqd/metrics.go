@@ -165,6 +165,7 @@ func (s sink) door(st rpc.Stats) {
 	s.count("streams_refused_total", "Streams over the limit.", st.StreamsRefused)
 	s.count("request_bytes_total", "Bytes of requests.", st.BytesIn)
 	s.count("response_bytes_total", "Bytes of responses.", st.BytesOut)
+	s.count("transfers_dropped_total", "Slow requests and responses whose memory others needed.", st.Dropped)
 	s.count("rate_buckets_evicted_total", "Callers whose rate was forgotten too early, for want of room.", st.BucketsEvicted)
 	for _, c := range st.Calls {
 		s.count("calls_total", "Calls by method and error code (docs/errors.md).", c.Count, "method", c.Method, "code", c.Code.Doc().Name)
