@@ -22,6 +22,9 @@ type Commit struct {
 	Epoch uint64
 	// Proof is what Verifier hashed for this epoch; nil founds the record.
 	Proof []byte
+	// Over means that Proof is of an earlier epoch, the one of the cluster's record: it
+	// has forgotten those since, because it was restored from a backup.
+	Over bool `json:",omitempty"`
 	// NextVerifier is the SHA-256 of the next epoch's proof, or for a new record of
 	// Epoch's.
 	NextVerifier [32]byte

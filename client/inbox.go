@@ -43,6 +43,7 @@ func (c *Client) receive(ctx context.Context) {
 		c.log.Warn("receive", "error", err)
 		if Is(err, schemas.Code_ackBeyondEnd) {
 			c.recount(ctx)
+			err = nil // nothing that anybody could do something about
 		}
 		n.mu.Lock()
 		n.failure = err

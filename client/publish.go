@@ -75,6 +75,9 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 		return err
 	}
 	t.changed(row)
+	if err := t.tellForgotten(row, have); err != nil {
+		return err
+	}
 	if i.Kind == wishRejoin || i.Kind == wishJoin {
 		err = t.cameBack(row, before, i)
 	} else if before != nil && before.Epoch() != next.Epoch() {
@@ -186,6 +189,43 @@ const (
 	raceLosses = 4 // with no winner in sight: then we have lost the thread
 )
 
+// overForgotten offers a commit once more, with the proof of the earlier epoch that the
+// cluster's record of the group is of: the cluster was restored from a backup and has
+// forgotten the epochs since, which its members have not. Only one step leads there: a
+// record that is of another epoch by then has been changed by somebody else.
+func (t *turn) overForgotten(row *talk, p *vault.Pending, commit *Commit, e *Error) (again bool, err error) {
+	if e.Code != schemas.Code_epochConflict || e.Value >= commit.Epoch || commit.Over || row.group == nil || row.group.Epoch() != commit.Epoch {
+		return false, nil
+	}
+	proof, kept := row.known.Proof(e.Value)
+	if !kept {
+		return false, nil
+	}
+	next, id := *commit, newID()
+	next.Proof, next.Over, next.RequestID = proof, true, id[:]
+	if p.Call, err = json.Marshal(next); err != nil {
+		return false, err
+	}
+	t.c.log.Warn("the cluster has forgotten epochs of a group: it was restored from a backup",
+		"conversation", idText(row.ID), "has", e.Value, "epoch", commit.Epoch)
+	return true, t.SetPending(row.ID, p)
+}
+
+// forgottenNote is what a person reads where it shows that the cluster was restored.
+const forgottenNote = "the server was put back to an earlier state; what was sent since and nobody had read yet may be missing"
+
+// tellForgotten says what a commit that was taken over forgotten epochs has shown.
+func (t *turn) tellForgotten(row *talk, p *vault.Pending) error {
+	var commit Commit
+	if len(p.Call) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(p.Call, &commit); err != nil || !commit.Over {
+		return err
+	}
+	return t.event(row, EventLoss, 0, notice{Note: forgottenNote})
+}
+
 // lostRace drops a commit that was not accepted. Its intent is built anew for the
 // epoch of the winner, which is on its way to us.
 func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commit, e *Error) error {
@@ -193,11 +233,14 @@ func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commi
 	if err != nil || have == nil || have.Intent != p.Intent {
 		return err
 	}
-	if err := t.SetPending(id, nil); err != nil {
-		return err
-	}
 	row, err := t.talk(id)
 	if err != nil {
+		return err
+	}
+	if again, err := t.overForgotten(row, p, commit, e); again || err != nil {
+		return err
+	}
+	if err := t.SetPending(id, nil); err != nil {
 		return err
 	}
 	i, err := t.Intent(p.Intent)

@@ -225,6 +225,8 @@ const (
 	levelInstances = 3
 	// levelClocks brought the setting clock_error_secs.
 	levelClocks = 4
+	// levelOverForgotten brought commits that end a later epoch than the record's.
+	levelOverForgotten = 5
 	// levelFingerprints brought outcomes that know what command they are of.
 	levelFingerprints = 4
 )

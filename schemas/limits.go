@@ -127,7 +127,7 @@ const (
 	EntryVersion = 1
 	// FeatureLevel is what this build announces; a command is proposed only
 	// when every member announces at least the command's level.
-	FeatureLevel = 4
+	FeatureLevel = 5
 
 	// MaxWait is the longest wait of fetchWait.
 	MaxWait = 60 * time.Second

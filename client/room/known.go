@@ -34,6 +34,8 @@ type Known struct {
 	keys   []epochKey  // ascending
 	leaves []leafEpoch // ascending by leaf
 	gone   []goneEpoch // oldest first
+	// proofs are what ends the last epochs at the cluster (Proof), ascending.
+	proofs []epochKey
 }
 
 type epochKey struct {
@@ -59,6 +61,9 @@ const (
 	lineageKeySize = 32
 	// keptEpochs is how many of the last epochs' keys are kept.
 	keptEpochs = 32
+	// keptProofs is how many of the last epochs' proofs are kept, 40 bytes each: how many
+	// epochs a cluster may have forgotten that was restored from a backup.
+	keptProofs = 128
 	// maxGone is how many epochs of former members are kept, the oldest dropped.
 	maxGone = 256
 	// maxKeys bounds the keys that are kept.
@@ -71,6 +76,7 @@ func (k *Known) Next(before, after *mls.Group) *Known {
 	next := &Known{Epoch: after.Epoch(), Suite: after.Public().Context().Suite, Accounts: accountsIn(after.Public())}
 	if k != nil {
 		next.Data, next.keys, next.gone = k.Data, slices.Clone(k.keys), slices.Clone(k.gone)
+		next.proofs = slices.Clone(k.proofs)
 	}
 	if data, err := DataOf(after.Public().Context().Extensions); err == nil {
 		next.Data = data
@@ -82,11 +88,19 @@ func (k *Known) Next(before, after *mls.Group) *Known {
 		next.part(k, before)
 	}
 	if key, err := after.Export(lineageLabel, after.ID(), lineageKeySize); err == nil {
-		next.keys = slices.DeleteFunc(next.keys, func(e epochKey) bool { return e.epoch >= after.Epoch() })
-		next.keys = append(next.keys, epochKey{after.Epoch(), key})
+		next.keys = append(earlier(next.keys, after.Epoch()), epochKey{after.Epoch(), key})
+	}
+	if proof, err := Proof(after); err == nil {
+		next.proofs = append(earlier(next.proofs, after.Epoch()), epochKey{after.Epoch(), proof})
+		next.proofs = next.proofs[max(0, len(next.proofs)-keptProofs):]
 	}
 	next.trim(after.Self())
 	return next
+}
+
+// earlier returns the keys of the epochs before one.
+func earlier(keys []epochKey, epoch uint64) []epochKey {
+	return slices.DeleteFunc(keys, func(e epochKey) bool { return e.epoch >= epoch })
 }
 
 // keyed returns the epoch in which a leaf got its key.
@@ -192,12 +206,25 @@ func accountsIn(p *mls.PublicGroup) (list [][identity.KeySize]byte) {
 	return slices.Compact(list)
 }
 
+// Proof returns what ends an earlier epoch at the cluster, if it is kept: for a cluster
+// that was restored from a backup, whose record of the group is of that epoch.
+func (k *Known) Proof(epoch uint64) ([]byte, bool) {
+	if k == nil {
+		return nil, false
+	}
+	return find(k.proofs, epoch)
+}
+
 // key returns the key of an epoch that is kept.
 func (k *Known) key(epoch uint64) (suite.Secret, bool) {
 	if k == nil {
 		return nil, false
 	}
-	at, found := slices.BinarySearchFunc(k.keys, epoch, func(e epochKey, epoch uint64) int {
+	return find(k.keys, epoch)
+}
+
+func find(keys []epochKey, epoch uint64) (suite.Secret, bool) {
+	at, found := slices.BinarySearchFunc(keys, epoch, func(e epochKey, epoch uint64) int {
 		switch {
 		case e.epoch < epoch:
 			return -1
@@ -209,7 +236,7 @@ func (k *Known) key(epoch uint64) (suite.Secret, bool) {
 	if !found {
 		return nil, false
 	}
-	return k.keys[at].key, true
+	return keys[at].key, true
 }
 
 // Zero erases the keys that next does not have.
@@ -219,6 +246,11 @@ func (k *Known) Zero(next *Known) {
 	}
 	for _, e := range k.keys {
 		if _, kept := next.key(e.epoch); !kept {
+			e.key.Zero()
+		}
+	}
+	for _, e := range k.proofs {
+		if _, kept := next.Proof(e.epoch); !kept {
 			e.key.Zero()
 		}
 	}
@@ -312,9 +344,15 @@ func (k *Known) AppendTo(b []byte) []byte {
 		}
 		return b
 	})
-	return codec.Vector(b, func(b []byte) []byte {
+	b = codec.Vector(b, func(b []byte) []byte {
 		for _, g := range k.gone {
 			b = codec.Uint64(append(b, g.account[:]...), g.epoch)
+		}
+		return b
+	})
+	return codec.Vector(b, func(b []byte) []byte {
+		for _, e := range k.proofs {
+			b = append(codec.Uint64(b, e.epoch), e.key...)
 		}
 		return b
 	})
@@ -345,6 +383,9 @@ func ParseKnown(b []byte) (*Known, error) {
 		g.epoch = r.Uint64()
 		return g
 	})
+	if r.More() { // programs before this one kept no proofs
+		k.proofs = codec.List(r, func(r *codec.Reader) epochKey { return epochKey{r.Uint64(), r.Fixed(proofSize)} })
+	}
 	if err := r.Err(); err != nil {
 		return nil, fmt.Errorf("read the past of a group: %w", err)
 	}

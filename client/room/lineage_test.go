@@ -478,6 +478,49 @@ func TestKnownIsSaved(t *testing.T) {
 	}
 }
 
+// What ends the last 128 epochs at the cluster is kept, for one that has forgotten some;
+// what was kept before is erased. Programs before this kept nothing of it.
+func TestKnownKeepsProofs(t *testing.T) {
+	alice := newDevice(t, "alice")
+	alice.found("the group's id 16", room.KindGroup, "friends")
+	first, err := room.Proof(alice.group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := alice.group.Epoch()
+	held, kept := alice.known.Proof(begun)
+	if !kept || !slices.Equal(held, first) {
+		t.Fatalf("the proof of epoch %d is %x (%t), want %x", begun, held, kept, first)
+	}
+	for range 127 {
+		alice.commit(mls.CommitOptions{})
+	}
+	if _, kept := alice.known.Proof(begun); !kept {
+		t.Errorf("the proof of epoch %d is gone after 127 others, want that of 128 epochs kept", begun)
+	}
+	before := alice.known
+	alice.commit(mls.CommitOptions{})
+	if _, kept := alice.known.Proof(begun); kept {
+		t.Errorf("the proof of epoch %d is there after 128 others", begun)
+	}
+	before.Zero(alice.known)
+	if slices.ContainsFunc(held, func(b byte) bool { return b != 0 }) {
+		t.Errorf("the proof that is not kept is %x in memory, want zeros", held)
+	}
+	if now, _ := alice.known.Proof(alice.group.Epoch()); !slices.ContainsFunc(now, func(b byte) bool { return b != 0 }) {
+		t.Error("the present epoch's proof was erased, too")
+	}
+
+	raw := alice.known.AppendTo(nil)
+	old, err := room.ParseKnown(raw[:len(raw)-128*(8+32)-2]) // the list's length has two bytes
+	if err != nil {
+		t.Fatalf("what a program before this one wrote: %v", err)
+	}
+	if _, kept := old.Proof(alice.group.Epoch()); kept {
+		t.Error("a proof is found where none was written")
+	}
+}
+
 // Bytes that are not what is known are refused, and what is taken means one thing.
 func FuzzParseKnown(f *testing.F) {
 	d := newDevice(f, "alice")
