@@ -35,6 +35,7 @@ const (
 	methodLogout          = 29
 	methodPasswordStart   = 30
 	methodPasswordFinish  = 31
+	methodSetContacts     = 39
 )
 
 // Register makes an account of a name, a password and an identity key, and proves

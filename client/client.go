@@ -45,6 +45,7 @@ type Client struct {
 	// stockLow asks for a look at the key packages, nameless for names, manyNameless
 	// for so many that nobody waits for them.
 	stockLow, nameless, manyNameless atomic.Bool
+	standings                        standings
 	// stockRoom is how many key packages the cluster has room for, once it has said so.
 	stockRoom atomic.Int64
 	// scrubDue asks for a scrub of the vault, which is not before scrubAfter; the

@@ -163,6 +163,9 @@ func (t *turn) takeOne(e *Envelope, after uint64) error {
 		if e.Loss.First > after+1 && after > 0 {
 			missing += e.Loss.First - after - 1
 		}
+		if err := t.overflowed(e.Channel, e.Loss.Overflow); err != nil {
+			return err
+		}
 		return t.lost(e.Channel, missing, e.Loss.Expired)
 	case e.Seq > after+1 && after > 0:
 		// Queues have no gaps: the server left something out.

@@ -281,6 +281,38 @@ func (t *turn) lost(channel ChannelID, missing, expired uint64) error {
 	if missing == 0 && expired == 0 {
 		return nil
 	}
+	return t.onQueue(channel, func(row *talk) error {
+		if expired > 0 {
+			note := fmt.Sprintf("%d envelopes expired before they reached this device", expired)
+			if err := t.event(row, EventLoss, 0, notice{Note: note}); err != nil {
+				return err
+			}
+		}
+		if missing > 0 {
+			note := fmt.Sprintf("%d envelopes were lost before they reached this device; messages may be missing", missing)
+			if err := t.event(row, EventLoss, 0, notice{Note: note}); err != nil {
+				return err
+			}
+		}
+		_, err := t.intend(row, wish{Kind: wishRejoin})
+		return err
+	})
+}
+
+// overflowed notes that senders who send too much had no room for some of it. What the
+// others have sent is all there, so no group has to be rejoined for it: should a commit
+// be among it, the next message of its group shows that.
+func (t *turn) overflowed(channel ChannelID, missing uint64) error {
+	if missing == 0 {
+		return nil
+	}
+	t.c.log.Warn("a sender had used up its share of this device's queue", "channel", fmt.Sprintf("%x", channel), "missing", missing)
+	note := fmt.Sprintf("%d envelopes of somebody who sends too much did not reach this device", missing)
+	return t.onQueue(channel, func(row *talk) error { return t.event(row, EventLoss, 0, notice{Note: note}) })
+}
+
+// onQueue visits the active conversations whose messages come by a queue.
+func (t *turn) onQueue(channel ChannelID, visit func(*talk) error) error {
 	rows, err := t.Conversations()
 	if err != nil {
 		return err
@@ -294,19 +326,7 @@ func (t *turn) lost(channel ChannelID, missing, expired uint64) error {
 		if err != nil {
 			return err
 		}
-		if expired > 0 {
-			note := fmt.Sprintf("%d envelopes expired before they reached this device", expired)
-			if err := t.event(row, EventLoss, 0, notice{Note: note}); err != nil {
-				return err
-			}
-		}
-		if missing > 0 {
-			note := fmt.Sprintf("%d envelopes were lost before they reached this device; messages may be missing", missing)
-			if err := t.event(row, EventLoss, 0, notice{Note: note}); err != nil {
-				return err
-			}
-		}
-		if _, err := t.intend(row, wish{Kind: wishRejoin}); err != nil {
+		if err := visit(row); err != nil {
 			return err
 		}
 	}

@@ -201,16 +201,20 @@ type Loss struct {
 	// them, Ephemeral how many were of use at their time only. The cluster says so;
 	// docs/decisions/0111 says what that is worth.
 	Expired, Ephemeral uint64
+	// Overflow is how many were refused because their senders had used up their share of
+	// the queue: what others sent is all there.
+	Overflow uint64
 }
 
 // Unexplained is how many of them were dropped: messages that may be missing.
-func (l Loss) Unexplained() uint64 { return l.Count - l.Expired - l.Ephemeral }
+func (l Loss) Unexplained() uint64 { return l.Count - l.Expired - l.Ephemeral - l.Overflow }
 
 // lossFrom reads a marker. One whose numbers contradict each other explains nothing.
 func lossFrom(from schemas.Loss) Loss {
 	l := Loss{Count: from.Count(), First: from.FirstSeq(), Last: from.LastSeq()}
-	if expired, ephemeral := from.Expired(), from.Ephemeral(); expired <= l.Count && ephemeral <= l.Count-expired {
-		l.Expired, l.Ephemeral = expired, ephemeral
+	expired, ephemeral, overflow := from.Expired(), from.Ephemeral(), from.Overflow()
+	if expired <= l.Count && ephemeral <= l.Count-expired && overflow <= l.Count-expired-ephemeral {
+		l.Expired, l.Ephemeral, l.Overflow = expired, ephemeral, overflow
 	}
 	return l
 }
@@ -222,6 +226,7 @@ func (l Loss) behind(seq uint64) Loss {
 	known := seq - l.First + 1
 	l.Count, l.First = l.Last-seq, seq+1
 	l.Ephemeral, known = less(l.Ephemeral, known)
+	l.Overflow, known = less(l.Overflow, known)
 	l.Expired, _ = less(l.Expired, known)
 	return l
 }

@@ -37,6 +37,7 @@ func (t *turn) befriend(accounts ...AccountKey) error {
 			return err
 		}
 	}
+	t.c.standings.due.Store(true)
 	return nil
 }
 
@@ -393,7 +394,11 @@ func (c *Client) Block(ctx context.Context, username string) error {
 	if err != nil {
 		return err
 	}
-	return c.BlockAccount(key)
+	if err := c.BlockAccount(key); err != nil {
+		return err
+	}
+	c.tellStandings(ctx)
+	return nil
 }
 
 // BlockAccount is Block for somebody whose name is not known.
@@ -401,6 +406,7 @@ func (c *Client) BlockAccount(key AccountKey) error {
 	if key == c.Account().Key {
 		return ErrSelf
 	}
+	c.standings.due.Store(true)
 	return c.turn(func(t *turn) error {
 		if err := t.Block(key, true, t.now); err != nil {
 			return err
@@ -447,7 +453,11 @@ func (c *Client) Unblock(ctx context.Context, username string) error {
 	if err != nil {
 		return err
 	}
-	return c.turn(func(t *turn) error { return t.Block(key, false, t.now) })
+	err = c.turn(func(t *turn) error { return t.Block(key, false, t.now) })
+	if err == nil {
+		c.tellStandings(ctx)
+	}
+	return err
 }
 
 // Blocked returns who is blocked, by name where it is known.

@@ -21,6 +21,9 @@ func (c *Client) upkeep(ctx context.Context) {
 		if c.manyNameless.Swap(false) {
 			c.learnMany(ctx)
 		}
+		if c.standings.due.Load() {
+			c.tellStandings(ctx)
+		}
 		if c.stockLow.Load() {
 			continue
 		}
@@ -55,6 +58,7 @@ func (c *Client) cameAll() bool {
 // keepUp tops up the key packages, renews keys that are old, and forgets what has
 // expired.
 func (c *Client) keepUp(ctx context.Context) {
+	c.standings.due.Store(true)
 	if err := c.topUp(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("top up key packages", "error", err)
 	}

@@ -89,6 +89,9 @@ type accountEntry struct {
 	accountRow
 	usage   uint64 // steps of usageStep bytes
 	counted bool   // usage is known
+	// contacts counts whom the account has named, if listed.
+	contacts contactCounts
+	listed   bool
 }
 
 // owner returns an account's entry for reading and changing.
@@ -248,7 +251,7 @@ func applyDeleteAccount(tx *Tx, r *request) Result {
 
 // accountRemovers remove what other topics keep for an account, after its
 // devices have gone.
-var accountRemovers = [...]func(*Tx, AccountKey){leaveChannels}
+var accountRemovers = [...]func(*Tx, AccountKey){leaveChannels, removeContacts}
 
 // releaseUsername forgets a name that was held for long enough.
 func releaseUsername(tx *Tx, name []byte) {

@@ -29,6 +29,7 @@ var accountCommands = map[string]testedCommand{
 	"revokeDevice":    {fill: (*call).fillRevokeDevice, show: showFlag},
 	"publishEndpoint": {fill: (*call).fillPublishEndpoint, show: showNothing},
 	"setInstance":     {fill: (*call).fillSetInstance, show: showFlag},
+	"setContacts":     {fill: (*call).fillSetContacts, show: showNumber},
 }
 
 func showNumber(_ testing.TB, results capnp.Struct) string {
@@ -206,6 +207,31 @@ func (c *call) fillSetInstance(tb testing.TB, cmd schemas.Entry_command) error {
 	named := idBytes(tb, c.arg("signedDevice", device), schemas.DeviceIDSize)
 	signedHeld := numbers(tb, c.arg("signedHeld", c.arg("held", "")))
 	return p.SetSignature(c.signed(tb, identity.Instance(c.actorKey(tb), named, c.number(tb, "signedInstance", p.Instance()), signedHeld)))
+}
+
+// fillSetContacts reads accounts=ann,bob standing=contact, stranger, blocked or a number.
+func (c *call) fillSetContacts(tb testing.TB, cmd schemas.Entry_command) error {
+	tb.Helper()
+	p, err := cmd.NewSetContacts()
+	must(tb, err)
+	standing := c.arg("standing", "contact")
+	p.SetStanding(schemas.SetContactsParams_StandingFromString(standing))
+	if n, err := strconv.ParseUint(standing, 10, 16); err == nil {
+		p.SetStanding(schemas.SetContactsParams_Standing(n))
+	}
+	var names []string
+	if list := c.arg("accounts", ""); list != "" {
+		names = strings.Split(list, ",")
+	}
+	for n := c.number(tb, "more", 0); n > 0; n-- {
+		names = append(names, fmt.Sprintf("more%s%d", c.arg("kind", ""), n))
+	}
+	list, err := p.NewAccounts(int32(len(names)))
+	must(tb, err)
+	for i, name := range names {
+		must(tb, list.Set(i, idBytes(tb, name, schemas.AccountKeySize)))
+	}
+	return nil
 }
 
 // numbers reads numbers with commas between.

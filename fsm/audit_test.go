@@ -118,6 +118,10 @@ func (a *audit) envelope(tb testing.TB, q QueueID, seq uint64, e *envelopeRow) {
 	} else {
 		a.found[q].count++
 		a.found[q].bytes += e.size()
+		if e.guest {
+			a.found[q].guests++
+			a.found[q].guestBytes += e.size()
+		}
 	}
 	if first != a.places[q]+1 {
 		tb.Errorf("queue %v goes from %d to %d: what was in between is gone without a marker", q, a.places[q], first)
@@ -140,6 +144,10 @@ func (a *audit) queues(tb testing.TB) {
 		if h.count != found.count || h.bytes != found.bytes || h.shared != found.shared {
 			tb.Errorf("queue %v says %d envelopes, %d bytes, %d shared; it holds %d, %d, %d",
 				q, h.count, h.bytes, h.shared, found.count, found.bytes, found.shared)
+		}
+		if h.guests != found.guests || h.guestBytes != found.guestBytes {
+			tb.Errorf("queue %v says %d envelopes, %d bytes of strangers; it holds %d, %d",
+				q, h.guests, h.guestBytes, found.guests, found.guestBytes)
 		}
 		if a.places[q] != h.last {
 			tb.Errorf("queue %v ends at %d, its head says %d", q, a.places[q], h.last)

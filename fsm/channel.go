@@ -13,6 +13,28 @@ import (
 type channelRow struct {
 	members [2]AccountKey // the lower key first
 	created uint64        // log time; never 0
+	// used says which of the members has asked for the channel or sent on it. It counts
+	// since levelShares; a row of before has none.
+	used [2]bool
+}
+
+// usedBy reports whether an account is a member that has used the channel.
+func (c *channelRow) usedBy(member AccountKey) bool {
+	return c.used[0] && member == c.members[0] || c.used[1] && member == c.members[1]
+}
+
+// use notes that a member uses a channel.
+func (tx *Tx) use(id ChannelID, by *actor) {
+	if !id.some || by.kind != schemas.Actor_Kind_account || !since(tx, levelShares) {
+		return
+	}
+	row := tx.channel(id)
+	for i, member := range row.members {
+		if row.exists() && member == by.account && !row.used[i] {
+			row.used[i] = true
+			tx.set(tableChannels, rowKey(tableChannels, id.id[:]), row.encode())
+		}
+	}
 }
 
 func (c *channelRow) exists() bool { return c.created != 0 }
@@ -30,14 +52,28 @@ func (c *channelRow) other(member AccountKey) (AccountKey, bool) {
 
 func (c *channelRow) encode() []byte {
 	row := append(clone(c.members[0][:]), c.members[1][:]...)
-	return le.AppendUint64(row, c.created)
+	row = le.AppendUint64(row, c.created)
+	if c.used == [2]bool{} {
+		return row
+	}
+	for _, used := range c.used {
+		if used {
+			row = append(row, 1)
+		} else {
+			row = append(row, 0)
+		}
+	}
+	return row
 }
 
 func (c *channelRow) decode(row []byte) error {
 	f := fields{rest: row}
 	f.exact(c.members[0][:])
 	f.exact(c.members[1][:])
-	c.created = f.u64()
+	c.created, c.used = f.u64(), [2]bool{}
+	if len(f.rest) > 0 {
+		c.used[0], c.used[1] = f.u8() == 1, f.u8() == 1
+	}
 	return f.done("channel")
 }
 
@@ -145,8 +181,11 @@ func applyCreateChannel(tx *Tx, r *request) Result {
 	p := &r.createChannel
 	members := pair(r.actor.account, AccountKey(p.peer))
 	pairKey := rowKey(tablePairs, members[0][:], members[1][:])
-	if id, ok := tx.row(tablePairs, pairKey); ok {
-		return tx.channelResult(clone(id), false)
+	if row, ok := tx.row(tablePairs, pairKey); ok {
+		var id ChannelID
+		id.set(row)
+		tx.use(id, &r.actor)
+		return tx.channelResult(clone(id.id[:]), false)
 	}
 	id := ChannelID{id: [schemas.ChannelIDSize]byte(p.proposed), some: true}
 	if tx.channel(id).exists() {
@@ -160,6 +199,7 @@ func applyCreateChannel(tx *Tx, r *request) Result {
 	for _, member := range members {
 		tx.set(tableChannelsOf, rowKey(tableChannelsOf, member[:], id.id[:]), nil)
 	}
+	tx.use(id, &r.actor)
 	return tx.channelResult(id.id[:], true)
 }
 

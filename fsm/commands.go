@@ -149,6 +149,11 @@ var commands = [...]command{
 		decode: (*request).decodeSetInstance, routingKey: actorKey,
 		check: checkSetInstance, apply: applySetInstance,
 	},
+	schemas.Entry_command_Which_setContacts: {
+		name: "setContacts", who: accounts, since: levelShares, maxBytes: 4 * entrySlack,
+		decode: (*request).decodeSetContacts, routingKey: actorKey,
+		check: checkSetContacts, apply: applySetContacts,
+	},
 }
 
 // entrySlack is the room for everything in an entry but the body, in bytes.
@@ -196,6 +201,8 @@ type state interface {
 	usage(AccountKey) uint64
 	// account is never nil; an account that is not there has the zero row.
 	account(AccountKey) *accountRow
+	// contactCounts is how many accounts an account has named as what.
+	contactCounts(AccountKey) contactCounts
 	// row reads a topic's table. The value is valid until the next read.
 	row(table, []byte) ([]byte, bool)
 	// each visits rows by prefix of their keys; visit must not read rows.

@@ -51,6 +51,7 @@ type request struct {
 	deleteAccount   said
 	publishEndpoint publishEndpointRequest
 	setInstance     setInstanceRequest
+	setContacts     setContactsRequest
 }
 
 // actor is on whose behalf a command runs, as the node that took the call says.

@@ -123,34 +123,40 @@ func (e *Envelope) Fill(to schemas.Envelope, channel ChannelID) error {
 	return to.SetData(e.Body)
 }
 
-// firstLossSize is the size of schemas.Loss before it knew reasons: drain's answer is
-// part of the log's history, so a loss without reasons is still written so.
-const firstLossSize = 3 * 8
+// The sizes of schemas.Loss before it knew reasons, with the first two of them, and with
+// overflow: drain's answer is part of the log's history, so a loss is written as it was
+// when there was no more to say.
+const (
+	firstLossSize  = 3 * 8
+	secondLossSize = 5 * 8
+	thirdLossSize  = 6 * 8
+)
 
 func (l *Loss) fill(to schemas.Envelope) error {
-	if l.Expired == 0 && l.Ephemeral == 0 {
-		old, err := capnp.NewStruct(to.Segment(), capnp.ObjectSize{DataSize: firstLossSize})
-		if err != nil {
-			return err
-		}
-		if err := to.SetLoss(schemas.Loss(old)); err != nil {
-			return err
-		}
-		l.write(schemas.Loss(old))
-		return nil
+	size := capnp.Size(firstLossSize)
+	switch {
+	case l.Overflow != 0:
+		size = thirdLossSize
+	case l.Expired != 0 || l.Ephemeral != 0:
+		size = secondLossSize
 	}
-	loss, err := to.NewLoss()
+	own, err := capnp.NewStruct(to.Segment(), capnp.ObjectSize{DataSize: size})
 	if err != nil {
 		return err
 	}
-	l.write(loss)
-	loss.SetExpired(l.Expired)
-	loss.SetEphemeral(l.Ephemeral)
+	loss := schemas.Loss(own)
+	if err := to.SetLoss(loss); err != nil {
+		return err
+	}
+	loss.SetCount(l.Count)
+	loss.SetFirstSeq(l.First)
+	loss.SetLastSeq(l.Last)
+	if size >= secondLossSize {
+		loss.SetExpired(l.Expired)
+		loss.SetEphemeral(l.Ephemeral)
+	}
+	if size >= thirdLossSize {
+		loss.SetOverflow(l.Overflow)
+	}
 	return nil
-}
-
-func (l *Loss) write(to schemas.Loss) {
-	to.SetCount(l.Count)
-	to.SetFirstSeq(l.First)
-	to.SetLastSeq(l.Last)
 }

@@ -17,7 +17,7 @@ type target struct {
 	queue     QueueID
 	recipient int // whose it is, in the order of the call
 	header    []byte
-	room      bool
+	seat     seat
 }
 
 // findTargets appends the queues that a recipient's address stands for.
@@ -63,10 +63,10 @@ func checkRoom(st state, q *QueueID, size uint64, ephemeral bool) refusal {
 	if ephemeral {
 		return checkEphemeralRoom(st, q, &h, size)
 	}
-	if limit := st.setting(queueMaxEnvelopes); h.count-h.ephemeral >= limit {
+	if limit := st.setting(queueMaxEnvelopes); h.count-h.ephemeral-h.guests >= limit {
 		return refusal{schemas.Code_queueFull, limit}
 	}
-	if limit := st.setting(queueMaxBytes); h.bytes-h.ephemeralBytes+size > limit {
+	if limit := st.setting(queueMaxBytes); h.bytes-h.ephemeralBytes-h.guestBytes+size > limit {
 		return refusal{schemas.Code_queueFull, limit}
 	}
 	if limit := st.setting(accountMaxBytes); st.usage(q.Owner)*usageStep+size > limit {
@@ -89,18 +89,26 @@ func checkEphemeralRoom(st state, q *QueueID, h *head, size uint64) refusal {
 	return refusal{}
 }
 
-// settleRoom decides which targets take an envelope of this size, header aside,
-// and returns how many. no is why the last one that does not take it does not.
-func settleRoom(st state, list []target, size uint64, ephemeral bool) (taken uint64, no refusal) {
+// settleRoom decides which targets take a delivery, and returns how many will hold it.
+// no is why none takes it.
+func settleRoom(st state, list []target, d *delivery) (holding uint64, no refusal) {
+	taken := false
 	for i := range list {
-		one := checkRoom(st, &list[i].queue, size+uint64(len(list[i].header)), ephemeral)
-		if list[i].room = !one.refused(); list[i].room {
-			taken++
-		} else {
-			no = one
+		to := &list[i]
+		to.seat = findSeat(st, &to.queue, d, d.size+uint64(len(to.header)))
+		switch {
+		case to.seat.no.refused():
+			no = to.seat.no
+			continue
+		case !to.seat.dropped:
+			holding++
 		}
+		taken = true
 	}
-	return taken, no
+	if taken {
+		return holding, refusal{}
+	}
+	return 0, no
 }
 
 // deliver puts an envelope into the targets that have room, and a loss marker
@@ -108,26 +116,50 @@ func settleRoom(st state, list []target, size uint64, ephemeral bool) (taken uin
 // devices from getting what is sent. What is ephemeral leaves no marker: nobody waits
 // for it. seqs[i] becomes the sequence number in the
 // first queue of recipient i that took it.
-func deliver(tx *Tx, list []target, e *envelopeRow, taken uint64, seqs []uint64) {
-	if taken > 1 {
+func deliver(tx *Tx, list []target, e *envelopeRow, d *delivery, holding uint64, seqs []uint64) {
+	if holding > 1 {
 		payload := e.body
 		e.kind, e.body = envelopeShared, nil
-		e.bodyID, e.bodyLen = tx.putBody(payload, taken), uint32(len(payload))
+		e.bodyID, e.bodyLen = tx.putBody(payload, holding), uint32(len(payload))
 	}
 	for i := range list {
 		to := &list[i]
-		if !to.room {
+		if to.seat.no.refused() {
 			if !e.ephemeral {
-				pushLoss(tx, &to.queue)
+				to.seat.lose(tx, &to.queue)
 			}
 			continue
 		}
 		e.header = to.header
-		seq := push(tx, &to.queue, e)
+		seq := put(tx, &to.queue, e, d, &to.seat)
 		if seqs[to.recipient] == 0 {
 			seqs[to.recipient] = seq
 		}
 	}
+}
+
+// put does with an envelope what its seat in the queue says, and returns its sequence
+// number.
+func put(tx *Tx, q *QueueID, e *envelopeRow, d *delivery, at *seat) uint64 {
+	if at.dropped {
+		return pushLoss(tx, q, runEphemeral) // there is nothing to tell anybody about
+	}
+	e.guest = at.guest
+	seq := push(tx, q, e)
+	if at.counted {
+		tx.charge(tx.queue(q), d, e.size(), e.expires)
+	}
+	return seq
+}
+
+// lose says in a queue that it missed a delivery.
+func (p *seat) lose(tx *Tx, q *QueueID) {
+	reason := runDropped
+	if p.overflow {
+		reason = runOverflow
+	}
+	pushLoss(tx, q, reason)
+	tx.touch(tx.queue(q))
 }
 
 // push puts an envelope at the end of a queue and returns its sequence number.
@@ -146,6 +178,10 @@ func push(tx *Tx, q *QueueID, e *envelopeRow) uint64 {
 		h.ephemeral++
 		h.ephemeralBytes += e.size()
 	}
+	if e.guest {
+		h.guests++
+		h.guestBytes += e.size()
+	}
 	if e.kind == envelopeShared {
 		h.shared++
 	}
@@ -155,21 +191,21 @@ func push(tx *Tx, q *QueueID, e *envelopeRow) uint64 {
 	return h.last
 }
 
-// pushLoss says at the end of a queue that it missed an envelope. A marker that
-// stands there already grows.
-func pushLoss(tx *Tx, q *QueueID) {
+// pushLoss says at the end of a queue that it missed an envelope, and returns the number
+// that it would have had. A marker that stands there already grows.
+func pushLoss(tx *Tx, q *QueueID, reason byte) uint64 {
 	h := tx.queue(q)
-	s := ended(h.last+1, runDropped)
+	s := ended(h.last+1, reason)
 	if end := tx.tailOf(h); end.isMarker() {
 		s = stretchOf(h.last, &end)
-		s.append(ended(h.last+1, runDropped))
+		s.append(ended(h.last+1, reason))
 		tx.deleteEnvelopes(h, h.last, h.last, false)
 	}
 	h.last++
 	marker := s.marker(tx.now())
 	tx.putEnvelope(h, h.last, &marker)
 	tx.putQueue(h)
-	tx.touch(h)
+	return h.last
 }
 
 // tailOf returns what the row at h.last is: its kind, and what a marker stands for; the

@@ -139,6 +139,9 @@ func (f *fingerprint) accounts(r *request) {
 		}
 	case schemas.Entry_command_Which_setInstance:
 		f.number(r.setInstance.instance)
+	case schemas.Entry_command_Which_setContacts:
+		f.number(uint64(r.setContacts.standing))
+		f.bytes(r.setContacts.accounts...)
 	default: // queues takes it, or nobody chooses anything in it
 	}
 }

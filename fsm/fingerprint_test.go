@@ -27,6 +27,8 @@ var pairs = [][2]string{
 	{"uploadHybridKey as=ann public=hp", "uploadHybridKey as=ann public=hq"},
 	{"changeSettings device_max=1", "changeSettings device_max=2"},
 	{"setInstance as=ann instance=1", "setInstance as=ann instance=2"},
+	{"setContacts as=ann accounts=bob", "setContacts as=ann accounts=eve"},
+	{"setContacts as=ann accounts=bob standing=blocked", "setContacts as=ann accounts=bob standing=stranger"},
 }
 
 // nothingChosen are commands in which a caller chooses nothing: nodes propose them.

@@ -200,18 +200,20 @@ func (d *deliveryRequest) deliver(tx *Tx, r *request) []outcome {
 	outcomes := make([]outcome, len(d.recipients))
 	seqs := make([]uint64, len(d.recipients))
 	list, taken := tx.targets[:0], uint64(0)
+	to := delivery{by: &r.actor, size: uint64(len(d.payload)), handshake: true}
 	for i := range d.recipients {
 		from := len(list)
 		list, outcomes[i].code = findTargets(tx, list, &r.actor, &d.recipients[i], i)
-		n, no := settleRoom(tx, list[from:], uint64(len(d.payload)), false)
-		if n == 0 && no.refused() {
+		tx.use(d.recipients[i].queue.Channel, &r.actor)
+		n, no := settleRoom(tx, list[from:], &to)
+		if no.refused() {
 			outcomes[i].code = no.code
 		}
 		taken += n
 	}
 	tx.targets = list[:0]
 	e := newEnvelope(tx, d.payload, r.publishCommit.ttlSecs, false)
-	deliver(tx, list, &e, taken, seqs)
+	deliver(tx, list, &e, &to, taken, seqs)
 	for i := range outcomes {
 		outcomes[i].seq = seqs[i]
 	}

@@ -42,6 +42,9 @@ import (
 //	statements 29 account device                  → statementRow
 //	skeletons 30 version:1 SHA-256 of the skeleton:32 name → nothing
 //	instances 31 account device                   → instanceRow
+//	contacts  32 account                          → contactCounts
+//	contacts  32 account, other account           → standing, 1 byte
+//	shares    33 queue, sender's account, kind:1  → shareRow
 //
 // A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
 // channel's id: no queue's key is the beginning of another's.
@@ -80,6 +83,8 @@ const (
 	tableStatements
 	tableSkeletons
 	tableInstances
+	tableContacts
+	tableShares
 	tableEnd
 )
 

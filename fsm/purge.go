@@ -35,7 +35,7 @@ func removeQueues(tx *Tx, key AccountKey, id DeviceID) {
 func abandonQueue(tx *Tx, h *queueEntry) {
 	tx.setTimer(timerPurge, purgeKey(&h.id, h.acked+1, h.last), tx.now())
 	h.acked, h.count, h.bytes, h.shared = h.last, 0, 0, 0
-	h.timed, h.ephemeral, h.ephemeralBytes = 0, 0, 0
+	h.timed, h.ephemeral, h.ephemeralBytes, h.guests, h.guestBytes = 0, 0, 0, 0, 0
 	tx.putQueue(h)
 }
 

@@ -41,6 +41,8 @@ var rules = map[string][]string{
 	"keyspace.go":      {"encoding/binary", "quicproquo/schemas"},
 	"keys.go":          {"bytes", "crypto/sha256", "encoding/binary", "quicproquo/schemas"},
 	"purge.go":         {},
+	"share.go":         {"fmt", "quicproquo/schemas"},
+	"contact.go":       {"fmt", "quicproquo/schemas"},
 	"group.go":         {"crypto/sha256", "crypto/subtle", "math", "quicproquo/schemas"},
 	"groupdecode.go":   {"fmt", "quicproquo/schemas"},
 	"claim.go":         {"encoding/binary", "quicproquo/schemas"},

@@ -40,13 +40,11 @@ func checkEnqueue(st state, r *request) refusal {
 	if code := checkRecipient(a, &r.actor, &p.queue); code != schemas.Code_ok {
 		return refuse(code)
 	}
+	d := delivery{by: &r.actor, size: uint64(len(p.payload)), ephemeral: ephemeral}
 	if len(a.devices) == 0 {
-		return checkRoom(st, &p.queue, uint64(len(p.payload)), ephemeral)
+		return findSeat(st, &p.queue, &d, d.size).no
 	}
-	taken, no := settleRoom(st, enqueueTargets(a, &p.queue), uint64(len(p.payload)), ephemeral)
-	if taken > 0 {
-		return refusal{}
-	}
+	_, no := settleRoom(st, enqueueTargets(a, &p.queue), &d)
 	return no
 }
 
@@ -90,14 +88,17 @@ func checkBody(st state, payload []byte, ttlSecs uint32, ephemeral bool) refusal
 func applyEnqueue(tx *Tx, r *request) Result {
 	p := &r.enqueue
 	e := newEnvelope(tx, p.payload, p.ttlSecs, p.ephemeral)
+	d := delivery{by: &r.actor, size: uint64(len(p.payload)), ephemeral: e.ephemeral}
+	tx.use(p.queue.Channel, &r.actor)
 	if a := tx.account(p.queue.Owner); len(a.devices) > 0 {
 		list := enqueueTargets(a, &p.queue)
-		taken, _ := settleRoom(tx, list, uint64(len(p.payload)), e.ephemeral)
+		taken, _ := settleRoom(tx, list, &d)
 		var seqs [1]uint64
-		deliver(tx, list, &e, taken, seqs[:])
+		deliver(tx, list, &e, &d, taken, seqs[:])
 		return tx.numberResult(seqs[0])
 	}
-	return tx.numberResult(push(tx, &p.queue, &e))
+	at := findSeat(tx, &p.queue, &d, d.size)
+	return tx.numberResult(put(tx, &p.queue, &e, &d, &at))
 }
 
 // newEnvelope is an envelope that is stored now. One that ends within minutes, or is
@@ -198,17 +199,19 @@ func applyBatchEnqueue(tx *Tx, r *request) Result {
 	seqs := make([]uint64, len(p.recipients))
 	list, taken := tx.targets[:0], uint64(0)
 	e := newEnvelope(tx, p.payload, p.ttlSecs, p.ephemeral)
+	d := delivery{by: &r.actor, size: uint64(len(p.payload)), ephemeral: e.ephemeral}
 	for i := range p.recipients {
 		from := len(list)
 		list, outcomes[i].code = findTargets(tx, list, &r.actor, &p.recipients[i], i)
-		n, no := settleRoom(tx, list[from:], uint64(len(p.payload)), e.ephemeral)
-		if n == 0 && no.refused() {
+		tx.use(p.recipients[i].queue.Channel, &r.actor)
+		n, no := settleRoom(tx, list[from:], &d)
+		if no.refused() {
 			list, outcomes[i].code = list[:from], no.code
 		}
 		taken += n
 	}
 	tx.targets = list[:0]
-	deliver(tx, list, &e, taken, seqs)
+	deliver(tx, list, &e, &d, taken, seqs)
 	for i := range outcomes {
 		outcomes[i].seq = seqs[i]
 	}
@@ -263,7 +266,7 @@ func ackTo(tx *Tx, h *queueEntry, seq uint64) (removed uint64) {
 	if seq == h.last && h.shared == 0 && h.ephemeral == 0 {
 		// Everything goes and no body is shared: nothing needs to be read. The rows of
 		// ends that name timed envelopes go when their second comes.
-		h.count, h.bytes, h.timed = 0, 0, 0
+		h.count, h.bytes, h.timed, h.guests, h.guestBytes = 0, 0, 0, 0, 0
 	} else {
 		tx.eachEnvelope(h, h.acked+1, seq, func(at uint64, e *envelopeRow) bool {
 			forget(tx, h, at, e)
@@ -299,6 +302,10 @@ func uncount(tx *Tx, h *head, e *envelopeRow) {
 	if e.ephemeral {
 		h.ephemeral--
 		h.ephemeralBytes -= e.size()
+	}
+	if e.guest {
+		h.guests--
+		h.guestBytes -= e.size()
 	}
 	if e.kind == envelopeShared {
 		h.shared--

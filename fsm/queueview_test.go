@@ -29,7 +29,7 @@ func filled(tb testing.TB, v *View, p Page) (list []Envelope) {
 		must(tb, err)
 		list = append(list, Envelope{
 			Seq: from.Seq(), ReceivedAtMs: from.ReceivedAtMs(), Header: clone(header), Body: clone(body),
-			Loss: Loss{loss.Count(), loss.FirstSeq(), loss.LastSeq(), loss.Expired(), loss.Ephemeral()},
+			Loss: Loss{loss.Count(), loss.FirstSeq(), loss.LastSeq(), loss.Expired(), loss.Ephemeral(), loss.Overflow()},
 		})
 	}
 	return list

@@ -82,6 +82,7 @@ var recordedLogs = []struct {
 	{"v1-level2", 2, levelTwoAccounts, levelTwoLine},
 	{"v1-level3", 3, levelThreeAccounts, levelThreeLine},
 	{"v1-level4", 4, levelFourAccounts, levelFourLine},
+	{"v1-level5", 5, levelFiveAccounts, levelFiveLine},
 }
 
 // recordLogs writes the logs that are not there yet and the states that they lead to.
@@ -188,6 +189,40 @@ func levelFourLine(rng *rand.Rand, n int) string {
 		"batchEnqueue as=+bob to=+ann,+bob/h body=three", "publishEndpoint as=+ann key=+ann endpoint=here ttl=60",
 		"createChannel as=+ann peer=+bob channel="+pick("c1", "c2"), "changeSettings clock_error_secs="+pick("4", "60", "90"),
 		"ack as=+ann to=+ann seq=1") + fmt.Sprintf(" id=%d", 901+rng.IntN(40))
+}
+
+var levelFiveAccounts = []string{
+	"createAccount name=ann key=+ann", "createAccount name=bob key=+bob", "createAccount name=mal key=+mal",
+	"changeSettings feature_level=5 queue_max_envelopes=40 queue_max_bytes=1052672",
+	"registerDevice as=+ann device=phone key=+phone by=ann", "registerDevice as=+ann device=lap key=+lap by=ann",
+}
+
+// levelFiveLine is a command for the log of level 5: shares of queues and what accounts
+// want of others, among what was there before.
+func levelFiveLine(rng *rand.Rand, n int) string {
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	if rng.IntN(4) == 0 {
+		return levelFourLine(rng, n)
+	}
+	who := pick("bob", "mal", "mal", "mal", "ann")
+	body := " body=" + pick("x", "y*300", "z*20000") + " ttl=" + pick("0", "60", "3600")
+	switch rng.IntN(12) {
+	case 0, 1, 2, 3, 4:
+		return "enqueue as=+" + who + " to=+ann" + body + pick("", "", " ephemeral=1")
+	case 5:
+		return "batchEnqueue as=+" + who + " to=+ann:phone/h,+bob" + body
+	case 6:
+		return fmt.Sprintf("publishCommit as=+%s group=g%d epoch=1 next=s1 to=+ann%s", who, n, body)
+	case 7:
+		return fmt.Sprintf("ack to=+ann device=%s seq=%d", pick("phone", "lap"), rng.IntN(n/2+1))
+	case 8:
+		return "setContacts as=+ann accounts=+bob,+mal standing=" + pick("stranger", "stranger", "contact", "blocked")
+	case 9:
+		return "createChannel as=+" + pick("ann", "mal") + " peer=+" + pick("ann", "mal", "bob") + " channel=c1"
+	case 10:
+		return "drain as=+ann:phone to=+ann device=phone limit=2"
+	}
+	return "expire rows=100"
 }
 
 // recordedAccounts come first: without them most of what follows is refused.

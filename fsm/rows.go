@@ -65,19 +65,28 @@ type head struct {
 	timed          uint64
 	ephemeral      uint64
 	ephemeralBytes uint64
+
+	// guests is how many of the envelopes that are not ephemeral strangers have put in
+	// beside the queue's limits, and guestBytes their size.
+	guests     uint64
+	guestBytes uint64
 }
 
-// A head without timed envelopes has the first size.
+// A head without timed envelopes has the first size, one without guests the second.
 const (
 	headSize      = 8 * 8
 	timedHeadSize = 11 * 8
+	guestHeadSize = 13 * 8
 )
 
 func (h *head) encodedLen() int {
-	if h.timed == 0 {
-		return headSize
+	switch {
+	case h.guests != 0:
+		return guestHeadSize
+	case h.timed != 0:
+		return timedHeadSize
 	}
-	return timedHeadSize
+	return headSize
 }
 
 func (h *head) encode(dst []byte) {
@@ -89,18 +98,27 @@ func (h *head) encode(dst []byte) {
 	le.PutUint64(dst[40:], h.due)
 	le.PutUint64(dst[48:], h.maxExpires)
 	le.PutUint64(dst[56:], h.mixedTo)
-	if h.timed != 0 {
+	if h.timed != 0 || h.guests != 0 {
 		le.PutUint64(dst[64:], h.timed)
 		le.PutUint64(dst[72:], h.ephemeral)
 		le.PutUint64(dst[80:], h.ephemeralBytes)
 	}
+	if h.guests != 0 {
+		le.PutUint64(dst[88:], h.guests)
+		le.PutUint64(dst[96:], h.guestBytes)
+	}
 }
 
 func (h *head) decode(row []byte) error {
-	h.timed, h.ephemeral, h.ephemeralBytes = 0, 0, 0
-	if len(row) == timedHeadSize {
+	h.timed, h.ephemeral, h.ephemeralBytes, h.guests, h.guestBytes = 0, 0, 0, 0, 0
+	switch len(row) {
+	case headSize:
+	case guestHeadSize:
+		h.guests, h.guestBytes = le.Uint64(row[88:]), le.Uint64(row[96:])
+		fallthrough
+	case timedHeadSize:
 		h.timed, h.ephemeral, h.ephemeralBytes = le.Uint64(row[64:]), le.Uint64(row[72:]), le.Uint64(row[80:])
-	} else if len(row) != headSize {
+	default:
 		return fmt.Errorf("queue head: %w: %d bytes", errRow, len(row))
 	}
 	h.last, h.acked = le.Uint64(row[0:]), le.Uint64(row[8:])
@@ -112,7 +130,8 @@ func (h *head) decode(row []byte) error {
 // valid holds for every head between two commands.
 func (h *head) valid() bool {
 	return h.acked <= h.last && h.count <= h.last-h.acked && h.shared <= h.count &&
-		h.ephemeral <= h.timed && h.timed <= h.count && h.ephemeralBytes <= h.bytes &&
+		h.ephemeral <= h.timed && h.timed <= h.count && h.ephemeral+h.guests <= h.count &&
+		h.ephemeralBytes+h.guestBytes <= h.bytes &&
 		(h.count > 0 || h.bytes == 0) && (h.count == h.timed || h.due != 0)
 }
 
@@ -128,7 +147,8 @@ const (
 const (
 	envelopeEphemeral = 0x80 // it ends without a loss
 	envelopeTimed     = 0x40 // it stands in the table of ends
-	envelopeKind      = 0x3f
+	envelopeGuest     = 0x20 // it counts in the strangers' part of its queue
+	envelopeKind      = 0x1f
 )
 
 // envelopeRow is one place of a queue:
@@ -143,6 +163,7 @@ type envelopeRow struct {
 	kind      byte
 	timed     bool
 	ephemeral bool
+	guest     bool
 	runs      []run // ended
 	received  uint64
 	expires   uint64
@@ -176,6 +197,9 @@ func (e *envelopeRow) encode(dst []byte) {
 	if e.timed {
 		dst[0] |= envelopeTimed
 	}
+	if e.guest {
+		dst[0] |= envelopeGuest
+	}
 	le.PutUint64(dst[1:], e.received)
 	le.PutUint64(dst[9:], e.expires+e.first) // one of them is 0
 	le.PutUint16(dst[17:], uint16(len(e.header)))
@@ -199,7 +223,7 @@ func (e *envelopeRow) decode(row []byte) error {
 	}
 	*e = envelopeRow{
 		kind: row[0] & envelopeKind, received: le.Uint64(row[1:]), expires: le.Uint64(row[9:]),
-		ephemeral: row[0]&envelopeEphemeral != 0, timed: row[0]&envelopeTimed != 0,
+		ephemeral: row[0]&envelopeEphemeral != 0, timed: row[0]&envelopeTimed != 0, guest: row[0]&envelopeGuest != 0,
 	}
 	headerLen, rest := int(le.Uint16(row[17:])), row[envelopeFixed:]
 	if headerLen > len(rest) {

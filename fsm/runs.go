@@ -11,12 +11,33 @@ type run struct {
 	count  uint64
 }
 
-// Reasons, the worst first. Their numbers are part of the format.
+// Reasons. Their numbers are part of the format; worse orders them.
 const (
 	runDropped   byte = iota + 1 // there was no room, or nobody knows any more
 	runExpired                   // its time was over
 	runEphemeral                 // its time was over, and it was of use at its time only
+	runOverflow                  // its sender had used up its share
 )
+
+// worse returns that of two reasons which is the worse one to have been lost for.
+func worse(a, b byte) byte {
+	if rank(b) < rank(a) {
+		return b
+	}
+	return a
+}
+
+// rank orders reasons by what they may have cost the reader: an overflow is its sender's
+// affair, unlike what has expired, and more than what was ephemeral.
+func rank(reason byte) int {
+	switch reason {
+	case runOverflow:
+		return 3
+	case runEphemeral:
+		return 4
+	}
+	return int(reason)
+}
 
 const (
 	runSize = 1 + 8
@@ -74,7 +95,7 @@ func (s *stretch) append(next stretch) {
 	for len(s.runs) > maxRuns {
 		a, b := s.runs[0], s.runs[1]
 		s.runs = s.runs[1:]
-		s.runs[0] = run{min(a.reason, b.reason), a.count + b.count}
+		s.runs[0] = run{worse(a.reason, b.reason), a.count + b.count}
 		if s.runs[0].reason == s.runs[1].reason {
 			s.runs[1].count += s.runs[0].count
 			s.runs = s.runs[1:]
@@ -108,6 +129,8 @@ func (e *envelopeRow) loss(seq, after uint64) Loss {
 				l.Expired += n
 			case runEphemeral:
 				l.Ephemeral += n
+			case runOverflow:
+				l.Overflow += n
 			}
 		}
 		from = end

@@ -182,6 +182,9 @@ func (s *script) peek(t *testing.T, d *datadriven.TestData, v *View) string {
 			if e.Loss.Expired+e.Loss.Ephemeral > 0 {
 				fmt.Fprintf(&out, ": %d expired, %d ephemeral", e.Loss.Expired, e.Loss.Ephemeral)
 			}
+			if e.Loss.Overflow > 0 {
+				fmt.Fprintf(&out, ": %d overflow", e.Loss.Overflow)
+			}
 			out.WriteByte('\n')
 			continue
 		}
@@ -202,7 +205,7 @@ var tableNames = [tableEnd]string{
 	"timers", "secrets", "accounts", "usernames", "sessions", "sessionsOf", "handshakes",
 	"logins", "endpoints", "pools", "packages", "packageHashes", "claims", "hybridKeys",
 	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends", "statements", "skeletons",
-	"instances",
+	"instances", "contacts", "shares",
 }
 
 func countRows(tb testing.TB, v *View) string {

@@ -64,7 +64,7 @@ const (
 var settingTable = [settingCount]Setting{
 	queueMaxEnvelopes: {
 		Name: "queue_max_envelopes", Unit: "envelopes", Default: 10_000, Min: 1, Max: 100_000,
-		Doc: "How many envelopes a queue holds. A sender who would bring it over the limit gets QUEUE_FULL; nothing is dropped. Ephemeral ones have an eighth of it beside that, and so of queue_max_bytes.",
+		Doc: "How many envelopes a queue holds. A sender who would bring it over the limit gets QUEUE_FULL; nothing is dropped. Ephemeral ones have an eighth of it beside that, and so of queue_max_bytes; strangers have half of both beside that, and each sender has a share (docs/protocol.md).",
 	},
 	queueMaxBytes: {
 		Name: "queue_max_bytes", Unit: "bytes", Default: 64 * mib, Min: schemas.MaxBody + schemas.MaxHeader, Max: 1 << 40,
@@ -227,6 +227,8 @@ const (
 	levelClocks = 4
 	// levelOverForgotten brought commits that end a later epoch than the record's.
 	levelOverForgotten = 5
+	// levelShares brought setContacts, and shares of queues.
+	levelShares = 5
 	// levelFingerprints brought outcomes that know what command they are of.
 	levelFingerprints = 4
 )

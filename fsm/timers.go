@@ -26,6 +26,7 @@ const (
 	timerGroup
 	timerPurge
 	timerNames
+	timerShare
 )
 
 // timerHandlers is the one table of what runs when a timer's bucket has come.
@@ -40,6 +41,7 @@ var timerHandlers = [...]func(tx *Tx, key []byte){
 	timerGroup:     endGroup,
 	timerPurge:     purge,
 	timerNames:     indexNames,
+	timerShare:     endShare,
 }
 
 // setTimer has kind's handler run with key once log time is at or after at, within

@@ -155,7 +155,7 @@ func (tx *Tx) putQueue(e *queueEntry) {
 		tx.putUsage(e.id.Owner, tx.usage(e.id.Owner)+steps-e.steps)
 		e.steps = steps
 	}
-	var row [timedHeadSize]byte
+	var row [guestHeadSize]byte
 	e.encode(row[:])
 	tx.key = appendHeadKey(tx.key[:0], &e.id)
 	tx.digest.row(opSet, tx.key, row[:e.encodedLen()])

@@ -67,6 +67,8 @@ type Loss struct {
 	// Expired of them reached the end of the time that their senders gave them,
 	// Ephemeral of them were of use at their time only.
 	Expired, Ephemeral uint64
+	// Overflow of them were refused for their senders' shares of the queue.
+	Overflow uint64
 }
 
 // Peek returns the envelopes of a queue with sequence numbers above after, in

@@ -37,6 +37,36 @@ func logout(c *call, p schemas.LogoutParams, _ schemas.LogoutResults) error {
 	return c.relay(result)
 }
 
+// setContacts tells the log what the caller's account wants of others.
+func setContacts(_ *call, p schemas.SetContactsParams, cmd schemas.Entry_command) error {
+	list, err := p.Accounts()
+	if err != nil {
+		return malformed(err)
+	}
+	if list.Len() > schemas.MaxContacts { // elements of no size cost a message nothing
+		return &refusal{code: schemas.Code_listTooLong, value: schemas.MaxContacts}
+	}
+	c, err := cmd.NewSetContacts()
+	if err != nil {
+		return err
+	}
+	c.SetStanding(p.Standing())
+	to, err := c.NewAccounts(int32(list.Len()))
+	if err != nil {
+		return err
+	}
+	for i := range list.Len() {
+		key, err := list.At(i)
+		if err != nil {
+			return malformed(err)
+		}
+		if err := to.Set(i, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // resolveUser finds the account of a name.
 func resolveUser(c *call, p schemas.ResolveUserParams, results schemas.ResolveUserResults) error {
 	name, err := username(p.Username())

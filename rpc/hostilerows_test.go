@@ -79,6 +79,22 @@ var hostileRows = map[string]hostileRow{
 	},
 
 	"whoami": {good: nothing[schemas.WhoamiParams]},
+	"setContacts": {
+		good: good(func(w *world, p schemas.SetContactsParams) error {
+			list, err := p.NewAccounts(1)
+			return errors.Join(err, list.Set(0, w.bob.key[:]))
+		}),
+		fields: "accounts:any standing:any",
+		more: []hostileCase{
+			{"257 accounts", func(_ *world, p capnp.Struct) { _, _ = schemas.SetContactsParams(p).NewAccounts(257) }, schemas.Code_listTooLong},
+			{"a short key", func(_ *world, p capnp.Struct) { _, _ = schemas.SetContactsParams(p).NewAccounts(1) }, schemas.Code_keyLength},
+			{"a standing that there is not", func(_ *world, p capnp.Struct) { schemas.SetContactsParams(p).SetStanding(3) }, schemas.Code_malformed},
+			{"itself", func(w *world, p capnp.Struct) {
+				list, _ := schemas.SetContactsParams(p).NewAccounts(1)
+				_ = list.Set(0, w.alice.key[:])
+			}, schemas.Code_channelWithSelf},
+		},
+	},
 	"logout": {good: nothing[schemas.LogoutParams], fields: "all:any"},
 	"resolveUser": {
 		good:   good(func(_ *world, p schemas.ResolveUserParams) error { return p.SetUsername("bob") }),

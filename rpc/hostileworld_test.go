@@ -239,7 +239,7 @@ func fieldOf(t testing.TB, f capnpschema.Field) paramField {
 	switch typ.Which() {
 	case capnpschema.Type_Which_bool:
 		p.bits = 1
-	case capnpschema.Type_Which_uint16:
+	case capnpschema.Type_Which_uint16, capnpschema.Type_Which_enum:
 		p.bits = 16
 	case capnpschema.Type_Which_uint32:
 		p.bits = 32

@@ -368,6 +368,27 @@ struct SetInstance {
   signature @2 :Data;
 }
 
+struct SetContactsParams {
+  # What the caller's account wants of other accounts. It decides what they may put into
+  # its queues, and how many of its key packages they may take.
+  auth @0 :Auth;
+  accounts @1 :List(Data);
+  # Their account keys, 32 bytes each, at most 256 of them.
+  standing @2 :Standing;
+
+  enum Standing {
+    stranger @0;
+    # What every account is of which nothing was said.
+    contact @1;
+    blocked @2;
+    # What it sends is dropped, and it is not told.
+  }
+}
+
+struct SetContactsResults {
+  changed @0 :UInt32;
+}
+
 struct SetInstanceResults {
   changed @0 :Bool;
   # False if the instance was the device's already.

@@ -90,6 +90,8 @@ enum Code {
   usernameConfusable @76;
   instanceReplaced @77;
   requestIdReused @78;
+  senderShareFull @79;
+  contactLimit @80;
 }
 
 enum Retry {
@@ -194,4 +196,6 @@ const codeTable :List(CodeInfo) = [
   (code = usernameConfusable, name = "USERNAME_CONFUSABLE", retry = never, meaning = "The username looks like that of another account.", hint = "Choose a username that can be told from others at a glance."),
   (code = instanceReplaced, name = "INSTANCE_REPLACED", retry = never, meaning = "Another copy of this device's keys is in use: the profile was copied, or restored from a backup.", hint = "Use one copy only. To go on with this one, take the device over (`qpq take-over`); value is the instance in use."),
   (code = requestIdReused, name = "REQUEST_ID_REUSED", retry = never, meaning = "The request id was used before, for another command: nothing was done now.", hint = "Draw a new request id for each command; repeat one only with exactly what it was sent with."),
+  (code = senderShareFull, name = "SENDER_SHARE_FULL", retry = later, meaning = "The sender has used up its share of the recipient's queue.", hint = "Nothing was dropped: send again when the recipient has fetched. The share of who is no contact of the recipient is small; it grows once the recipient accepts or answers."),
+  (code = contactLimit, name = "CONTACT_LIMIT", retry = never, meaning = "The account has told the cluster of as many contacts, or of as many blocked accounts, as are kept.", hint = "value is the limit: take some back first."),
 ];

@@ -66,6 +66,7 @@ struct Entry {
     drain @24 :Queue.DrainParams;
     publishCommit @25 :Group.PublishCommitParams;
     setInstance @26 :Account.SetInstance;
+    setContacts @27 :Account.SetContactsParams;
   }
 }
 

@@ -184,10 +184,11 @@ const (
 	Entry_command_Which_drain             Entry_command_Which = 21
 	Entry_command_Which_publishCommit     Entry_command_Which = 22
 	Entry_command_Which_setInstance       Entry_command_Which = 23
+	Entry_command_Which_setContacts       Entry_command_Which = 24
 )
 
 func (w Entry_command_Which) String() string {
-	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommitsetInstance"
+	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommitsetInstancesetContacts"
 	switch w {
 	case Entry_command_Which_none:
 		return s[0:4]
@@ -237,6 +238,8 @@ func (w Entry_command_Which) String() string {
 		return s[248:261]
 	case Entry_command_Which_setInstance:
 		return s[261:272]
+	case Entry_command_Which_setContacts:
+		return s[272:283]
 
 	}
 	return "Entry_command_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -1089,6 +1092,38 @@ func (s Entry_command) NewSetInstance() (SetInstance, error) {
 	return ss, err
 }
 
+func (s Entry_command) SetContacts() (SetContactsParams, error) {
+	if capnp.Struct(s).Uint16(2) != 24 {
+		panic("Which() != setContacts")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return SetContactsParams(p.Struct()), err
+}
+
+func (s Entry_command) HasSetContacts() bool {
+	if capnp.Struct(s).Uint16(2) != 24 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetSetContacts(v SetContactsParams) error {
+	capnp.Struct(s).SetUint16(2, 24)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewSetContacts sets the setContacts field to a newly
+// allocated SetContactsParams struct, preferring placement in s's segment.
+func (s Entry_command) NewSetContacts() (SetContactsParams, error) {
+	capnp.Struct(s).SetUint16(2, 24)
+	ss, err := NewSetContactsParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return SetContactsParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
 // Entry_List is a list of Entry.
 type Entry_List = capnp.StructList[Entry]
 
@@ -1185,6 +1220,9 @@ func (p Entry_command_Future) PublishCommit() PublishCommitParams_Future {
 }
 func (p Entry_command_Future) SetInstance() SetInstance_Future {
 	return SetInstance_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) SetContacts() SetContactsParams_Future {
+	return SetContactsParams_Future{Future: p.Future.Field(2, nil)}
 }
 
 type Batch capnp.Struct

@@ -43,7 +43,7 @@ struct PublishCommitResults {
   # The group's epoch now: epoch + 1; for a new record epoch itself.
   outcomes @1 :List(Queue.RecipientOutcome);
   # In the order of deliveries and their recipients. A full queue does not stop
-  # the commit: QUEUE_FULL here, and a loss marker there.
+  # the commit: QUEUE_FULL or SENDER_SHARE_FULL here, and a loss marker there.
 }
 
 struct FetchGroupParams {

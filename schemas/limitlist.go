@@ -55,6 +55,7 @@ func Limits() []Limit {
 		{"MaxGroupID", MaxGroupID},
 		{"MaxDeliveries", MaxDeliveries},
 		{"MaxGroupInfo", MaxGroupInfo},
+		{"MaxContacts", MaxContacts},
 		{"MaxCursors", MaxCursors},
 		{"MaxChannels", MaxChannels},
 		{"MaxDrainBytes", MaxDrainBytes},

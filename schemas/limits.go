@@ -111,6 +111,8 @@ const (
 	MaxDeliveries = 16
 	// MaxGroupInfo is the largest group info, in bytes.
 	MaxGroupInfo = 1 << 20
+	// MaxContacts is how many accounts one setContacts names.
+	MaxContacts = 256
 	// MaxCursors is how many cursors one subscribe names.
 	MaxCursors = 4096
 	// MaxChannels is how many channels one listChannels returns.

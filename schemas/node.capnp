@@ -72,6 +72,7 @@ interface NodeService {
   uploadKeyPackages @36 Keys.UploadKeyPackagesParams -> Keys.UploadKeyPackagesResults;
   fetchKeyPackages @37 Keys.FetchKeyPackagesParams -> Keys.FetchKeyPackagesResults;
   keyPackageCount @38 Keys.KeyPackageCountParams -> Keys.KeyPackageCountResults;
+  setContacts @39 Account.SetContactsParams -> Account.SetContactsResults;
 }
 
 struct Request {

@@ -1001,6 +1001,26 @@ func (c NodeService) KeyPackageCount(ctx context.Context, params func(KeyPackage
 
 }
 
+func (c NodeService) SetContacts(ctx context.Context, params func(SetContactsParams) error) (SetContactsResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      39,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "setContacts",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(SetContactsParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return SetContactsResults_Future{Future: ans.Future()}, release
+
+}
+
 func (c NodeService) WaitStreaming() error {
 	return capnp.Client(c).WaitStreaming()
 }
@@ -1151,6 +1171,8 @@ type NodeService_Server interface {
 	FetchKeyPackages(context.Context, NodeService_fetchKeyPackages) error
 
 	KeyPackageCount(context.Context, NodeService_keyPackageCount) error
+
+	SetContacts(context.Context, NodeService_setContacts) error
 }
 
 // NodeService_NewServer creates a new Server from an implementation of NodeService_Server.
@@ -1169,7 +1191,7 @@ func NodeService_ServerToClient(s NodeService_Server) NodeService {
 // This can be used to create a more complicated Server.
 func NodeService_Methods(methods []server.Method, s NodeService_Server) []server.Method {
 	if cap(methods) == 0 {
-		methods = make([]server.Method, 0, 39)
+		methods = make([]server.Method, 0, 40)
 	}
 
 	methods = append(methods, server.Method{
@@ -1637,6 +1659,18 @@ func NodeService_Methods(methods []server.Method, s NodeService_Server) []server
 		},
 		Impl: func(ctx context.Context, call *server.Call) error {
 			return s.KeyPackageCount(ctx, NodeService_keyPackageCount{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      39,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "setContacts",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.SetContacts(ctx, NodeService_setContacts{call})
 		},
 	})
 
@@ -2304,6 +2338,23 @@ func (c NodeService_keyPackageCount) Args() KeyPackageCountParams {
 func (c NodeService_keyPackageCount) AllocResults() (KeyPackageCountResults, error) {
 	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 16, PointerCount: 0})
 	return KeyPackageCountResults(r), err
+}
+
+// NodeService_setContacts holds the state for a server call to NodeService.setContacts.
+// See server.Call for documentation.
+type NodeService_setContacts struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_setContacts) Args() SetContactsParams {
+	return SetContactsParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_setContacts) AllocResults() (SetContactsResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return SetContactsResults(r), err
 }
 
 // NodeService_List is a list of NodeService.

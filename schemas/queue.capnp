@@ -36,6 +36,9 @@ struct Loss {
   # Of these, how many reached the end of the time that their senders gave them.
   ephemeral @4 :UInt64;
   # Of these, how many were ephemeral: nothing to tell anybody about.
+  overflow @5 :UInt64;
+  # Of these, how many were refused because their senders had used up what one sender,
+  # or all that are no contacts, may have in the queue. Others lost nothing by it.
 }
 
 struct EnqueueParams {

@@ -159,12 +159,12 @@ type Loss capnp.Struct
 const Loss_TypeID = 0xfe9f049106da65d1
 
 func NewLoss(s *capnp.Segment) (Loss, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 40, PointerCount: 0})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 48, PointerCount: 0})
 	return Loss(st), err
 }
 
 func NewRootLoss(s *capnp.Segment) (Loss, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 40, PointerCount: 0})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 48, PointerCount: 0})
 	return Loss(st), err
 }
 
@@ -240,12 +240,20 @@ func (s Loss) SetEphemeral(v uint64) {
 	capnp.Struct(s).SetUint64(32, v)
 }
 
+func (s Loss) Overflow() uint64 {
+	return capnp.Struct(s).Uint64(40)
+}
+
+func (s Loss) SetOverflow(v uint64) {
+	capnp.Struct(s).SetUint64(40, v)
+}
+
 // Loss_List is a list of Loss.
 type Loss_List = capnp.StructList[Loss]
 
 // NewLoss creates a new list of Loss.
 func NewLoss_List(s *capnp.Segment, sz int32) (Loss_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 40, PointerCount: 0}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 48, PointerCount: 0}, sz)
 	return capnp.StructList[Loss](l), err
 }
 

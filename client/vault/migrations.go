@@ -27,6 +27,7 @@ var migrations = []string{
 	instanceTables,
 	unreadableTables,
 	earlierTable,
+	standingTables,
 }
 
 // The names in meta that the core uses.

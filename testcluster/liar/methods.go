@@ -58,6 +58,7 @@ var methods = map[uint16]method{
 	36: {name: "uploadKeyPackages", auth: authOf[schemas.UploadKeyPackagesParams]},
 	37: {name: "fetchKeyPackages", auth: authOf[schemas.FetchKeyPackagesParams], subject: identityOf[schemas.FetchKeyPackagesParams], set: setIdentity[schemas.FetchKeyPackagesParams]},
 	38: {name: "keyPackageCount", auth: authOf[schemas.KeyPackageCountParams]},
+	39: {name: "setContacts", auth: authOf[schemas.SetContactsParams]},
 }
 
 func methodName(number uint16) string {
