@@ -44,6 +44,7 @@ func (n *contactCounts) of(s standing) *uint32 {
 		return &n.contacts
 	case blocked:
 		return &n.blocked
+	case stranger:
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type target struct {
 	queue     QueueID
 	recipient int // whose it is, in the order of the call
 	header    []byte
-	seat     seat
+	seat      seat
 }
 
 // findTargets appends the queues that a recipient's address stands for.
