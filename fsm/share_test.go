@@ -108,8 +108,12 @@ func TestOneSenderLeavesRoom(t *testing.T) {
 		}
 	}
 	// What was taken away is the flood's room again.
-	s.must("ack to=+ann seq=60")
-	if n := s.through(2, "enqueue as=+mal to=+ann body=x*1000"); n != 2 {
+	if n := s.through(1, "enqueue as=+mal to=+ann body=x*1048576"); n != 0 {
+		t.Error("one more of the flood is taken")
+	}
+	s.must(fmt.Sprintf("ack to=+ann seq=%d", s.head("+ann").last))
+	s.through(40, "enqueue as=+bob to=+ann body=y*131072") // the queue is not nearly empty
+	if n := s.through(2, "enqueue as=+mal to=+ann body=x*1048576"); n != 2 {
 		t.Error("the queue was emptied, and its sender's share is full still")
 	}
 }
@@ -200,6 +204,19 @@ func TestOverflowIsNoLoss(t *testing.T) {
 	must(t, err)
 	if end := list[len(list)-1].Loss; end.Count == 0 || end.Overflow != 0 {
 		t.Errorf("the phone's queue is full of the account's own, and it is told of %+v; want a loss that nobody's share explains", end)
+	}
+}
+
+// A share forgets what the queue has no more, and nothing of what it still has.
+func TestShareAfterSomeIsTaken(t *testing.T) {
+	s := openShared(t, " queue_max_envelopes=160")
+	defer closeTest(t, s.store)
+	if n := s.through(40, "enqueue as=+mal to=+ann body=x"); n != 20 {
+		t.Fatalf("%d envelopes of a stranger are taken, want 10 that are not counted and a share of 10", n)
+	}
+	s.must("ack to=+ann seq=11") // the first that was counted
+	if n := s.through(40, "enqueue as=+mal to=+ann body=x"); n != 2 {
+		t.Errorf("after one that counts was taken %d more have room, want 1 in the share and 1 that is not counted", n)
 	}
 }
 

@@ -51,6 +51,8 @@ export const structs = {
   "RenewSessions": {"data":0,"pointers":1,"fields":{"tokenHashes":["List(Data)",0]}},
   "CloseSessions": {"data":0,"pointers":1,"fields":{"tokenHash":["Data",0]}},
   "SetInstance": {"data":1,"pointers":2,"fields":{"instance":["UInt64",0],"held":["List(UInt64)",0],"signature":["Data",1]}},
+  "SetContactsParams": {"data":1,"pointers":2,"fields":{"auth":["Auth",0],"accounts":["List(Data)",1],"standing":["Standing",0]}},
+  "SetContactsResults": {"data":1,"pointers":0,"fields":{"changed":["UInt32",0]}},
   "SetInstanceResults": {"data":1,"pointers":0,"fields":{"changed":["Bool",0]}},
   "Auth": {"data":1,"pointers":2,"fields":{"version":["UInt16",0],"accessToken":["Data",0],"deviceId":["Data",1]}},
   "CreateChannelParams": {"data":0,"pointers":3,"fields":{"auth":["Auth",0],"peerKey":["Data",1],"channelId":["Data",2]}},
@@ -83,7 +85,7 @@ export const structs = {
   "HybridKey": {"data":0,"pointers":6,"fields":{"identityKey":["Data",0],"deviceId":["Data",1],"hybridPublicKey":["Data",2],"signature":["Data",3],"deviceKey":["Data",4],"deviceSignature":["Data",5]}},
   "FetchHybridKeysResults": {"data":0,"pointers":1,"fields":{"keys":["List(HybridKey)",0]}},
   "Envelope": {"data":2,"pointers":4,"fields":{"seq":["UInt64",0],"data":["Data",0],"channelId":["Data",1],"receivedAtMs":["UInt64",64],"header":["Data",2],"loss":["Loss",3]}},
-  "Loss": {"data":5,"pointers":0,"fields":{"count":["UInt64",0],"firstSeq":["UInt64",64],"lastSeq":["UInt64",128],"expired":["UInt64",192],"ephemeral":["UInt64",256]}},
+  "Loss": {"data":6,"pointers":0,"fields":{"count":["UInt64",0],"firstSeq":["UInt64",64],"lastSeq":["UInt64",128],"expired":["UInt64",192],"ephemeral":["UInt64",256],"overflow":["UInt64",320]}},
   "EnqueueParams": {"data":1,"pointers":4,"fields":{"recipientKey":["Data",0],"payload":["Data",1],"channelId":["Data",2],"version":["UInt16",0],"auth":["Auth",3],"ttlSecs":["UInt32",32],"ephemeral":["Bool",16]}},
   "EnqueueResults": {"data":1,"pointers":0,"fields":{"seq":["UInt64",0]}},
   "Recipient": {"data":0,"pointers":3,"fields":{"key":["Data",0],"device":["Data",1],"header":["Data",2]}},
@@ -144,6 +146,7 @@ export const methods = {
   "uploadKeyPackages": [36,"UploadKeyPackagesParams","UploadKeyPackagesResults"],
   "fetchKeyPackages": [37,"FetchKeyPackagesParams","FetchKeyPackagesResults"],
   "keyPackageCount": [38,"KeyPackageCountParams","KeyPackageCountResults"],
+  "setContacts": [39,"SetContactsParams","SetContactsResults"],
 };
 export const codes = {
   "0": "ok",
@@ -225,4 +228,6 @@ export const codes = {
   "76": "usernameConfusable",
   "77": "instanceReplaced",
   "78": "requestIdReused",
+  "79": "senderShareFull",
+  "80": "contactLimit",
 };
