@@ -71,10 +71,15 @@ func applyClaimKeyPackages(tx *Tx, r *request) Result {
 	if p.oldestOnly {
 		devices = tx.oldestPool(key, devices)
 	}
-	list, found := make([]claimed, len(devices)), false
+	by, spent := claimBudget(tx, key, r.actor.account)
+	list, found, taken := make([]claimed, len(devices)), false, false
 	for i, id := range devices {
-		list[i] = tx.claim(key, id)
+		list[i] = tx.claim(key, id, spent)
 		found = found || list[i].data != nil
+		taken = taken || list[i].data != nil && !list[i].lastResort
+	}
+	if taken {
+		tx.chargeBudget(by, key)
 	}
 	switch {
 	case found && key != r.actor.account:
@@ -94,6 +99,42 @@ func (tx *Tx) setClaimsDue(requester, account AccountKey, due uint64) {
 	id := append(clone(requester[:]), account[:]...)
 	tx.set(tableClaims, rowKey(tableClaims, id), le.AppendUint64(nil, due))
 	tx.setTimer(timerClaim, id, due)
+}
+
+// budget is what a kind of claimants together may take of an account: the row under
+// which it is counted, and how many claims that are. None has no row.
+type budget struct {
+	row   AccountKey
+	burst settingID
+}
+
+// claimBudget returns the budget that a claimant takes from, and whether it is used up:
+// then there is the last-resort package only. Strangers have one together, so that no
+// number of accounts empties a pool, and contacts another (docs/decisions/0132). Who is
+// blocked has none.
+func claimBudget(st state, owner, by AccountKey) (b budget, spent bool) {
+	if !since(st, levelShares) || owner == by {
+		return b, false
+	}
+	b = budget{row: AccountKey{}, burst: keyStrangersBurst}
+	switch said := standingOf(st, owner, by); {
+	case said == blocked:
+		return budget{}, true
+	case said == contact || answered(st, owner, by):
+		b = budget{row: AccountKey{1}, burst: keyContactsBurst}
+	}
+	due := claimsDue(st, b.row, owner)
+	return b, due > st.now()+(max(st.setting(b.burst), 1)-1)*st.setting(keyTakenSecs)*1000
+}
+
+// chargeBudget counts a claim that has taken something. An account's identity key is no
+// such number, so the rows are not those of a pair.
+func (tx *Tx) chargeBudget(b budget, owner AccountKey) {
+	if b == (budget{}) {
+		return
+	}
+	due := max(claimsDue(tx, b.row, owner), tx.now()) + tx.setting(keyTakenSecs)*1000
+	tx.setClaimsDue(b.row, owner, due)
 }
 
 // claimDevices are the devices that are asked for; zero is the account's own pool,
@@ -146,13 +187,16 @@ func (tx *Tx) firstPackage(key AccountKey, id DeviceID) (number uint64, data []b
 	return number, data
 }
 
-// claim takes a device's oldest package out of its pool.
-func (tx *Tx) claim(key AccountKey, id DeviceID) claimed {
+// claim takes a device's oldest package out of its pool, unless only the last-resort one
+// may be given.
+func (tx *Tx) claim(key AccountKey, id DeviceID, lastOnly bool) claimed {
 	p := pool(tx, key, id)
-	if number, data := tx.firstPackage(key, id); number != 0 {
-		tx.dropPackage(key, id, number, &p)
-		tx.putPool(key, id, &p)
-		return claimed{device: id, data: data}
+	if !lastOnly {
+		if number, data := tx.firstPackage(key, id); number != 0 {
+			tx.dropPackage(key, id, number, &p)
+			tx.putPool(key, id, &p)
+			return claimed{device: id, data: data}
+		}
 	}
 	if p.lastResort != nil && p.lastExpiry > tx.now() {
 		return claimed{device: id, data: p.lastResort, lastResort: true}

@@ -194,6 +194,7 @@ func levelFourLine(rng *rand.Rand, n int) string {
 var levelFiveAccounts = []string{
 	"createAccount name=ann key=+ann", "createAccount name=bob key=+bob", "createAccount name=mal key=+mal",
 	"changeSettings feature_level=5 queue_max_envelopes=40 queue_max_bytes=1052672",
+	"changeSettings key_strangers_burst=2 key_contacts_burst=3 key_taken_secs=600 key_claim_burst=50",
 	"registerDevice as=+ann device=phone key=+phone by=ann", "registerDevice as=+ann device=lap key=+lap by=ann",
 }
 
@@ -206,7 +207,11 @@ func levelFiveLine(rng *rand.Rand, n int) string {
 	}
 	who := pick("bob", "mal", "mal", "mal", "ann")
 	body := " body=" + pick("x", "y*300", "z*20000") + " ttl=" + pick("0", "60", "3600")
-	switch rng.IntN(12) {
+	switch rng.IntN(14) {
+	case 12:
+		return fmt.Sprintf("uploadKeyPackages as=+bob packages=k%d,m%d last=l%d expires=1780000000000", n, n, n)
+	case 13:
+		return "claimKeyPackages as=+" + pick("ann", "mal") + " of=+bob" + pick("", " oldest=1")
 	case 0, 1, 2, 3, 4:
 		return "enqueue as=+" + who + " to=+ann" + body + pick("", "", " ephemeral=1")
 	case 5:

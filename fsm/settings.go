@@ -46,6 +46,9 @@ const (
 	keyPackagesLow
 	keyClaimBurst
 	keyClaimSecs
+	keyStrangersBurst
+	keyContactsBurst
+	keyTakenSecs
 	keyUploadBurst
 	keyUploadSecs
 	groupIdleSecs
@@ -121,6 +124,18 @@ var settingTable = [settingCount]Setting{
 	keyClaimSecs: {
 		Name: "key_claim_secs", Unit: "seconds", Default: 600, Min: 0, Max: 30 * day,
 		Doc: "How long until one more claim is free again.",
+	},
+	keyStrangersBurst: {
+		Name: "key_strangers_burst", Unit: "claims", Default: 20, Min: 1, Max: 10_000, Since: levelShares,
+		Doc: "How often all strangers together may take an account's key packages before they get its last-resort one.",
+	},
+	keyContactsBurst: {
+		Name: "key_contacts_burst", Unit: "claims", Default: 60, Min: 1, Max: 10_000, Since: levelShares,
+		Doc: "The same for its contacts together, and for those whom it has answered on a channel.",
+	},
+	keyTakenSecs: {
+		Name: "key_taken_secs", Unit: "seconds", Default: 60, Min: 0, Max: 30 * day, Since: levelShares,
+		Doc: "How long until one more claim of either is free again.",
 	},
 	keyUploadBurst: {
 		Name: "key_upload_burst", Unit: "key packages", Default: 2000, Min: schemas.MaxKeyPackages + 1, Max: 1_000_000,

@@ -108,11 +108,15 @@ func faultID() string {
 
 // message is what the client's user reads.
 func (r *refusal) message() string {
-	doc := r.code.Doc()
-	if r.detail == "" {
-		return doc.Meaning
+	text := r.code.Doc().Meaning
+	if r.code == schemas.Code_rateLimited && r.retryAfter > 0 {
+		// Rounded up: who waits for so long is not refused once more.
+		text += fmt.Sprintf(" Try again in %s.", (r.retryAfter + time.Second - 1).Truncate(time.Second))
 	}
-	return doc.Meaning + " " + r.detail
+	if r.detail == "" {
+		return text
+	}
+	return text + " " + r.detail
 }
 
 // write puts the refusal into a response.

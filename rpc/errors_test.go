@@ -52,3 +52,16 @@ func TestErrorsBecomeCodes(t *testing.T) {
 		t.Errorf("a result is no refusal: %v", err)
 	}
 }
+
+// Who has to wait is told for how long, in whole seconds: so many that it is enough.
+func TestRateLimitedSaysHowLong(t *testing.T) {
+	for ms, want := range map[uint64]string{1: "Try again in 1s.", 1000: "Try again in 1s.", 61_001: "Try again in 1m2s."} {
+		r, is := errors.AsType[*refusal](refusalIn(fsm.Result{Code: schemas.Code_rateLimited, Value: ms}))
+		if !is || !strings.HasSuffix(r.message(), want) {
+			t.Errorf("a wait of %d ms is told as %q, want %q at the end", ms, r.message(), want)
+		}
+	}
+	if text := refuse(schemas.Code_rateLimited).message(); strings.Contains(text, "Try again in") {
+		t.Errorf("no wait is told as %q", text)
+	}
+}

@@ -56,10 +56,29 @@ func Open(path string) (*Dir, error) {
 	if err := d.takeLock(); err != nil {
 		return nil, err
 	}
-	if err := d.prepare(); err != nil {
+	if err := errors.Join(d.prepare(), closeToOthers(path)); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// closeToOthers takes the access of everybody but the owner away, from all files and
+// directories: earlier versions have made the store's readable for all.
+func closeToOthers(path string) error {
+	err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil || !info.Mode().IsRegular() && !info.IsDir() || info.Mode().Perm()&0o077 == 0 {
+			return err
+		}
+		return os.Chmod(name, info.Mode().Perm()&^0o077)
+	})
+	if err != nil {
+		return fmt.Errorf("close data directory %s to other users: %w; its files must belong to this process's user", path, err)
+	}
+	return nil
 }
 
 func (d *Dir) takeLock() error {

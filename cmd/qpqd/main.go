@@ -28,6 +28,8 @@ const (
 )
 
 func main() {
+	// What a node writes is nobody else's: libraries make files as open as they are let.
+	syscall.Umask(0o077)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := rootCommand().ExecuteContext(ctx)
 	stop()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -249,12 +250,48 @@ func TestDevKeepsItsData(t *testing.T) {
 	if code := first.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d after Ctrl-C, want 0", code)
 	}
+	if open := openToOthers(t, dir, false); len(open) > 0 {
+		t.Errorf("other users have access to %v", open)
+	}
+	openToOthers(t, dir, true) // as earlier versions left it
 	start(t, binary, "dev", "--dir", dir)
 	// A leader is elected before it commits the first entry of its term, and only
 	// then do the nodes know how far their logs are committed.
 	awaitStatus(t, binary, dir, "whole cluster that continues after the restart", func(after []member) bool {
 		return whole(after) && after[0].AppliedIndex > before[0].AppliedIndex
 	})
+	for _, name := range openToOthers(t, dir, false) {
+		if strings.Contains(name, "/store") {
+			t.Errorf("after the start other users have access to %s still", name)
+		}
+	}
+}
+
+// openToOthers returns the files below a directory that others than its owner may read;
+// with open it lets them.
+func openToOthers(t *testing.T, dir string, open bool) (list []string) {
+	t.Helper()
+	files := 0
+	if err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		files++
+		info, err := entry.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			list = append(list, name)
+		}
+		if err == nil && open {
+			err = os.Chmod(name, 0o644)
+		}
+		return err
+	}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if files < 10 {
+		t.Fatalf("%s has %d files; want those of three nodes", dir, files)
+	}
+	return list
 }
 
 // `qpqd run --metrics` serves the node's numbers over HTTP until SIGTERM.
