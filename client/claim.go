@@ -141,13 +141,30 @@ func (c *Client) claimOf(ctx context.Context, i *vault.Intent, w *wish, account 
 	if err != nil {
 		return nil, fmt.Errorf("key packages of %s: %w", c.nameOf(account), err)
 	}
+	_, revoked, deleted, err := c.conn.DeviceStatements(ctx, account)
+	if err != nil {
+		return nil, fmt.Errorf("what %s says of its devices: %w", c.nameOf(account), err)
+	}
+	if list, err = c.usable(claimed, account, revoked, deleted); err != nil {
+		return nil, fmt.Errorf("%s can't be invited now: %w", c.nameOf(account), err)
+	}
+	return list, nil
+}
+
+// usable returns the key packages that can be added of those that a node hands out for an
+// account: not one of a device that the account says is no longer its own, whose keys may
+// be in other hands. An error says why there is none.
+func (c *Client) usable(claimed []ClaimedKeyPackage, account AccountKey, revoked []Revocation, deleted *Deletion) (list []*wire.KeyPackage, err error) {
 	err = ErrIncompatible
 	for _, one := range claimed {
 		if one.Err != nil {
 			err = one.Err
 			continue
 		}
-		kp, bad := checkPackage(one.Package, account)
+		kp, of, bad := checkPackage(one.Package, account)
+		if bad == nil && departed(of, revoked, deleted) != nil {
+			bad = errors.New("the account says that this device is no longer its own")
+		}
 		if bad != nil {
 			c.log.Warn("a key package can't be used", "account", c.nameOf(account), "error", bad)
 			continue
@@ -155,7 +172,7 @@ func (c *Client) claimOf(ctx context.Context, i *vault.Intent, w *wish, account 
 		list = append(list, kp)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("%s can't be invited now: %w", c.nameOf(account), err)
+		return nil, err
 	}
 	return list, nil
 }
@@ -184,29 +201,27 @@ func (c *Client) nameOf(account AccountKey) (name string) {
 }
 
 // checkPackage tells whether a key package is one that we can add: of the account,
-// of our suite, and of a client that knows our extension.
-func checkPackage(b []byte, account AccountKey) (*wire.KeyPackage, error) {
+// of our suite, and of a client that knows our extension. It returns whose it is.
+func checkPackage(b []byte, account AccountKey) (*wire.KeyPackage, room.Member, error) {
 	m, err := wire.Parse(b)
 	if err != nil {
-		return nil, err
+		return nil, room.Member{}, err
 	}
 	if m.KeyPackage == nil {
-		return nil, errors.New("it is no key package")
+		return nil, room.Member{}, errors.New("it is no key package")
 	}
 	kp := m.KeyPackage
 	credential, err := room.ParseCredential(kp.Leaf.Credential)
-	if err != nil {
-		return nil, err
-	}
 	switch {
+	case err != nil:
 	case AccountKey(credential.Account) != account:
-		return nil, errors.New("it is of another account")
+		err = errors.New("it is of another account")
 	case kp.Suite != defaultSuite:
-		return nil, because(ErrIncompatible, "its cipher suite is %#x", uint16(kp.Suite))
+		err = because(ErrIncompatible, "its cipher suite is %#x", uint16(kp.Suite))
 	case !slices.Contains(kp.Leaf.Capabilities.Extensions, room.ExtensionType):
-		return nil, because(ErrIncompatible, "it does not know our groups")
+		err = because(ErrIncompatible, "it does not know our groups")
 	}
-	return kp, nil
+	return kp, credential.Member, err
 }
 
 // compareDevices finds the devices of the members that are not in the group, if they

@@ -9,6 +9,7 @@ import (
 
 	"quicproquo/client/room"
 	"quicproquo/crypto/mls"
+	"quicproquo/schemas"
 )
 
 // won has the client renew its keys and believe that its commit has won. It returns what
@@ -199,6 +200,52 @@ func TestSwallowedReturnLeavesAWayBack(t *testing.T) {
 	bob.comesBack("friends", bob.intends("friends", wishRejoin), alice, past)
 	bob.gets(alice.says(text("there you are")))
 	bob.reads("friends", "alice: there you are")
+}
+
+// A node takes a member's commit, passes it on, and tells the member that it has lost: the
+// group's record is sealed to a leaf whose key only that commit had. It comes back by it,
+// after a restart too, unless another's commit has won in truth: then the key is erased.
+func TestRefusedCommitThatWasAccepted(t *testing.T) {
+	t.Parallel()
+	for _, accepted := range []bool{true, false} {
+		alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
+		bob.knows(alice)
+		data, id := groupData("friends", alice)
+		alice.founds(data, id)
+		bob.invited(alice)
+		past := (*room.Known)(nil).Next(nil, alice.group)
+		rekey := bob.wishes("friends", wish{Kind: wishRekey})
+		bob.tries(rekey, prepared{})
+		p, of := bob.pending("friends"), bob.find("friends").id
+		var call Commit
+		if err := json.Unmarshal(p.Call, &call); err != nil {
+			t.Fatal(err)
+		}
+		lost := &Error{Code: schemas.Code_epochConflict, Value: call.Epoch + 1}
+		if err := bob.turn(func(t *turn) error { return t.lostRace(of, p, &call, lost) }); err != nil {
+			t.Fatal(err)
+		}
+		bob.forgets()
+		before := alice.group
+		if !accepted {
+			won, _ := alice.commits(mls.CommitOptions{})
+			bob.gets(won, alice.says(text("mine has won")))
+			bob.reads("friends", "alice: mine has won")
+			if n := bob.keepsEarlier("friends"); n != 0 {
+				t.Errorf("%d bytes of keys are kept of a commit that has lost", n)
+			}
+			if i := bob.intent(rekey); i == nil || i.Tries == 0 {
+				t.Errorf("what lost the race is %+v, want that it is wanted still", i)
+			}
+			continue
+		}
+		alice.hears(call.Deliveries[0].Payload)
+		past = past.Next(before, alice.group)
+		bob.gets(alice.says(text("in the new epoch")))
+		bob.comesBack("friends", bob.wishes("friends", wish{Kind: wishRejoin}), alice, past)
+		bob.gets(alice.says(text("there you are")))
+		bob.reads("friends", "alice: there you are")
+	}
 }
 
 // A node may withhold the commit of the others and pass on what they say: a message of an

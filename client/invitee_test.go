@@ -49,11 +49,11 @@ func TestKeyPackagesOfInvitees(t *testing.T) {
 		"cut":                       packageOf(alice.identity)[:100],
 		"no MLSMessage of any sort": []byte("hello"),
 	} {
-		if kp, err := checkPackage(b, alice.account); err == nil {
+		if kp, _, err := checkPackage(b, alice.account); err == nil {
 			t.Errorf("a key package that is %s is used: %+v", what, kp.Leaf.Credential)
 		}
 	}
-	if _, err := checkPackage(packageOf(alice.identity), alice.account); err != nil {
+	if _, _, err := checkPackage(packageOf(alice.identity), alice.account); err != nil {
 		t.Errorf("alice's own key package: %v", err)
 	}
 }
@@ -227,4 +227,32 @@ func resolved(t *testing.T, key AccountKey) []byte {
 		t.Error(err)
 	}
 	return frame
+}
+
+// A node hands out key packages of devices that their account has revoked, or of an
+// account that has ended: whoever holds those keys now does not come in by them. What the
+// account says of another device, or another account says, keeps nobody out.
+func TestPackagesOfRevokedDevices(t *testing.T) {
+	t.Parallel()
+	alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{})
+	kp, err := alice.identity.NewKeyPackage(bob.at, mls.KeyPackageOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimed := []ClaimedKeyPackage{{Device: alice.device, Package: kp.Message()}}
+	for name, scene := range map[string]struct {
+		revoked []Revocation
+		deleted *Deletion
+		in      int
+	}{
+		"nothing is said":           {in: 1},
+		"the device is revoked":     {revoked: []Revocation{{Device: alice.device}}},
+		"another device is revoked": {revoked: []Revocation{{Device: DeviceID(newID())}}, in: 1},
+		"the account has ended":     {deleted: &Deletion{}},
+	} {
+		list, err := bob.usable(claimed, alice.account, scene.revoked, scene.deleted)
+		if len(list) != scene.in || (err == nil) != (scene.in > 0) {
+			t.Errorf("%s: %d key packages can be used (%v), want %d", name, len(list), err, scene.in)
+		}
+	}
 }

@@ -243,6 +243,9 @@ func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commi
 	if err := t.SetPending(id, nil); err != nil {
 		return err
 	}
+	if err := t.refusedLeaf(row, p); err != nil {
+		return err
+	}
 	i, err := t.Intent(p.Intent)
 	if err != nil || i == nil {
 		return err
@@ -276,4 +279,19 @@ func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commi
 		}
 	}
 	return t.SetIntent(i)
+}
+
+// refusedLeaf keeps the leaf key of a commit that is said to have lost: the group's record
+// may be sealed to it.
+func (t *turn) refusedLeaf(row *talk, p *vault.Pending) error {
+	if row.group == nil || len(p.Next) == 0 {
+		return nil
+	}
+	next, err := mls.Unmarshal(t.c.config(), p.Next)
+	if err != nil {
+		return fmt.Errorf("load pending epoch: %w", err)
+	}
+	row.earlier = row.earlier.Refused(row.known, next, t.now)
+	next.Retire(nil)
+	return nil
 }

@@ -79,7 +79,7 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		switch {
 		case back.Past != nil:
 			row.known, row.earlier = back.Past, row.earlier.Before(back)
-			row.Reason = "a commit of ours has not reached the group"
+			row.Reason = "what became of a commit of ours is not what we were told"
 		case !renewed:
 			row.Reason = fmt.Sprintf("%d epochs were missed", back.Epoch-row.group.Epoch())
 		}
@@ -181,7 +181,8 @@ func openReturn(row *talk, w *wish, sealed []byte) (*room.Return, error) {
 }
 
 // apart reports whether the group's record is not behind ours but another: a commit of
-// ours, which a node has said to have won, has never reached the others.
+// ours, which a node has said to have won, has never reached the others, or one that it
+// has said to have lost has.
 func (row *talk) apart(w *wish, record Group) bool {
 	if record.Epoch > row.group.Epoch() || row.earlier == nil {
 		return false

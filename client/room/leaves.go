@@ -11,12 +11,14 @@ import (
 	"quicproquo/crypto/suite"
 )
 
-// EarlierLeaves are the private keys that a member's leaf had before commits of its own
-// renewed it, for as long as nothing shows that the others have gone on to those epochs
-// too: a node can say that a commit has won and never pass it on. The way back into the
-// true group is sealed to the leaf that the group has, so it is opened with one of these
-// keys, and judged by what was known when it was in use. A value is never changed; Zero
-// erases its keys.
+// EarlierLeaves are the private keys that a member's leaf may have in the true group, the
+// present one apart: those that it had before commits of its own renewed it, and those of
+// its commits that are said to have lost. A node can say that a commit has won and never
+// pass it on, or that it has lost and pass it on; so they are kept for as long as nothing
+// shows that the others have gone on to the same epochs. The way back into the true group
+// is sealed to the leaf that the group has, so it is opened with one of these keys, and
+// judged by what was known when it was in use. A value is never changed; Zero erases its
+// keys.
 type EarlierLeaves struct {
 	list []earlierLeaf // ascending by until
 }
@@ -24,7 +26,7 @@ type EarlierLeaves struct {
 type earlierLeaf struct {
 	leaf  tree.LeafIndex
 	suite suite.ID
-	until uint64 // the epoch in which our commit put another key into its place
+	until uint64 // the epoch that our commit began, or would have
 	at    int64  // when, in seconds since 1970
 	key   suite.Secret
 	past  suite.Secret // Known, encoded, of the epoch before until
@@ -47,9 +49,24 @@ func (l *EarlierLeaves) Next(past *Known, before, after *mls.Group, now time.Tim
 	if before == nil || past == nil || len(before.Members()) < 2 || string(before.OwnLeaf().EncryptionKey) == string(after.OwnLeaf().EncryptionKey) {
 		return l
 	}
+	return l.with(before, past, after.Epoch(), now)
+}
+
+// Refused returns the keys with that of a commit of our own that is said to have lost,
+// next being the epoch that it would have begun: it may have won all the same, and then
+// that is the leaf that the group has.
+func (l *EarlierLeaves) Refused(past *Known, next *mls.Group, now time.Time) *EarlierLeaves {
+	if past == nil || len(next.Members()) < 2 {
+		return l
+	}
+	return l.with(next, past, next.Epoch(), now)
+}
+
+// with adds the key of a group's own leaf.
+func (l *EarlierLeaves) with(of *mls.Group, past *Known, until uint64, now time.Time) *EarlierLeaves {
 	one := earlierLeaf{
-		leaf: before.Self(), suite: before.Public().Context().Suite, until: after.Epoch(), at: now.Unix(),
-		key: before.LeafKey(), past: past.AppendTo(nil),
+		leaf: of.Self(), suite: of.Public().Context().Suite, until: until, at: now.Unix(),
+		key: of.LeafKey(), past: past.AppendTo(nil),
 	}
 	next := &EarlierLeaves{}
 	if l != nil {

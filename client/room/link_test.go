@@ -108,3 +108,42 @@ func FuzzLink(f *testing.F) {
 		}
 	})
 }
+
+// The way into a group opens with the group's link as it is now: not with another
+// group's, not with one that was replaced, and with none where there is none.
+func TestReturnByLink(t *testing.T) {
+	t.Parallel()
+	alice := newDevice(t, "alice")
+	alice.found("friends of this test", room.KindGroup, "friends")
+	link := func() room.Link {
+		secret, err := room.NewLinkSecret()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return room.Link{GroupID: alice.group.ID(), Secret: secret}
+	}
+	now := link()
+	sealed := func(secret []byte) []byte {
+		b, err := room.SealReturn(alice.group, alice.known, secret, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if back, err := room.OpenReturnByLink(now, sealed(now.Secret)); err != nil || back.Epoch != alice.group.Epoch() {
+		t.Errorf("the link opens %+v (%v), want the present epoch", back, err)
+	}
+	other := room.Link{GroupID: []byte("a group of somebody else"), Secret: now.Secret}
+	for name, scene := range map[string]struct {
+		link   room.Link
+		secret []byte
+	}{
+		"another group's": {other, now.Secret},
+		"a replaced one":  {link(), now.Secret},
+		"where is none":   {now, nil},
+	} {
+		if back, err := room.OpenReturnByLink(scene.link, sealed(scene.secret)); !errors.Is(err, room.ErrLink) {
+			t.Errorf("%s: opens %+v (%v), want ErrLink", name, back, err)
+		}
+	}
+}

@@ -58,8 +58,8 @@ type Return struct {
 	GroupInfo []byte // with the ratchet tree and external_pub
 	// ties prove that who made it held epochs that a member may have held (Known).
 	ties []tie
-	// Past is what was known before a commit of ours that the group has not had, where
-	// the way back is sealed to the leaf of that time; else nil.
+	// Past is what was known before a commit of ours whose outcome was another than we
+	// were told, where only that explains to which leaf the way back is sealed; else nil.
 	Past  *Known
 	until uint64 // of the key that has opened it
 }

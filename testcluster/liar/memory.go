@@ -143,7 +143,7 @@ func (b *Book) subject(raw []byte) string {
 
 // raw is the reverse of subject, as a method takes it.
 func (b *Book) raw(number uint16, name string) ([]byte, error) {
-	if methods[number].name == "resolveUser" {
+	if m := methods[number].name; m == "resolveUser" || m == "opaqueRegisterStart" {
 		return []byte(name), nil
 	}
 	if g, known := b.Group(name); known {

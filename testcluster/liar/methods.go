@@ -29,7 +29,7 @@ var methods = map[uint16]method{
 	5:  {name: "health"},
 	6:  {name: "uploadHybridKey", auth: authOf[schemas.UploadHybridKeyParams]},
 	7:  {name: "fetchHybridKey", auth: authOf[schemas.FetchHybridKeyParams], subject: identityOf[schemas.FetchHybridKeyParams], set: setIdentity[schemas.FetchHybridKeyParams]},
-	8:  {name: "opaqueRegisterStart"},
+	8:  {name: "opaqueRegisterStart", subject: nameOf[schemas.OpaqueRegisterStartParams], set: setName[schemas.OpaqueRegisterStartParams]},
 	9:  {name: "opaqueRegisterFinish"},
 	10: {name: "opaqueLoginStart"},
 	11: {name: "opaqueLoginFinish"},
@@ -40,7 +40,7 @@ var methods = map[uint16]method{
 	16: {name: "fetchHybridKeys", auth: authOf[schemas.FetchHybridKeysParams]},
 	17: {name: "batchEnqueue", auth: authOf[schemas.BatchEnqueueParams]},
 	18: {name: "createChannel", auth: authOf[schemas.CreateChannelParams], subject: peerOf, set: setPeer},
-	19: {name: "resolveUser", auth: authOf[schemas.ResolveUserParams], subject: usernameOf, set: setUsername},
+	19: {name: "resolveUser", auth: authOf[schemas.ResolveUserParams], subject: nameOf[schemas.ResolveUserParams], set: setName[schemas.ResolveUserParams]},
 	20: {name: "resolveIdentity", auth: authOf[schemas.ResolveIdentityParams], subject: identityOf[schemas.ResolveIdentityParams], set: setIdentity[schemas.ResolveIdentityParams]},
 	23: {name: "deleteAccount", auth: authOf[schemas.DeleteAccountParams]},
 	24: {name: "registerDevice", auth: authOf[schemas.RegisterDeviceParams]},
@@ -131,11 +131,17 @@ func setPeer(params capnp.Struct, key []byte) error {
 	return schemas.CreateChannelParams(params).SetPeerKey(key)
 }
 
-func usernameOf(params capnp.Struct) ([]byte, error) {
-	name, err := schemas.ResolveUserParams(params).Username()
+func nameOf[P interface {
+	~capnp.StructKind
+	Username() (string, error)
+}](params capnp.Struct) ([]byte, error) {
+	name, err := P(params).Username()
 	return []byte(name), err
 }
 
-func setUsername(params capnp.Struct, name []byte) error {
-	return schemas.ResolveUserParams(params).SetUsername(string(name))
+func setName[P interface {
+	~capnp.StructKind
+	SetUsername(name string) error
+}](params capnp.Struct, name []byte) error {
+	return P(params).SetUsername(string(name))
 }

@@ -22,6 +22,7 @@ import (
 //	again              the first answer that anybody got to this question
 //	refuse CODE [N|+N] an error, such as EPOCH_CONFLICT, and nothing is done; N is its
 //	                   value, +N is counted from the epoch of the call
+//	deny CODE [N|+N]   the same, but the call is done all the same
 //	swallow            a write is answered as done, and not done
 //	drop NAME          a write is done for all recipients but NAME
 //	later              a write is done after the next one that this rule meets

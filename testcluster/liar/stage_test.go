@@ -124,7 +124,8 @@ func (s *stage) play(t *testing.T, file string) {
 	datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 		t.Helper()
 		out, err := s.line(t.Context(), d)
-		if err != nil && (d.Cmd == "person" || d.Cmd == "outsider" || d.Cmd == "lie") {
+		expected := strings.HasPrefix(d.Expected, "error:")
+		if err != nil && (d.Cmd == "person" && !expected || d.Cmd == "outsider" || d.Cmd == "lie") {
 			t.Fatalf("%s: %s: %v", d.Pos, d.Cmd, err)
 		}
 		if err != nil {

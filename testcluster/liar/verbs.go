@@ -15,7 +15,7 @@ var verbs map[string]func(*Front, *rule, []string) error
 
 func init() { //nolint:gochecknoinits // the verbs speak of the table that holds them
 	verbs = map[string]func(*Front, *rule, []string) error{
-		"of": of, "again": again, "refuse": refuse, "swallow": swallow, "drop": drop, "later": later, "twice": twice,
+		"of": of, "again": again, "refuse": refuse, "deny": deny, "swallow": swallow, "drop": drop, "later": later, "twice": twice,
 		"index": index, "epoch": epoch, "older": older, "with": with, "junk": junk, "empty": empty,
 		"without": without, "invent": invent,
 		"gap": gap, "lost": lost, "swap": swap, "before": beforeEnvelope, "at": at, "seq": seq,
@@ -71,6 +71,34 @@ func refuse(_ *Front, r *rule, args []string) error {
 	if err := arguments(args, 1, 2, "refuse CODE [N|+N]"); err != nil {
 		return err
 	}
+	refusal, err := refusalOf(args)
+	r.before = func(c *Call) error {
+		code, value, err := refusal(c)
+		if err != nil || !r.take() {
+			return err
+		}
+		return c.refuse(code, value)
+	}
+	return err
+}
+
+func deny(_ *Front, r *rule, args []string) error {
+	if err := arguments(args, 1, 2, "deny CODE [N|+N]"); err != nil {
+		return err
+	}
+	refusal, err := refusalOf(args)
+	r.results = func(c *Call) error {
+		code, value, err := refusal(c)
+		if err != nil || !r.take() {
+			return err
+		}
+		return c.refuse(code, value)
+	}
+	return err
+}
+
+// refusalOf reads CODE [N|+N].
+func refusalOf(args []string) (func(*Call) (schemas.Code, uint64, error), error) {
 	var code schemas.Code
 	for _, one := range schemas.Codes() {
 		if one.Name == args[0] {
@@ -78,25 +106,18 @@ func refuse(_ *Front, r *rule, args []string) error {
 		}
 	}
 	if code == schemas.Code_ok {
-		return fmt.Errorf("there is no error %s", args[0])
+		return nil, fmt.Errorf("there is no error %s", args[0])
 	}
-	r.before = func(c *Call) error {
-		value, base := uint64(0), uint64(0)
+	return func(c *Call) (_ schemas.Code, value uint64, err error) {
+		base := uint64(0)
 		if c.Method == "publishCommit" {
 			base = schemas.PublishCommitParams(c.params.Struct()).Epoch()
 		}
 		if len(args) == 2 {
-			var err error
-			if value, err = number(args[1], base); err != nil {
-				return err
-			}
+			value, err = number(args[1], base)
 		}
-		if !r.take() {
-			return nil
-		}
-		return c.refuse(code, value)
-	}
-	return nil
+		return code, value, err
+	}, nil
 }
 
 func index(_ *Front, r *rule, args []string) error {

@@ -1,0 +1,71 @@
+package client
+
+import (
+	"testing"
+	"time"
+
+	"quicproquo/client/content"
+	"quicproquo/crypto/mls"
+	wire "quicproquo/crypto/mls/message"
+	"quicproquo/crypto/mls/schedule"
+	"quicproquo/crypto/mls/tree"
+)
+
+// A member's proposal that can't be committed silences nobody, in a group and in a
+// conversation of two: what the user says goes out with the next commit at the latest,
+// and that commit is made, also when several such proposals wait.
+func TestBadProposalSilencesNobody(t *testing.T) {
+	t.Parallel()
+	kinds := map[string]func(t *testing.T, mallory *actor) []byte{
+		"an Update that can't leave": func(_ *testing.T, mallory *actor) []byte {
+			mallory.identity.Proposals = nil
+			return mallory.proposed(mallory.group.ProposeUpdate(nil, time.Now()))
+		},
+		"a PSK that nobody has": func(_ *testing.T, mallory *actor) []byte {
+			id := schedule.PSKID{Type: schedule.PSKExternal, ID: []byte("nobody has it"), Nonce: make([]byte, 32)}
+			return mallory.proposed(mallory.group.ProposePSK(id, nil, time.Now()))
+		},
+		"the end of the group": func(_ *testing.T, mallory *actor) []byte {
+			end := &wire.ReInit{GroupID: []byte("another"), Version: tree.MLS10, Suite: mallory.group.Public().Context().Suite}
+			return mallory.proposed(mallory.group.ProposeReInit(end, nil, time.Now()))
+		},
+	}
+	for _, dm := range []bool{false, true} {
+		for what, proposal := range kinds {
+			t.Run(what, func(t *testing.T) {
+				t.Parallel()
+				mallory, bob := newActor(t, "mallory"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
+				bob.knows(mallory)
+				name := "friends"
+				data, id := groupData(name, mallory)
+				if dm {
+					data, id = dmData()
+					name = "mallory"
+				}
+				mallory.founds(data, id)
+				bob.invited(mallory)
+				bob.gets(proposal(t, mallory))
+				if _, err := bob.find(name).Send(t.Context(), content.Text{Text: "can you hear me?"}); err != nil {
+					t.Fatal(err)
+				}
+				of := bob.find(name).id
+				out, err := bob.nextOutgoing(t.Context(), of)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if out == nil || out.Payload == nil { // one commit is allowed for
+					bob.tries(bob.intends(name, wishProposals), prepared{})
+					mallory.hears(bob.adopts(name).Deliveries[0].Payload)
+					if out, err = bob.nextOutgoing(t.Context(), of); err != nil || out == nil || out.Payload == nil {
+						t.Fatalf("after a commit the message waits as %+v (%v), want that it goes out", out, err)
+					}
+				}
+				_, ev, err := mallory.group.Process(out.Payload[1:], bob.at)
+				if _, ok := ev.(*mls.ApplicationMessage); err != nil || !ok {
+					t.Errorf("mallory, who keeps to the rules here, reads %+v (%v)", ev, err)
+				}
+				bob.won(name) // and any commit is made
+			})
+		}
+	}
+}
