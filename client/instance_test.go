@@ -168,8 +168,20 @@ func TestCopyIsToldAndTakesOver(t *testing.T) {
 	}
 	// The other copy has gone on.
 	d.instance = 77
+	work, stopped := context.WithCancel(t.Context())
+	defer stopped()
+	alice.net.mu.Lock()
+	alice.net.stop = stopped
+	alice.net.mu.Unlock()
 	if alice.copies.Replaced(d.instance) {
 		t.Fatal("a copy asks again that was not told to take over")
+	}
+	alice.net.mu.Lock()
+	failure := alice.net.failure
+	alice.net.stop = nil
+	alice.net.mu.Unlock()
+	if work.Err() == nil || !errors.Is(failure, ErrCopied) {
+		t.Errorf("the work of a copy that was told goes on (%v), want that it stops with ErrCopied", failure)
 	}
 	if alice.copies.is() != copyReplaced || alice.beginKeys(t.Context()) == nil && alice.conn != nil {
 		t.Error("a copy that was told goes on")
