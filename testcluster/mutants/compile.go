@@ -121,9 +121,10 @@ func (c *compiler) checkPackage(dir string, mutated map[string]*row, wrong map[s
 		if r := mutated[name]; r != nil {
 			at := filepath.Join(p.Dir, r.name, name)
 			rows[at] = r.name
-			if file, err = c.mutant(r, at); err != nil {
-				wrong[r.name] = err
-				continue
+			if changed, bad := c.mutant(r, at); bad != nil {
+				wrong[r.name] = bad
+			} else {
+				file = changed
 			}
 		}
 		if err != nil {
