@@ -41,16 +41,16 @@ func (a admission) Accept() (net.Conn, error) {
 	}
 }
 
-// newAdmission admits a node at once that has a state, or makes one.
-func (n *Node) newAdmission(layer raft.StreamLayer, logs raft.LogStore) (admission, error) {
+// newAdmission lets a node that has a state, or makes one, take part with each other node
+// that it has met. One that joins with nothing says so to the leader instead.
+func (n *Node) newAdmission(layer raft.StreamLayer, logs raft.LogStore) (raft.StreamLayer, error) {
 	a := admission{layer, make(chan struct{})}
 	has, err := raft.HasExistingState(logs, n.logs.Stable, n.snapshots)
 	if err != nil {
 		return a, fmt.Errorf("look for existing state: %w", err)
 	}
 	if has || !n.cfg.Join {
-		close(a.admitted)
-		return a, nil
+		return n.newMeetings(layer, logs)
 	}
 	n.tasks.Go(func() {
 		if n.awaitDemotion() {
@@ -59,6 +59,30 @@ func (n *Node) newAdmission(layer raft.StreamLayer, logs raft.LogStore) (admissi
 	})
 	return a, nil
 }
+
+func (n *Node) newMeetings(layer raft.StreamLayer, logs raft.LogStore) (raft.StreamLayer, error) {
+	last, err := logs.LastIndex()
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	newest, ok, err := n.snapshots.Newest()
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		last = max(last, newest.Meta.Index)
+	}
+	var all []tlsid.NodeID
+	if last <= firstConfiguration {
+		all = n.others()
+	}
+	meetings := n.newAcquaintance(layer, last, all)
+	n.tasks.Go(meetings.meetAll)
+	return meetings, nil
+}
+
+// firstConfiguration is the index of the entry that bootstrap writes.
+const firstConfiguration = 1
 
 // awaitDemotion asks for a leader, and that to take this node's vote away, until one
 // has done so; false when the node closes first.

@@ -58,6 +58,7 @@ type Node struct {
 	confirms     *confirmer
 	clock        *clock.Clock
 	meter        *logMeter
+	remembered   *remembered
 	// readyTerm is the last term in which this node led and its barrier was done.
 	readyTerm atomic.Uint64
 

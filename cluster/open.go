@@ -26,6 +26,9 @@ func (n *Node) openDir() error {
 		}
 		return err
 	}
+	if n.remembered, err = newRemembered(n.dir, n.log); err != nil {
+		return err
+	}
 	n.guard, err = diskguard.Open(diskguard.Options{Dir: n.cfg.Dir, MinFree: n.cfg.MinFreeDisk, Measure: n.cfg.MeasureDisk, Logger: n.log})
 	return err
 }

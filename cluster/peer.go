@@ -208,7 +208,7 @@ func (n *Node) handlePeer(ctx context.Context, from tlsid.NodeID, req schemas.Pe
 	case schemas.PeerRequest_Which_confirm:
 		return n.serveConfirm(resp)
 	case schemas.PeerRequest_Which_status:
-		return n.serveStatus(resp)
+		return n.serveStatus(from, resp)
 	case schemas.PeerRequest_Which_change:
 		change, err := req.Change()
 		if err != nil {

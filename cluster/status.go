@@ -35,6 +35,9 @@ type Status struct {
 	Clock        time.Time     // what the node's own clock says; zero from a build of before
 	ClockOff     time.Duration // how far that is ahead of a majority's, to the millisecond
 	ClockWrong   bool          // that is more than the setting clock_error_secs allows
+	// Remembered is what the answering node has heard of the asking one, if that votes:
+	// the highest index that it had applied.
+	Remembered uint64
 }
 
 // Status describes this node.
@@ -79,12 +82,14 @@ func stateName(s raft.RaftState) string {
 	}
 }
 
-func (n *Node) serveStatus(resp schemas.PeerResponse) error {
+func (n *Node) serveStatus(from tlsid.NodeID, resp schemas.PeerResponse) error {
 	to, err := resp.NewStatus()
 	if err != nil {
 		return err
 	}
-	return writeStatus(to, n.Status())
+	s := n.Status()
+	s.Remembered = n.remembered.of(from, s.Members)
+	return writeStatus(to, s)
 }
 
 func writeStatus(to schemas.NodeStatus, s Status) error {
@@ -99,6 +104,7 @@ func writeStatus(to schemas.NodeStatus, s Status) error {
 	to.SetClockMs(uint64(s.Clock.UnixMilli()))
 	to.SetClockOffMs(s.ClockOff.Milliseconds())
 	to.SetClockWrong(s.ClockWrong)
+	to.SetRemembered(s.Remembered)
 	for _, set := range []error{
 		to.SetId(string(s.ID)), to.SetAddress(s.Address), to.SetState(s.State),
 		to.SetLeaderId(string(s.Leader)), to.SetVersion(s.Version), to.SetFault(s.Fault),
@@ -180,6 +186,7 @@ func readStatus(from schemas.NodeStatus) (Status, error) {
 		StartedAt:    time.UnixMilli(int64(from.StartedAtMs())),
 		ClockOff:     time.Duration(from.ClockOffMs()) * time.Millisecond,
 		ClockWrong:   from.ClockWrong(),
+		Remembered:   from.Remembered(),
 	}
 	if ms := from.ClockMs(); ms != 0 {
 		s.Clock = time.UnixMilli(int64(ms))

@@ -25,6 +25,7 @@ func (n *Node) watchMembers() {
 		}
 		statuses, refused := n.askEach(n.ctx)
 		n.noteLevels(statuses)
+		n.remembered.note(statuses, n.Members(), n.cfg.ID, time.Now())
 		n.judgeClocks()
 		if n.isLeader() {
 			n.followAddresses(statuses)

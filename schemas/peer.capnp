@@ -113,6 +113,9 @@ struct NodeStatus {
   # How far that is ahead of the clocks of a majority, as far as the node knows.
   clockWrong @18 :Bool;
   # That is more than the setting clock_error_secs allows.
+  remembered @19 :UInt64;
+  # The highest appliedIndex that this node has heard of the asking voter. A voter whose
+  # log ends before it has lost what it had acknowledged.
 }
 
 struct MemberChange {

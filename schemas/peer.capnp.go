@@ -1256,12 +1256,12 @@ type NodeStatus capnp.Struct
 const NodeStatus_TypeID = 0xac01e05a0386edae
 
 func NewNodeStatus(s *capnp.Segment) (NodeStatus, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 72, PointerCount: 8})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 80, PointerCount: 8})
 	return NodeStatus(st), err
 }
 
 func NewRootNodeStatus(s *capnp.Segment) (NodeStatus, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 72, PointerCount: 8})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 80, PointerCount: 8})
 	return NodeStatus(st), err
 }
 
@@ -1539,12 +1539,20 @@ func (s NodeStatus) SetClockWrong(v bool) {
 	capnp.Struct(s).SetBit(353, v)
 }
 
+func (s NodeStatus) Remembered() uint64 {
+	return capnp.Struct(s).Uint64(72)
+}
+
+func (s NodeStatus) SetRemembered(v uint64) {
+	capnp.Struct(s).SetUint64(72, v)
+}
+
 // NodeStatus_List is a list of NodeStatus.
 type NodeStatus_List = capnp.StructList[NodeStatus]
 
 // NewNodeStatus creates a new list of NodeStatus.
 func NewNodeStatus_List(s *capnp.Segment, sz int32) (NodeStatus_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 72, PointerCount: 8}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 80, PointerCount: 8}, sz)
 	return capnp.StructList[NodeStatus](l), err
 }
 

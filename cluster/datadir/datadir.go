@@ -25,6 +25,7 @@ const (
 	formatName = "qpqd-data"
 	memberFile = "member"
 	ownerFile  = "owner"
+	peersFile  = "peers"
 )
 
 // memberText is what an operator reads who looks into the file.
@@ -202,6 +203,20 @@ func (d *Dir) NoteMember() error {
 		return fmt.Errorf("note membership: %w", err)
 	}
 	return SyncDir(d.path)
+}
+
+// Peers returns what WritePeers has written last; nothing before that.
+func (d *Dir) Peers() ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(d.path, peersFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// WritePeers keeps what this node remembers of the others, whole or as it was before.
+func (d *Dir) WritePeers(data []byte) error {
+	return errors.Join(writeWhole(filepath.Join(d.path, peersFile), string(data)), SyncDir(d.path))
 }
 
 // SyncDir makes the names in a directory durable.
