@@ -36,3 +36,6 @@ func (n *Node) LogBytes() (int64, error) {
 	}
 	return size, nil
 }
+
+// MayCut is what raft's log asks before it takes its end away.
+func (n *Node) MayCut(from uint64) error { return n.mayCut(from) }

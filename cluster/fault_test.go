@@ -387,3 +387,47 @@ func peerRequests(tb testing.TB) [][]byte {
 	}
 	return frames
 }
+
+// A node whose leader has other entries where it has applied its own stops, and says what
+// to do; what it has not applied may go.
+func TestANodeIsNotCutBelowWhatItApplied(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{Nodes: 1})
+	n := c.LeaderT(t).Engine()
+	applied := n.Store().Index()
+	if err := n.MayCut(applied + 1); err != nil {
+		t.Errorf("above what it applied: %v, want nothing", err)
+	}
+	if err := n.MayCut(applied); !errors.Is(err, cluster.ErrDiverged) {
+		t.Errorf("from the last applied entry on: %v, want %v", err, cluster.ErrDiverged)
+	}
+	select {
+	case <-n.Failed():
+	case <-t.Context().Done():
+	}
+	if err := n.Err(); !errors.Is(err, cluster.ErrDiverged) {
+		t.Errorf("the node stopped: %v, want %v", err, cluster.ErrDiverged)
+	}
+}
+
+// A store that has more than its log is noticed within seconds, also where nobody else is
+// there to compare with.
+func TestStoreAheadOfItsLogStops(t *testing.T) {
+	c := testcluster.StartT(t, testcluster.Options{Nodes: 1})
+	n := c.LeaderT(t).Engine()
+	store := n.Store()
+	sealed, err := schemas.SealBatch(1, [][]byte{testcluster.EnqueueEntry(testcluster.Account(2), nil, []byte("never in the log"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Apply([]fsm.Log{{Index: store.Index() + 1000, Data: sealed}}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-n.Failed():
+	case <-time.After(30 * time.Second):
+		t.Fatal("the node goes on")
+	}
+	if err := n.Err(); !errors.Is(err, cluster.ErrDiverged) || !strings.Contains(err.Error(), "its log ends at") {
+		t.Errorf("the node stopped: %v, want %v and where the log ends", err, cluster.ErrDiverged)
+	}
+}

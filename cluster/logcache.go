@@ -13,6 +13,9 @@ import (
 type logCache struct {
 	raft.LogStore
 
+	// mayCut says why the end of the log, from an index on, must not go.
+	mayCut func(from uint64) error
+
 	mu sync.RWMutex
 	// ring holds the entries [oldest, next) at their index modulo its length.
 	ring         [logCacheEntries]*raft.Log
@@ -35,7 +38,9 @@ var (
 	_ raft.MonotonicLogStore = (*logCache)(nil)
 )
 
-func newLogCache(store raft.LogStore) *logCache { return &logCache{LogStore: store} }
+func newLogCache(store raft.LogStore, mayCut func(from uint64) error) *logCache {
+	return &logCache{LogStore: store, mayCut: mayCut}
+}
 
 // IsMonotonic is the store's.
 func (c *logCache) IsMonotonic() bool {
@@ -96,8 +101,18 @@ func (c *logCache) clear() {
 	c.oldest, c.next = 0, 0
 }
 
-// DeleteRange removes entries, both ends included.
+// DeleteRange removes entries, both ends included: from the beginning of the log on what a
+// snapshot holds, else the end of it, which a leader does not have.
 func (c *logCache) DeleteRange(low, high uint64) error {
+	first, err := c.FirstIndex()
+	if err != nil {
+		return err
+	}
+	if low > first {
+		if err := c.mayCut(low); err != nil {
+			return err
+		}
+	}
 	// First: what the store may have lost must not be read here, even if it
 	// reports an error.
 	c.mu.Lock()

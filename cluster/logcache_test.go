@@ -30,7 +30,7 @@ func (s *countingStore) StoreLogs(logs []*raft.Log) error {
 // exactly what the store has: after a cut, after a gap, after a failed write.
 func TestLogCache(t *testing.T) {
 	store := &countingStore{InmemStore: raft.NewInmemStore()}
-	c := newLogCache(store)
+	c := newLogCache(store, func(uint64) error { return nil })
 	put := func(index, term uint64, size int) {
 		t.Helper()
 		if err := c.StoreLog(&raft.Log{Index: index, Term: term, Data: make([]byte, size)}); err != nil {
@@ -89,5 +89,39 @@ func TestLogCache(t *testing.T) {
 	var log raft.Log
 	if err := c.GetLog(last+1, &log); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("what the store refused is read as %v, %v", log.Index, err)
+	}
+}
+
+// The end of the log is cut only where nothing of it was applied; its beginning goes as
+// snapshots are made.
+func TestLogIsNotCutBelowWhatWasApplied(t *testing.T) {
+	const applied = 5
+	refused := errors.New("applied")
+	c := newLogCache(raft.NewInmemStore(), func(from uint64) error {
+		if from <= applied {
+			return refused
+		}
+		return nil
+	})
+	for index := uint64(1); index <= 9; index++ {
+		if err := c.StoreLog(&raft.Log{Index: index}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, cut := range []struct {
+		what      string
+		low, high uint64
+		want      error
+	}{
+		{"the end, above", 8, 9, nil},
+		{"the end, from the last applied on", applied, 7, refused},
+		{"the beginning", 1, 3, nil},
+		{"the end, from behind the beginning on", applied, 7, refused},
+		{"the end, just above", applied + 1, 7, nil},
+		{"all, for a snapshot", 4, applied, nil},
+	} {
+		if err := c.DeleteRange(cut.low, cut.high); !errors.Is(err, cut.want) {
+			t.Errorf("%s (%d to %d): %v, want %v", cut.what, cut.low, cut.high, err, cut.want)
+		}
 	}
 }

@@ -99,6 +99,19 @@ func (n *Node) checkLogReaches(snapshotIndex uint64) error {
 	return nil
 }
 
+// mayCut stops a node whose leader wants it to take entries out of its log that it has
+// applied: what was applied was committed, so one of the two has lost what it had.
+func (n *Node) mayCut(from uint64) error {
+	have := n.store.Index()
+	if from > have {
+		return nil
+	}
+	err := fmt.Errorf("%w: a leader has other entries from index %d on, and this node has applied up to %d: "+
+		"keep the directories of all nodes, and look at `qpqd status` of each before anything else", ErrDiverged, from, have)
+	n.fail(err)
+	return err
+}
+
 // wipeAdvice is what an operator does with a node whose data is not whole.
 const wipeAdvice = "empty this node's raft, store and snapshots directories and start it with --join: " +
 	"it fetches everything from the other nodes"
@@ -122,7 +135,7 @@ func (n *Node) openMesh() error {
 
 func (n *Node) openRaft() error {
 	cfg := n.raftConfig()
-	cache := newLogCache(n.logs.Log)
+	cache := newLogCache(n.logs.Log, n.mayCut)
 	layer, err := n.newAdmission(n.mesh.RaftLayer(), cache)
 	if err != nil {
 		return err

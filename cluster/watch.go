@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 func (n *Node) watchMembers() {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	known := map[tlsid.NodeID]bool{}
+	known, ahead := map[tlsid.NodeID]bool{}, false
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -30,7 +31,11 @@ func (n *Node) watchMembers() {
 		if n.isLeader() {
 			n.followAddresses(statuses)
 		}
-		if err := n.inspect(statuses, refused); err != nil {
+		err := n.inspect(statuses, refused)
+		if err == nil {
+			ahead, err = n.checkAhead(ahead)
+		}
+		if err != nil {
 			n.fail(err)
 			return
 		}
@@ -53,6 +58,19 @@ func (n *Node) inspect(statuses map[tlsid.NodeID]Status, refused int) error {
 		}
 	}
 	return compareDigests(n.store.Marks(), marks, voters)
+}
+
+// checkAhead finds a store that is ahead of the node's log, twice in a row: a snapshot
+// that is being installed is in the store a moment before raft counts it.
+func (n *Node) checkAhead(before bool) (now bool, err error) {
+	have, last := n.store.Index(), n.raft.LastIndex()
+	switch {
+	case have <= last:
+		return false, nil
+	case !before:
+		return true, nil
+	}
+	return true, fmt.Errorf("%w: its store is at index %d and its log ends at %d: %s", ErrDiverged, have, last, wipeAdvice)
 }
 
 // disconnectLeavers closes what is open to nodes that are members no more.
