@@ -55,6 +55,9 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		return t.again(i, rejoinPause)
 	}
 	back, err := openReturn(row, w, p.record.GroupInfo)
+	if err == nil && back.Epoch != p.record.Epoch {
+		err = fmt.Errorf("%w: the record is said to be of epoch %d, and leads into %d", room.ErrReturn, p.record.Epoch, back.Epoch)
+	}
 	if err != nil {
 		if i.Tries < returnTries {
 			return t.postpone(i, err) // the next commit may bring another

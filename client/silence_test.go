@@ -69,3 +69,36 @@ func TestBadProposalSilencesNobody(t *testing.T) {
 		}
 	}
 }
+
+// A member's commit that would close the group for another closes it for nobody who does
+// not follow it: the client refuses it, and goes on saying and committing what it likes in
+// the epoch that it has.
+func TestCommitThatWouldCloseTheGroup(t *testing.T) {
+	t.Parallel()
+	for _, dm := range []bool{false, true} {
+		mallory, bob := newActor(t, "mallory"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
+		bob.knows(mallory)
+		name := "friends"
+		data, id := groupData(name, mallory)
+		if dm {
+			data, id = dmData()
+			name = "mallory"
+		}
+		mallory.founds(data, id)
+		bob.invited(mallory)
+		end := &wire.ReInit{GroupID: []byte("another"), Version: tree.MLS10, Suite: mallory.group.Public().Context().Suite}
+		commit, _ := mallory.commits(mls.CommitOptions{ReInit: end})
+		bob.gets(commit)
+		epoch := bob.state(name).Epoch
+		if _, err := bob.find(name).Send(t.Context(), content.Text{Text: "still here"}); err != nil {
+			t.Fatalf("dm %t: after the commit nothing can be said: %v", dm, err)
+		}
+		if out, err := bob.nextOutgoing(t.Context(), bob.find(name).id); err != nil || out == nil || out.Payload == nil {
+			t.Errorf("dm %t: what is said waits as %+v (%v), want that it goes out", dm, out, err)
+		}
+		bob.won(name)
+		if now := bob.state(name).Epoch; now != epoch+1 {
+			t.Errorf("dm %t: after a commit of bob's own the epoch is %d, want %d", dm, now, epoch+1)
+		}
+	}
+}
