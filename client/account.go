@@ -121,10 +121,15 @@ func (c *Conn) Login(ctx context.Context, who Credentials) (*Session, account.Ke
 		return nil, account.Key{}, refused(err)
 	}
 	defer run.Close()
+	signature, err := who.signStart(name, start)
+	if err != nil {
+		return nil, account.Key{}, err
+	}
 	var response, handshake []byte
 	err = Call(ctx, c, Request{Method: methodLoginStart}, schemas.NewOpaqueLoginStartParams,
 		func(p schemas.OpaqueLoginStartParams) error {
-			return errors.Join(p.SetUsername(name.String()), p.SetRequest(start))
+			return errors.Join(p.SetUsername(name.String()), p.SetRequest(start),
+				p.SetDeviceId(who.Device.bytes()), p.SetSignature(signature))
 		},
 		func(r schemas.OpaqueLoginStartResults) (err error) {
 			if response, err = copied(r.Response()); err != nil {
@@ -146,6 +151,19 @@ func (c *Conn) Login(ctx context.Context, who Credentials) (*Session, account.Ke
 	}
 	c.SetSession(s)
 	return s, export, nil
+}
+
+// signStart proves that a login is begun by a device that is known: then wrong passwords
+// of others do not keep it waiting. Without a key there is no proof.
+func (who *Credentials) signStart(name account.Username, ke1 []byte) ([]byte, error) {
+	if who.Key == nil || who.Account == (AccountKey{}) {
+		return nil, nil
+	}
+	signature, err := identity.LoginStart(who.Account, who.Device.bytes(), name.String(), ke1).Sign(who.Key)
+	if err != nil {
+		return nil, fmt.Errorf("sign the login: %w", err)
+	}
+	return signature, nil
 }
 
 // finishLogin is one logical call: repeated with its request id, it gives the

@@ -115,6 +115,7 @@ func (c *call) fillBeginLogin(tb testing.TB, cmd schemas.Entry_command) error {
 	tb.Helper()
 	p, err := cmd.NewBeginLogin()
 	must(tb, err)
+	must(tb, p.SetDevice(idBytes(tb, c.arg("device", "-"), schemas.DeviceIDSize)))
 	return p.SetName(hashOf(tb, c.arg("name", "-")))
 }
 

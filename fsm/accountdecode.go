@@ -39,6 +39,11 @@ type replaceRecordRequest struct {
 	handshakeExpires                    uint64
 }
 
+type beginLoginRequest struct {
+	nameHash
+	device []byte // since levelShares
+}
+
 type openSessionRequest struct {
 	name                             nameHash
 	username                         string
@@ -131,6 +136,7 @@ func (r *request) decodeBeginLogin(cmd schemas.Entry_command) error {
 	}
 	var g reading
 	r.beginLogin.set(g.bytes(msg.Name()))
+	r.beginLogin.device = g.bytes(msg.Device())
 	return g.err
 }
 

@@ -42,7 +42,7 @@ type request struct {
 	putSecret       putSecretRequest
 	createAccount   createAccountRequest
 	replaceRecord   replaceRecordRequest
-	beginLogin      nameHash
+	beginLogin      beginLoginRequest
 	openSession     openSessionRequest
 	renewSessions   [][]byte
 	closeSessions   closeSessionsRequest

@@ -26,6 +26,7 @@ import (
 //	sessionsOf 13 account tokenHash               → nothing
 //	handshakes 14 handshakeID                     → nothing
 //	logins    15 name hash                        → loginRow
+//	logins    15 name hash, device                → loginRow, of the device's own attempts
 //	endpoints 16 account device                   → endpointRow
 //	pools     17 account device                   → poolRow
 //	packages  18 account device number:8          → expiry:8 package

@@ -87,13 +87,29 @@ func (l *loginRow) delay(free uint64) uint64 {
 
 func beginLoginKey(r *request) []byte { return clone(r.beginLogin.hash[:]) }
 
+// attemptKey is under which the attempts of a start are counted: those of strangers under
+// the name, those of a device that has signed its start under name and device
+// (docs/decisions/0134).
+func (p *beginLoginRequest) attemptKey(st state) []byte {
+	if !since(st, levelShares) {
+		return p.hash[:]
+	}
+	return attemptKey(p.hash[:], p.device)
+}
+
+func attemptKey(name, device []byte) []byte { return append(clone(name), device...) }
+
 // checkBeginLogin refuses with the milliseconds that are left to wait. What is
 // refused does not count, so the wait ends: nobody is locked out for ever.
 func checkBeginLogin(st state, r *request) refusal {
-	if !r.beginLogin.ok {
+	p := &r.beginLogin
+	switch {
+	case !p.ok:
 		return refuse(schemas.Code_usernameInvalid)
+	case len(p.device) != 0 && len(p.device) != schemas.DeviceIDSize && since(st, levelShares):
+		return refuse(schemas.Code_keyLength)
 	}
-	l := logins(st, r.beginLogin.hash[:])
+	l := logins(st, p.attemptKey(st))
 	if free := l.last + l.delay(st.setting(loginFailuresMax)); free > st.now() {
 		return refusal{schemas.Code_rateLimited, free - st.now()}
 	}
@@ -101,13 +117,26 @@ func checkBeginLogin(st state, r *request) refusal {
 }
 
 func applyBeginLogin(tx *Tx, r *request) Result {
-	name := r.beginLogin.hash[:]
+	name := r.beginLogin.attemptKey(tx)
 	l := logins(tx, name)
 	l.count++
 	l.last = tx.now()
 	tx.set(tableLogins, rowKey(tableLogins, name), l.encode())
 	tx.setTimer(timerLogin, name, l.since+loginHourMs)
 	return tx.numberResult(l.count)
+}
+
+// forgetAttempts clears the count of the device that has logged in.
+func forgetAttempts(tx *Tx, p *openSessionRequest) {
+	device := p.deviceID
+	if len(device) == 0 {
+		device = make([]byte, schemas.DeviceIDSize)
+	}
+	if key := rowKey(tableLogins, attemptKey(p.name.hash[:], device)); since(tx, levelShares) {
+		if _, counted := tx.row(tableLogins, key); counted {
+			tx.delete(tableLogins, key)
+		}
+	}
 }
 
 // forgetLogins is the timer of counts.

@@ -113,6 +113,7 @@ func applyOpenSession(tx *Tx, r *request) Result {
 	p := &r.openSession
 	useHandshake(tx, p.handshakeID, p.handshakeExpires)
 	tx.delete(tableLogins, rowKey(tableLogins, p.name.hash[:]))
+	forgetAttempts(tx, p)
 	s := sessionRow{account: AccountKey(p.identityKey), created: tx.now(), renewed: tx.now()}
 	copy(s.device[:], p.deviceID)
 	s.expires = tx.now() + tx.setting(sessionTTLSecs)*1000

@@ -107,7 +107,7 @@ var settingTable = [settingCount]Setting{
 	},
 	loginFailuresMax: {
 		Name: "login_failures_max", Unit: "failures an hour", Default: 10, Min: 1, Max: 1_000_000,
-		Doc: "How many logins of one name may fail in an hour before each further one has to wait: 2 seconds, then twice as long each time, 5 minutes at most.",
+		Doc: "How many logins of one name may fail in an hour (those of each of its devices are counted apart from those of strangers) before each further one has to wait: 2 seconds, then twice as long each time, 5 minutes at most.",
 	},
 	keyPackagesMax: {
 		Name: "key_packages_max", Unit: "key packages", Default: 100, Min: 1, Max: 10_000,

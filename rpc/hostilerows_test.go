@@ -46,7 +46,7 @@ var hostileRows = map[string]hostileRow{
 		good: good(func(w *world, p schemas.OpaqueLoginStartParams) error {
 			return errors.Join(p.SetUsername("alice"), p.SetRequest(ke1(w.tb, "alice")))
 		}),
-		fields: "username:name request:start", params: schemas.Code_usernameInvalid,
+		fields: "username:name request:start deviceId:any signature:any", params: schemas.Code_usernameInvalid,
 	},
 	"opaqueLoginFinish": {
 		// Nobody here has a password: bytes of the right length fail as a wrong

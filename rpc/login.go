@@ -108,11 +108,52 @@ func loginStart(c *call, p schemas.OpaqueLoginStartParams, results schemas.Opaqu
 	if err != nil {
 		return err
 	}
-	response, handshake, err := c.beginLogin(server, name, record, request)
+	device, err := c.provenDevice(name, request, p)
+	if err != nil {
+		return err
+	}
+	response, handshake, err := c.beginLogin(server, name, record, request, device)
 	if err != nil {
 		return err
 	}
 	return errors.Join(results.SetResponse(response), results.SetHandshake(handshake))
+}
+
+// provenDevice returns the device that has signed the start of a login, 16 zero bytes for
+// the account itself, nil for nobody: then it is a stranger's, and why is not told. The
+// signature is verified in any case, so that what there is shows little.
+func (c *call) provenDevice(name account.Username, ke1 []byte, p schemas.OpaqueLoginStartParams) ([]byte, error) {
+	signature, err := p.Signature()
+	if err != nil {
+		return nil, malformed(err)
+	}
+	named, err := p.DeviceId()
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if len(signature) != schemas.SignatureSize || len(named) != 0 && len(named) != schemas.DeviceIDSize {
+		return nil, nil
+	}
+	view, err := c.state()
+	if err != nil {
+		return nil, err
+	}
+	key, _, err := view.AccountByName(name.String())
+	if err != nil {
+		return nil, storageFault(err)
+	}
+	a, there, err := view.Account(key)
+	if err != nil {
+		return nil, storageFault(err)
+	}
+	var id fsm.DeviceID
+	copy(id[:], named)
+	known := there && (id == fsm.DeviceID{} || a.Device(id) != nil)
+	said := identity.LoginStart(key, named, name.String(), ke1)
+	if !said.Verify(a.PrincipalKey(id), signature) || !known {
+		return nil, nil
+	}
+	return id[:], nil
 }
 
 // mostLooks is a hundred times what lookupTime takes on a fast machine.
@@ -142,7 +183,9 @@ func (c *call) recordOf(name account.Username) ([]byte, error) {
 // beginLogin answers a KE1, after the log has counted the attempt: a start that is
 // never finished is a password that was tried. Names that must wait are refused
 // before any work; messages of the wrong form count as nothing.
-func (c *call) beginLogin(server *account.Server, name account.Username, record, ke1 []byte) (response, handshake []byte, err error) {
+//
+// device is who has proved to begin it, nil for a stranger.
+func (c *call) beginLogin(server *account.Server, name account.Username, record, ke1, device []byte) (response, handshake []byte, err error) {
 	hash, err := server.NameHash(name)
 	if err != nil {
 		return nil, nil, err
@@ -152,7 +195,7 @@ func (c *call) beginLogin(server *account.Server, name account.Username, record,
 		if err != nil {
 			return err
 		}
-		return begin.SetName(hash[:])
+		return errors.Join(begin.SetName(hash[:]), begin.SetDevice(device))
 	})
 	if err != nil {
 		return nil, nil, err
@@ -337,7 +380,7 @@ func changePasswordStart(c *call, p schemas.ChangePasswordStartParams, results s
 	if err != nil {
 		return opaqueRefusal(err, schemas.Code_opaqueStartFailed)
 	}
-	response, handshake, err := c.beginLogin(server, name, a.Record, ke1)
+	response, handshake, err := c.beginLogin(server, name, a.Record, ke1, c.caller.device[:])
 	if err != nil {
 		return err
 	}

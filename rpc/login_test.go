@@ -3,11 +3,16 @@ package rpc
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"quicproquo/client"
 	"quicproquo/crypto/account"
+	"quicproquo/crypto/identity"
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
 
@@ -213,5 +218,66 @@ func TestStartsCountAsFailures(t *testing.T) {
 		if got := startLogin(t, qc, "alice", ke1(t, "alice"), nil).failure.code; got != schemas.Code_ok {
 			t.Fatalf("start %d after a success: %s", i+1, got)
 		}
+	}
+}
+
+// signedStart begins a login as an account of which signer says that it is its own.
+func signedStart(tb testing.TB, qc *quic.Conn, name string, signer ed25519.PrivateKey, said, sent []byte) schemas.Code {
+	tb.Helper()
+	key := [32]byte(signer.Public().(ed25519.PublicKey))
+	signature, err := identity.LoginStart(key, nil, name, said).Sign(signer)
+	must(tb, err)
+	return callRaw(tb, qc, 10, nil, schemas.NewOpaqueLoginStartParams, func(p schemas.OpaqueLoginStartParams) error {
+		return errors.Join(p.SetUsername(name), p.SetRequest(sent), p.SetSignature(signature))
+	}).failure.code
+}
+
+// While strangers guess wrong for twenty minutes the owner gets in each time at the first
+// try, by what its key signs. Its own wrong guesses are limited, and what does not verify
+// is a stranger's.
+func TestStrangersKeepNoOwnerOut(t *testing.T) {
+	d := openAccounts(t)
+	alice, mallory := d.register(t, "alice"), d.register(t, "mallory")
+	d.node.set(t, fsm.SettingFeatureLevel, schemas.FeatureLevel)
+	qc := d.dial(t)
+	request, other := ke1(t, "alice"), ke1(t, "alice")
+	through := 0
+	for minute := range 21 {
+		d.node.setSkew(time.Duration(minute) * time.Minute)
+		for range 12 { // as many as there is room for
+			if startLogin(t, qc, "alice", request, nil).failure.code != schemas.Code_ok {
+				break
+			}
+		}
+		if got := startLogin(t, qc, "alice", request, nil).failure.code; got != schemas.Code_rateLimited {
+			t.Fatalf("minute %d: a stranger's start is answered %s; the test wants the name full of them", minute, got)
+		}
+		if minute%3 == 0 && signedStart(t, qc, "alice", alice.key, request, request) == schemas.Code_ok {
+			through++
+		}
+	}
+	if through != 7 {
+		t.Errorf("the owner's start was taken %d times of 7", through)
+	}
+	for what, got := range map[string]schemas.Code{
+		"signed by another account":    signedStart(t, qc, "alice", mallory.key, request, request),
+		"signed over another message":  signedStart(t, qc, "alice", alice.key, other, request),
+		"signed, for who is not there": signedStart(t, qc, "nobody", alice.key, request, request),
+	} {
+		if want := schemas.Code_rateLimited; what != "signed, for who is not there" && got != want {
+			t.Errorf("a start that is %s is answered %s, want %s", what, got, want)
+		}
+	}
+	d.login(t, alice.as()) // clears its count, and the name's
+	for i := range 10 {
+		if got := signedStart(t, qc, "alice", alice.key, request, request); got != schemas.Code_ok {
+			t.Fatalf("the owner's guess %d: %s", i+1, got)
+		}
+	}
+	if got := signedStart(t, qc, "alice", alice.key, request, request); got != schemas.Code_rateLimited {
+		t.Errorf("the owner's guess 11: %s, want %s", got, schemas.Code_rateLimited)
+	}
+	if got := startLogin(t, qc, "alice", request, nil).failure.code; got != schemas.Code_ok {
+		t.Errorf("a stranger after the owner's guesses: %s", got)
 	}
 }

@@ -44,6 +44,13 @@ struct OpaqueLoginStartParams {
   username @0 :Text;
   request @1 :Data;
   # KE1, 96 bytes.
+  deviceId @2 :Data;
+  # With signature: the registered device that begins the login, 16 bytes; empty: the
+  # account itself.
+  signature @3 :Data;
+  # Empty, or 64 bytes: the device key's (without a device the account key's) over this
+  # start (docs/protocol.md gives the bytes). Who shows one that verifies is never behind
+  # the wrong passwords of others. One that does not counts as none.
 }
 
 struct OpaqueLoginStartResults {
@@ -319,6 +326,9 @@ struct BeginLogin {
   # Counts an attempt to log in, before the node answers it.
   name @0 :Data;
   # 32 bytes, a keyed hash of the name: names that strangers try are not kept.
+  device @1 :Data;
+  # 16 bytes: the device of the account that has signed the start, zeros for the account
+  # itself; its attempts are counted apart since feature level 5. Empty: a stranger's.
 }
 
 struct OpenSession {

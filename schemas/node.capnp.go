@@ -432,7 +432,7 @@ func (c NodeService) OpaqueLoginStart(ctx context.Context, params func(OpaqueLog
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 2}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 4}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(OpaqueLoginStartParams(s)) }
 	}
 

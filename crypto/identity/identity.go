@@ -52,6 +52,7 @@ const (
 	labelDelete   = "qpq/1 delete account"
 	labelPassword = "qpq/1 change password"
 	labelInstance = "qpq/1 device instance"
+	labelLogin    = "qpq/1 begin login"
 )
 
 // Statement is what is signed.
@@ -117,6 +118,12 @@ func Instance(account [KeySize]byte, device []byte, instance uint64, held []uint
 		before = binary.BigEndian.AppendUint64(before, h)
 	}
 	return statement(labelInstance, account[:], device, number(instance), before)
+}
+
+// LoginStart is what a device's key says of a login that it begins: whose it is, and its
+// first OPAQUE message, which is new each time. device is empty for the account itself.
+func LoginStart(account [KeySize]byte, device []byte, username string, ke1 []byte) Statement {
+	return statement(labelLogin, account[:], device, []byte(username), ke1)
 }
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
