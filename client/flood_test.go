@@ -56,3 +56,22 @@ func TestFloodOfTypingAndReceipts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// When a message has come is told by the client's own clock, whatever the node or the sender says.
+func TestReceivedByOurOwnClock(t *testing.T) {
+	t.Parallel()
+	alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
+	bob.knows(alice)
+	alice.founds(dmData())
+	bob.invited(alice)
+	bob.seqs[ChannelID{}]++
+	long := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+	batch := []Envelope{{Seq: bob.seqs[ChannelID{}], Received: long, Data: alice.says(content.Message{Sent: long, Body: content.Text{Text: "hello"}})}}
+	if err := bob.Take(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	list := bob.history("alice")
+	if last := list[len(list)-1]; last.Text != "hello" || last.Received.Sub(bob.at).Abs() > time.Minute {
+		t.Errorf("%q is said to have come at %v, want %v", last.Text, last.Received, bob.at)
+	}
+}
