@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"crypto/subtle"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 
 	"quicproquo/crypto/identity"
 	"quicproquo/fsm"
+	"quicproquo/schemas"
 )
 
 // conn is one client's connection.
@@ -27,6 +29,7 @@ type conn struct {
 	// exporter is the TLS exporter of the connection, for bindings. Nil where
 	// there is no connection: tests.
 	exporter func() ([identity.ExporterSize]byte, error)
+	vouched  atomic.Int64 // when that session was looked at last, in Unix nanoseconds
 	// turns holds a token for each call that may run now.
 	turns chan struct{}
 	tasks sync.WaitGroup // a goroutine for each stream
@@ -35,6 +38,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	streams map[stream]bool // open ones: true while it counts as a stranger's
+	owed    int             // turns that are not given back when their calls end
 }
 
 // vouch is a session, and whose it is.
@@ -57,19 +61,71 @@ func newConn(s *Server, log *slog.Logger) *conn {
 
 // welcome gives a connection the limits of one whose caller is known.
 func (c *conn) welcome(by *caller) {
-	if c.vouch.Load() != nil || !c.vouch.CompareAndSwap(nil, &vouch{by.token, *ownerOfAccount(by.account)}) {
+	if c.vouch.Load() != nil {
 		return
-	}
-	for range c.server.limits.BoundCalls - c.server.limits.OpenCalls {
-		c.turns <- struct{}{}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.vouch.CompareAndSwap(nil, &vouch{by.token, *ownerOfAccount(by.account)}) {
+		return
+	}
+	c.vouched.Store(time.Now().UnixNano())
+	for range c.server.limits.BoundCalls - c.server.limits.OpenCalls {
+		c.returnTurn()
+	}
 	for s, stranger := range c.streams {
 		if stranger {
 			c.server.strangers.leave(c.address)
 			c.streams[s] = false
 		}
+	}
+}
+
+// farewell undoes welcome: the session has ended.
+func (c *conn) farewell(token tokenHash) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	by := c.vouch.Load()
+	if by == nil || subtle.ConstantTimeCompare(by.token[:], token[:]) != 1 {
+		return
+	}
+	c.vouch.Store(nil)
+	for range c.server.limits.BoundCalls - c.server.limits.OpenCalls {
+		select {
+		case <-c.turns:
+		default:
+			c.owed++ // a call has it
+		}
+	}
+	for s := range c.streams {
+		c.server.strangers.enterAnyway(c.address)
+		c.streams[s] = true
+	}
+}
+
+// revouch looks whether the session lives by which the connection has its limits: at
+// most once in revouchEvery, and before anything large is read.
+func (c *conn) revouch(claim int) {
+	by := c.vouch.Load()
+	if by == nil {
+		return
+	}
+	now := time.Now()
+	last := c.vouched.Load()
+	if claim <= schemas.MaxRequestOpen && now.UnixNano()-last < int64(revouchEvery) || !c.vouched.CompareAndSwap(last, now.UnixNano()) {
+		return
+	}
+	view, err := c.server.node.View()
+	if err != nil {
+		return // the node is closing, or can read nothing: the call will tell
+	}
+	defer func() {
+		if err := view.Close(); err != nil {
+			c.log.Error("close a view", "error", err)
+		}
+	}()
+	if s, ok, err := view.Session(by.token); err == nil && (!ok || s.ExpiresMs <= view.Now()) {
+		c.farewell(by.token)
 	}
 }
 
@@ -89,7 +145,20 @@ func (c *conn) takeTurn(s stream) error {
 	}
 }
 
-func (c *conn) giveTurn() { c.turns <- struct{}{} }
+func (c *conn) giveTurn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.returnTurn()
+}
+
+// returnTurn makes a turn free, or pays one that is owed. The caller holds c.mu.
+func (c *conn) returnTurn() {
+	if c.owed > 0 {
+		c.owed--
+		return
+	}
+	c.turns <- struct{}{}
+}
 
 // requests is the pool that the connection's requests draw on.
 func (c *conn) requests() *pool {

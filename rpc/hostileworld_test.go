@@ -147,7 +147,7 @@ func untilAnswered(input []byte) *fakeStream {
 func (w *world) connect() *conn {
 	c := newConn(w.server, quiet())
 	c.exporter = func() ([identity.ExporterSize]byte, error) { return worldExporter, nil }
-	c.welcome(&caller{})
+	c.welcome(&caller{account: w.alice.key, token: sha256.Sum256(w.alice.token)})
 	return c
 }
 

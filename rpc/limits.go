@@ -190,6 +190,10 @@ const (
 	// an account or not: more than twice what an account in memory takes.
 	lookupTime = 5 * time.Microsecond
 
+	// revouchEvery is how long a connection keeps the limits of one with a session
+	// after its session has ended, if it says nothing that needs one.
+	revouchEvery = time.Second
+
 	// renewAfter is how long a session is used before its expiry moves on: at
 	// most one write an hour for each session.
 	renewAfter = time.Hour

@@ -130,8 +130,10 @@ func (c *call) identify(token tokenHash, device []byte) error {
 	case err != nil:
 		return storageFault(err)
 	case !ok:
+		c.conn.farewell(token)
 		return refuse(schemas.Code_tokenInvalid)
 	case s.ExpiresMs <= view.Now():
+		c.conn.farewell(token)
 		return refuse(schemas.Code_tokenExpired)
 	}
 	c.caller = caller{account: s.Account, device: s.Device, session: s, token: token, instance: c.caller.instance}

@@ -17,12 +17,23 @@ func (s *strangers) enter(address [48]byte, limits *Limits) bool {
 	if s.streams >= limits.OpenStreams || s.addresses[address] >= limits.AddressStreams {
 		return false
 	}
+	s.note(address)
+	return true
+}
+
+// enterAnyway counts a stream that is there already.
+func (s *strangers) enterAnyway(address [48]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note(address)
+}
+
+func (s *strangers) note(address [48]byte) {
 	s.streams++
 	if s.addresses == nil {
 		s.addresses = map[[48]byte]int{}
 	}
 	s.addresses[address]++
-	return true
 }
 
 // leave undoes enter: the stream is over, or its connection no stranger's.

@@ -86,6 +86,7 @@ func (c *call) read(head []byte) (*refusal, error) {
 	if frameClaim(head) > limit {
 		return tooLarge(limit), nil
 	}
+	c.conn.revouch(frameClaim(head))
 	c.memory = c.conn.requests()
 	c.taken.of(c.conn, c.conn.account())
 	c.memory.begin(&c.taken, func() { _ = c.stream.SetReadDeadline(time.Unix(1, 0)) })
