@@ -82,7 +82,7 @@ type Conn struct {
 // Dial returns a Conn to the cluster of these endpoints. It sends nothing yet.
 func Dial(options Options) (*Conn, error) {
 	if options.PacketConn == nil {
-		return nil, errors.New("open client: a packet connection is needed")
+		return nil, errors.New("open client: Options.PacketConn is needed: a UDP socket, such as net.ListenPacket(\"udp\", \":0\") returns")
 	}
 	book, err := newEndpoints(options.Endpoints, options.InOrder)
 	if err == nil && options.TLS == nil {

@@ -26,7 +26,9 @@ type Profile struct {
 	// Key opens the vault.
 	Key vault.Key
 	// Options say which cluster, and how. Without Endpoints the client works with
-	// what is in its vault. Seen is taken from the vault.
+	// what is in its vault; with them PacketConn is needed, a UDP socket such as
+	// net.ListenPacket("udp", ":0") returns, which the client closes, and TLS. Seen is
+	// taken from the vault.
 	Options  Options
 	Settings Settings
 	// Now is the clock; nil: time.Now.

@@ -35,6 +35,7 @@ type call struct {
 	ctx      context.Context // made by context()
 	cancel   context.CancelFunc
 	caller   caller    // set by authenticate
+	sure     bool      // whether there is the caller's session is not asked again
 	view     *fsm.View // opened by state()
 	// index is what the answer reflects. It is sampled before the handler
 	// reads; a handler that knows better raises it.
@@ -89,7 +90,7 @@ func (c *call) release() {
 	c.conn, c.stream, c.method, c.ctx, c.cancel, c.subscription = nil, nil, nil, nil, nil, nil
 	c.request, c.response, c.caller = schemas.Request{}, schemas.Response{}, caller{}
 	c.frame, c.out, c.index, c.counted = frame[:0], out[:0], 0, false
-	c.pushes, c.wrote, c.charged, c.memory = false, false, false, nil
+	c.pushes, c.wrote, c.charged, c.sure, c.memory = false, false, false, false, nil
 	c.taken.forget()
 	c.given.forget()
 	callPool.Put(c)
@@ -254,10 +255,9 @@ func (c *call) checkHead() error {
 	}
 	timeout := c.method.timeout
 	if ms := c.request.TimeoutMs(); ms != 0 {
-		timeout = time.Duration(ms) * time.Millisecond
-	}
-	if timeout > schemas.MaxCallTimeout {
-		return &refusal{code: schemas.Code_timeoutTooLarge, value: uint64(schemas.MaxCallTimeout.Milliseconds())}
+		if timeout = time.Duration(ms) * time.Millisecond; timeout > schemas.MaxCallTimeout {
+			return &refusal{code: schemas.Code_timeoutTooLarge, value: uint64(schemas.MaxCallTimeout.Milliseconds())}
+		}
 	}
 	c.deadline = time.Now().Add(timeout)
 	return nil

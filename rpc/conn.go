@@ -228,7 +228,7 @@ func (c *conn) remove(s stream) {
 	delete(c.streams, s)
 }
 
-// wake ends the waiting of idle streams. The server's ending must be set.
+// wake has idle streams look when they must end. The server's ended must be set.
 func (c *conn) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

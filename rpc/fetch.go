@@ -48,7 +48,8 @@ func peek(c *call, p schemas.PeekParams, results schemas.PeekResults) error {
 }
 
 // fetchWait is fetch that waits until there is something, or until its time is
-// over: then the list is empty.
+// over: then the list is empty. It waits as long as its parameter says, and no longer than
+// the call has time, less what the answer needs.
 func fetchWait(c *call, p schemas.FetchWaitParams, results schemas.FetchResults) error {
 	if limit := uint64(schemas.MaxWait.Milliseconds()); p.TimeoutMs() > limit {
 		return &refusal{code: schemas.Code_timeoutTooLarge, value: limit}
@@ -62,8 +63,8 @@ func fetchWait(c *call, p schemas.FetchWaitParams, results schemas.FetchResults)
 		return err
 	}
 	until := time.Now().Add(time.Duration(p.TimeoutMs()) * time.Millisecond)
-	if c.deadline.Before(until) {
-		until = c.deadline
+	if last := c.deadline.Add(-answerTime); last.Before(until) {
+		until = last
 	}
 	if !p.Drain() {
 		page, err := c.awaitPage(q, p.Limit(), until)

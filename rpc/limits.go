@@ -190,6 +190,16 @@ const (
 	// an account or not: more than twice what an account in memory takes.
 	lookupTime = 5 * time.Microsecond
 
+	// endGrace is how long a node that is about to stop still answers, with
+	// UNAVAILABLE, what comes on a stream that was idle.
+	endGrace = 100 * time.Millisecond
+	// answerTime is how long before the end of its call a wait ends that found
+	// nothing: the answer that says so must come in time.
+	answerTime = 250 * time.Millisecond
+	// retrySubscribe is when a connection may try again that has as many
+	// subscriptions as it may.
+	retrySubscribe = 5 * time.Second
+
 	// revouchEvery is how long a connection keeps the limits of one with a session
 	// after its session has ended, if it says nothing that needs one.
 	revouchEvery = time.Second

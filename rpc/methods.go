@@ -36,7 +36,8 @@ type table [40]method
 
 const (
 	short = schemas.DefaultCallTimeout
-	long  = schemas.MaxCallTimeout
+	// waiting is the time of fetchWait: its own, longest wait, and what any call has.
+	waiting = schemas.MaxWait + schemas.DefaultCallTimeout
 	// sendMethod bounds the requests of methods that carry a body and a little.
 	sendMethod = schemas.MaxBody + smallMethod
 )
@@ -67,7 +68,7 @@ var authenticated = table{
 
 	2:  {name: "enqueue", class: ClassSend, maxBytes: sendMethod, timeout: short, auth: authOf[schemas.EnqueueParams], handle: write(enqueue)},
 	3:  {name: "fetch", class: ClassReceive, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.FetchParams], handle: serve(schemas.NewFetchResults, fetch)},
-	4:  {name: "fetchWait", class: ClassReceive, maxBytes: smallMethod, timeout: long, auth: authOf[schemas.FetchWaitParams], handle: serve(schemas.NewFetchResults, fetchWait)},
+	4:  {name: "fetchWait", class: ClassReceive, maxBytes: smallMethod, timeout: waiting, auth: authOf[schemas.FetchWaitParams], handle: serve(schemas.NewFetchResults, fetchWait)},
 	14: {name: "peek", class: ClassReceive, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.PeekParams], handle: serve(schemas.NewPeekResults, peek)},
 	15: {name: "ack", class: ClassReceive, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.AckParams], handle: write(ack)},
 	17: {name: "batchEnqueue", class: ClassSend, recipients: batchRecipients, maxBytes: schemas.MaxRequest, timeout: short, auth: authOf[schemas.BatchEnqueueParams], handle: write(batchEnqueue)},

@@ -45,7 +45,7 @@ type Server struct {
 	draining atomic.Bool   // new calls are refused
 	drained  chan struct{} // closed with draining: calls that wait give up
 	drainer  sync.Once
-	ending   atomic.Bool   // idle streams are ended; set after draining
+	ended    atomic.Int64  // when that was done, in Unix nanoseconds; 0 before
 	running  atomic.Int64  // calls that Close waits for
 	quiet    chan struct{} // told when running falls to 0 while draining
 
@@ -102,7 +102,7 @@ func (s *Server) admit(qc *quic.Conn) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ending.Load():
+	case s.ending():
 		s.stats.connsRefused.Add(1)
 		closeConn(qc, ConnDraining, "the node is about to stop")
 		return nil
@@ -172,12 +172,27 @@ func (s *Server) Close(ctx context.Context) error {
 	return nil
 }
 
+// ending tells whether the calls have ended that were running when the node began to stop.
+func (s *Server) ending() bool { return s.ended.Load() != 0 }
+
+// end is until when requests are taken from a stream; zero: as long as it lasts.
+func (s *Server) end(first bool) time.Time {
+	ended := s.ended.Load()
+	switch {
+	case ended == 0:
+		return time.Time{}
+	case first:
+		return time.Unix(0, ended).Add(s.limits.Linger)
+	}
+	return time.Unix(0, ended).Add(min(endGrace, s.limits.Linger/2))
+}
+
 // endStreams tells clients that no stream goes on. Their last answers are on
 // their way.
 func (s *Server) endStreams() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ending.Store(true)
+	s.ended.Store(time.Now().UnixNano())
 	for _, c := range s.conns {
 		c.wake()
 	}

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -129,6 +130,11 @@ func (c *call) identify(token tokenHash, device []byte) error {
 	switch {
 	case err != nil:
 		return storageFault(err)
+	case !ok && !c.sure:
+		if err := c.catchUp(); err != nil {
+			return err
+		}
+		return c.identify(token, device)
 	case !ok:
 		c.conn.farewell(token)
 		return refuse(schemas.Code_tokenInvalid)
@@ -144,6 +150,27 @@ func (c *call) identify(token tokenHash, device []byte) error {
 		return &refusal{code: schemas.Code_keyLength, value: uint64(len(device)), detail: "auth.deviceId."}
 	}
 	return c.actAs(fsm.DeviceID(device))
+}
+
+// catchUp brings the node to where a session must be that was opened anywhere before the
+// call, so that one which this node has not seen yet is not called unknown. Calls that
+// ask at the same time share the round.
+func (c *call) catchUp() error {
+	c.sure = true
+	if c.request.Linearizable() {
+		return nil // freshen has done it
+	}
+	c.dropState()
+	ctx, cancel := context.WithTimeout(c.context(), seenPatience)
+	defer cancel()
+	err := c.conn.server.node.Linearize(ctx)
+	if err == nil || errors.Is(err, fsm.ErrClosed) {
+		return err
+	}
+	return &refusal{
+		code: schemas.Code_lagging, value: c.conn.server.node.Index(), retryAfter: retryLagging, cause: err,
+		detail: "Whether there is such a session it can't say.",
+	}
 }
 
 // actAs lets a session without a device act for a device of its account; one with

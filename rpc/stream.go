@@ -42,9 +42,9 @@ var (
 // serveStream answers the calls of one stream in turn until either side ends it.
 func (c *conn) serveStream(s stream) {
 	head := make([]byte, frameHead)
-	for {
+	for first := true; ; first = false {
 		var sub *subscription
-		err := c.awaitRequest(s, head)
+		err := c.awaitRequest(s, head, first)
 		if err == nil {
 			sub, err = c.turn(s, head)
 		}
@@ -79,21 +79,38 @@ func endStream(s stream, why error) {
 	s.CancelWrite(code)
 }
 
-// awaitRequest waits for the first word of the next request. Until it has come
-// the stream holds no more than itself.
-func (c *conn) awaitRequest(s stream, head []byte) error {
-	if err := s.SetReadDeadline(time.Now().Add(c.server.limits.Idle)); err != nil {
-		return err
+// awaitRequest waits for the first word of the next request. Until it has come the stream
+// holds no more than itself. A node that is about to stop still answers what comes on a
+// stream within endGrace, and on one that is new until its connections end: what is on its
+// way is not left without an answer.
+func (c *conn) awaitRequest(s stream, head []byte, first bool) error {
+	for have := 0; ; {
+		by := time.Now().Add(c.server.limits.Idle)
+		if err := s.SetReadDeadline(by); err != nil {
+			return err
+		}
+		// After the deadline, which may have overwritten that of wake.
+		if end := c.server.end(first); !end.IsZero() && end.Before(by) {
+			by = end
+			if err := s.SetReadDeadline(by); err != nil {
+				return err
+			}
+		}
+		n, err := io.ReadFull(s, head[have:])
+		have += n
+		switch {
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			if errors.Is(err, io.EOF) && have > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		case time.Now().Before(by): // woken: the node is about to stop
+		case have == 0 || c.server.ending():
+			return errStreamIdle // nothing of what came is a request
+		default:
+			return err
+		}
 	}
-	if c.server.ending.Load() {
-		// Set before the deadline, it may have been overwritten; after, not.
-		return errStreamIdle
-	}
-	n, err := io.ReadFull(s, head)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		return errStreamIdle
-	}
-	return err
 }
 
 // turn is one call: the rest of its request, its work, its answer. Instead of an

@@ -27,6 +27,7 @@ type subscription struct {
 	device fsm.DeviceID // whose queues
 	limit  int          // envelopes in one response
 	watch  *fsm.Watch
+	begins time.Time // until when the first response must be on its way: the call's time
 
 	// cursors are what was sent of each queue, where that is more than what was
 	// acknowledged when it was last looked at. MaxCursors at most.
@@ -60,7 +61,7 @@ func subscribe(c *call) error {
 	if len(named) != 0 && len(named) != schemas.DeviceIDSize {
 		return &refusal{code: schemas.Code_keyLength, value: uint64(len(named))}
 	}
-	s := &subscription{conn: c.conn, stream: c.stream, caller: c.caller, limit: fetchLimit(p.Limit()), scanning: true}
+	s := &subscription{conn: c.conn, stream: c.stream, caller: c.caller, limit: fetchLimit(p.Limit()), scanning: true, begins: c.deadline}
 	if s.device, err = c.queueDevice(named); err != nil {
 		return err
 	}
@@ -69,7 +70,10 @@ func subscribe(c *call) error {
 	}
 	if int(c.conn.subscriptions.Add(1)) > c.conn.server.limits.ConnSubscriptions {
 		c.conn.subscriptions.Add(-1)
-		return &refusal{code: schemas.Code_rateLimited, detail: "The connection has as many subscriptions as it may."}
+		return &refusal{
+			code: schemas.Code_rateLimited, value: uint64(retrySubscribe.Milliseconds()), retryAfter: retrySubscribe,
+			detail: "The connection has as many subscriptions as it may: end one, or use another connection.",
+		}
 	}
 	if !c.conn.server.start() {
 		c.conn.subscriptions.Add(-1)
@@ -144,7 +148,7 @@ func (s *subscription) run() error {
 		if err != nil {
 			return err
 		}
-		must = false
+		must, s.begins = false, time.Time{}
 		if more {
 			continue
 		}
@@ -189,8 +193,10 @@ func (s *subscription) end() {
 func (s *subscription) push(must bool) (more bool, err error) {
 	one := newCall(s.conn, s.stream)
 	defer one.release()
-	one.method, one.caller, one.pushes = s.conn.server.authenticated.find(subscribeMethod), s.caller, true
-	one.deadline = time.Now().Add(schemas.DefaultCallTimeout)
+	one.method, one.caller, one.pushes, one.sure = s.conn.server.authenticated.find(subscribeMethod), s.caller, true, true
+	if one.deadline = s.begins; one.deadline.IsZero() {
+		one.deadline = time.Now().Add(schemas.DefaultCallTimeout)
+	}
 	pages, err := s.prepare(one)
 	switch {
 	case err != nil:

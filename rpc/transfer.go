@@ -67,16 +67,22 @@ type arrival struct {
 
 func (a *arrival) Read(buf []byte) (int, error) {
 	buf = buf[:min(len(buf), transferStep)]
-	if err := a.stream.SetReadDeadline(a.pace.deadline(a.got + int64(len(buf)))); err != nil {
-		return 0, err
+	for {
+		by := a.pace.deadline(a.got + int64(len(buf)))
+		if err := a.stream.SetReadDeadline(by); err != nil {
+			return 0, err
+		}
+		if a.taken.lost.Load() { // its end may have been overwritten
+			return 0, errDropped
+		}
+		n, err := a.stream.Read(buf)
+		a.got += int64(n)
+		a.taken.moved.Store(a.got)
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(by) && !a.taken.lost.Load() {
+			continue // woken: the node is about to stop, and says so when it knows what is asked
+		}
+		return n, err
 	}
-	if a.taken.lost.Load() { // its end may have been overwritten
-		return 0, errDropped
-	}
-	n, err := a.stream.Read(buf)
-	a.got += int64(n)
-	a.taken.moved.Store(a.got)
-	return n, err
 }
 
 // read fetches the request that head begins. It may refuse it, by its size alone, or
