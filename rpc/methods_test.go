@@ -24,7 +24,7 @@ func TestEveryMethodIsInOneTable(t *testing.T) {
 			if row.name != m.MethodName {
 				t.Errorf("method %d is called %q in the table and %q in node.capnp", ordinal, row.name, m.MethodName)
 			}
-			if row.maxBytes <= 0 || row.maxBytes > schemas.MaxRequest || row.timeout <= 0 || row.timeout > schemas.MaxCallTimeout {
+			if row.maxBytes <= 0 || row.maxBytes > schemas.MaxRequest || row.timeout <= 0 || row.timeout > waiting {
 				t.Errorf("method %s has no sensible limits: %d bytes, %v", row.name, row.maxBytes, row.timeout)
 			}
 			if tab == &open && (row.handle == nil || row.maxBytes > schemas.MaxRequestOpen) {
