@@ -32,7 +32,7 @@ func (c *Client) Register(ctx context.Context, username string, password []byte)
 	_, err = c.conn.Register(ctx, name.String(), bytes.Clone(password), key)
 	if Is(err, schemas.Code_usernameTaken) {
 		// An earlier call may have gone through: then it is ours.
-		if _, _, ours := c.conn.Login(ctx, c.credentials(bytes.Clone(password), true)); ours == nil {
+		if _, ours := c.openSession(ctx, password, true); ours == nil {
 			err = nil
 		}
 	}
@@ -47,6 +47,10 @@ func (c *Client) Register(ctx context.Context, username string, password []byte)
 	})
 	if err != nil {
 		return err
+	}
+	// The device is new, so there is no use in asking whether the cluster knows it.
+	if err := c.addDevice(ctx, bytes.Clone(password)); err != nil {
+		return fmt.Errorf("add this device to %s: %w", name, err)
 	}
 	return c.Login(ctx, name.String(), password)
 }
@@ -107,10 +111,10 @@ func (c *Client) Login(ctx context.Context, username string, password []byte) er
 	if name, err := account.ParseUsername(username); err != nil || name.String() != own.Username {
 		return because(ErrRegistered, "the profile is of %s, not of %s", own.Username, username)
 	}
-	session, _, err := c.conn.Login(ctx, c.credentials(bytes.Clone(password), false))
+	session, err := c.openSession(ctx, password, false)
 	if Is(err, schemas.Code_deviceNotFound) {
 		if err = c.addDevice(ctx, bytes.Clone(password)); err == nil {
-			session, _, err = c.conn.Login(ctx, c.credentials(bytes.Clone(password), false))
+			session, err = c.openSession(ctx, password, false)
 		}
 	}
 	if err != nil {
@@ -129,9 +133,35 @@ func (c *Client) Login(ctx context.Context, username string, password []byte) er
 	return nil
 }
 
+// loginTries bounds how often a login is begun anew.
+const loginTries = 3
+
+// openSession logs in as this device or as its account.
+func (c *Client) openSession(ctx context.Context, password []byte, asAccount bool) (session *Session, err error) {
+	err = untilKnown(ctx, func() error {
+		session, _, err = c.conn.Login(ctx, c.credentials(bytes.Clone(password), asAccount))
+		return err
+	})
+	return session, err
+}
+
+// untilKnown begins a login anew whose outcome is unknown: what may have been opened is a
+// session that nobody has the token of, and ends unused. A refusal that comes after an
+// attempt with an unknown outcome is told as unknown, too (docs/protocol.md), and would
+// hide that the cluster does not know this device.
+func untilKnown(ctx context.Context, login func() error) error {
+	for try := 1; ; try++ {
+		err := login()
+		if !errors.Is(err, ErrUnknownOutcome) || try == loginTries || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 // addDevice registers this device, as its account.
 func (c *Client) addDevice(ctx context.Context, password []byte) error {
-	if _, _, err := c.conn.Login(ctx, c.credentials(password, true)); err != nil {
+	defer clear(password)
+	if _, err := c.openSession(ctx, password, true); err != nil {
 		return err
 	}
 	deviceKey := ed25519.NewKeyFromSeed(c.who.DeviceKey).Public().(ed25519.PublicKey)
