@@ -35,6 +35,7 @@ func TestTakersRaceForPackages(t *testing.T) {
 	c.LeaderT(t)
 	ctx := within(t, 4*time.Minute)
 	set(t, c, "key_claim_secs", 0)
+	set(t, c, "key_taken_secs", 0) // or strangers together would get 20 of them
 	owner := newPerson(t, "owner")
 	up := connect(t, c)
 	register(t, up, owner)

@@ -105,7 +105,7 @@ func failOnce(t *testing.T, c faultCase, n int, repaired bool) bool {
 // with room again the vault goes on.
 func TestFileSystemFull(t *testing.T) {
 	dir := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Skipf("mounting is not allowed here: %v %s", err, out)
 	}
 	defer func() {
@@ -114,7 +114,7 @@ func TestFileSystemFull(t *testing.T) {
 		}
 	}()
 	filler := filepath.Join(dir, "filler")
-	if err := os.WriteFile(filler, make([]byte, 300<<10), 0o600); err != nil {
+	if err := os.WriteFile(filler, make([]byte, 600<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	v, err := withNotes.create(filepath.Join(dir, "vault"), testKey(1))
