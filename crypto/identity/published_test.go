@@ -45,6 +45,9 @@ func TestVectorsPublished(t *testing.T) {
 		"changePassword": row(ChangePassword(accountKey, record, upload), account, map[string]any{
 			"recordDigest": hex(record[:]), "upload": hex(upload),
 		}),
+		"loginStart": row(LoginStart(accountKey, deviceID[:], username, counted(96)), device, map[string]any{
+			"username": username, "ke1": hex(counted(96)),
+		}),
 		"instance": row(Instance(accountKey, deviceID[:], 7, []uint64{5, 6}), device, map[string]any{
 			"instance": 7, "held": []uint64{5, 6},
 		}),

@@ -34,6 +34,7 @@ test('statements', () => {
     revokeDevice: (v) => ['qpq/1 revoke device', account, deviceId, number(v.signedAtMs)],
     deleteAccount: (v) => ['qpq/1 delete account', account, number(v.signedAtMs)],
     changePassword: (v) => ['qpq/1 change password', account, hex(v.recordDigest), hex(v.upload)],
+    loginStart: (v) => ['qpq/1 begin login', account, deviceId, Buffer.from(v.username), hex(v.ke1)],
     instance: (v) => ['qpq/1 device instance', account, deviceId, number(v.instance), Buffer.concat(v.held.map(number))],
   };
   assert.deepEqual(Object.keys(rows).sort(), Object.keys(said).sort());
@@ -68,7 +69,8 @@ test('frames', () => {
   }
   const login = decode('Request', hex(f.loginStart.request));
   assert.equal(login.method, 10);
-  assert.deepEqual(login.params('OpaqueLoginStartParams'), { username: f.loginStart.username, request: hex(f.loginStart.ke1) });
+  const { username, request: ke1 } = login.params('OpaqueLoginStartParams');
+  assert.deepEqual([username, ke1], [f.loginStart.username, hex(f.loginStart.ke1)]);
   const sent = decode('Request', hex(f.enqueue.request));
   assert.deepEqual([sent.method, sent.first, sent.requestId], [2, true, hex(f.enqueue.requestId)]);
   const params = sent.params('EnqueueParams');
