@@ -77,7 +77,11 @@ func TestManyReadAtOnce(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{Network: testcluster.Direct()})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	to := alice.dm(bob)
-	bob.find("alice")
+	bob.say(bob.find("alice"), "go on") // or alice were a stranger, with room for 625
+	if err := bob.Flush(within(t, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	alice.reads(to, "bob: go on")
 	bob.stopped()
 	const messages = 2*content.MaxReceiptIDs + 100
 	for i := range messages {

@@ -255,7 +255,9 @@ func TestCommandsOfTheLevelInForce(t *testing.T) {
 	}
 	by := schemas.Caller{Kind: schemas.Actor_Kind_account, Account: make([]byte, schemas.AccountKeySize)}
 	for _, n := range c.Nodes()[:2] {
-		awaitLevel(t, n, schemas.FeatureLevel) // it has read its log again
+		awaitLevel(t, n, schemas.FeatureLevel) // both have read their logs again, whoever leads
+	}
+	for _, n := range c.Nodes()[:2] {
 		code, err := propose(t, n, by, func(cmd schemas.Entry_command) error {
 			p, err := cmd.NewSetInstance()
 			p.SetInstance(1)
