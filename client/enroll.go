@@ -50,7 +50,7 @@ func (c *Client) Register(ctx context.Context, username string, password []byte)
 	}
 	// The device is new, so there is no use in asking whether the cluster knows it.
 	if err := c.addDevice(ctx, bytes.Clone(password)); err != nil {
-		return fmt.Errorf("add this device to %s: %w", name, err)
+		return fmt.Errorf("log in as %s: %w", name, err)
 	}
 	return c.Login(ctx, name.String(), password)
 }
