@@ -303,7 +303,7 @@ func (t *turn) settleData(row *talk, opt *mls.CommitOptions, next *room.Data) er
 
 // withoutUnfit has a commit of an admin remove those who can't hold the group's data, and
 // reports whether it can carry them: in a conversation of two the other stays, and the
-// data are for ever what they were.
+// data stay what they were.
 func (t *turn) withoutUnfit(row *talk, opt *mls.CommitOptions, next *room.Data) (carry bool, err error) {
 	unfit := unfitLeaves(row.group, opt)
 	switch {
@@ -331,7 +331,7 @@ func (t *turn) withoutUnfit(row *talk, opt *mls.CommitOptions, next *room.Data) 
 
 // unfitLeaves are those of others who would stay in the group and can't hold its data,
 // since their clients say that they do not know them: with one of them in it, nothing
-// that changes the data can be committed (RFC 9420 §13.4), by nobody and for ever. No
+// that changes the data can be committed (RFC 9420 §13.4), by nobody, forever. No
 // client of ours makes such a leaf; a member gets there by taking the data out first.
 func unfitLeaves(g *mls.Group, opt *mls.CommitOptions) (list []tree.LeafIndex) {
 	for _, m := range g.Members() {

@@ -132,16 +132,7 @@ func TestSwallowedCommitLeavesAWayBack(t *testing.T) {
 			for _, others := range []int{1, 6} {
 				t.Run(fmt.Sprintf("dm %t, %d swallowed, %d of others", dm, swallowed, others), func(t *testing.T) {
 					t.Parallel()
-					alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-					bob.knows(alice)
-					name := "friends"
-					data, id := groupData(name, alice)
-					if dm {
-						data, id = dmData()
-						name = "alice"
-					}
-					alice.founds(data, id)
-					bob.invited(alice)
+					alice, bob, name := joined(t, "alice", dm)
 					past := (*room.Known)(nil).Next(nil, alice.group)
 					bob.gets(alice.says(text("hello")))
 					for range swallowed {
@@ -178,11 +169,7 @@ func TestSwallowedCommitLeavesAWayBack(t *testing.T) {
 // sealed to the leaf of before.
 func TestSwallowedReturnLeavesAWayBack(t *testing.T) {
 	t.Parallel()
-	alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-	bob.knows(alice)
-	data, id := groupData("friends", alice)
-	alice.founds(data, id)
-	bob.invited(alice)
+	alice, bob, _ := joined(t, "alice", false)
 	past := (*room.Known)(nil).Next(nil, alice.group)
 	step := func() []byte {
 		before := alice.group
@@ -208,11 +195,7 @@ func TestSwallowedReturnLeavesAWayBack(t *testing.T) {
 func TestRefusedCommitThatWasAccepted(t *testing.T) {
 	t.Parallel()
 	for _, accepted := range []bool{true, false} {
-		alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-		bob.knows(alice)
-		data, id := groupData("friends", alice)
-		alice.founds(data, id)
-		bob.invited(alice)
+		alice, bob, _ := joined(t, "alice", false)
 		past := (*room.Known)(nil).Next(nil, alice.group)
 		rekey := bob.wishes("friends", wish{Kind: wishRekey})
 		bob.tries(rekey, prepared{})
@@ -252,11 +235,7 @@ func TestRefusedCommitThatWasAccepted(t *testing.T) {
 // epoch that our own unconfirmed commit has begun, which we can't read, has us look.
 func TestUnreadableMessageBesideOurCommit(t *testing.T) {
 	t.Parallel()
-	alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-	bob.knows(alice)
-	data, id := groupData("friends", alice)
-	alice.founds(data, id)
-	bob.invited(alice)
+	alice, bob, _ := joined(t, "alice", false)
 	past := (*room.Known)(nil).Next(nil, alice.group)
 	bob.won("friends")
 	before := alice.group
@@ -273,11 +252,7 @@ func TestUnreadableMessageBesideOurCommit(t *testing.T) {
 // that is older leads nowhere.
 func TestUnconfirmedCommitThatHasWon(t *testing.T) {
 	t.Parallel()
-	alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-	bob.knows(alice)
-	data, id := groupData("friends", alice)
-	alice.founds(data, id)
-	bob.invited(alice)
+	alice, bob, _ := joined(t, "alice", false)
 	past := (*room.Known)(nil).Next(nil, alice.group)
 	old := alice.record(past)
 	stale := *alice.group

@@ -49,7 +49,7 @@ func (c *Client) Register(ctx context.Context, username string, password []byte)
 		return err
 	}
 	// The device is new, so there is no use in asking whether the cluster knows it.
-	if err := c.addDevice(ctx, bytes.Clone(password)); err != nil {
+	if err := c.addDevice(ctx, password); err != nil {
 		return fmt.Errorf("log in as %s: %w", name, err)
 	}
 	return c.Login(ctx, name.String(), password)
@@ -113,7 +113,7 @@ func (c *Client) Login(ctx context.Context, username string, password []byte) er
 	}
 	session, err := c.openSession(ctx, password, false)
 	if Is(err, schemas.Code_deviceNotFound) {
-		if err = c.addDevice(ctx, bytes.Clone(password)); err == nil {
+		if err = c.addDevice(ctx, password); err == nil {
 			session, err = c.openSession(ctx, password, false)
 		}
 	}
@@ -136,9 +136,9 @@ func (c *Client) Login(ctx context.Context, username string, password []byte) er
 // loginTries bounds how often a login is begun anew.
 const loginTries = 3
 
-// openSession logs in as this device or as its account.
+// openSession logs in as this device or as its account. The password stays the caller's.
 func (c *Client) openSession(ctx context.Context, password []byte, asAccount bool) (session *Session, err error) {
-	err = untilKnown(ctx, func() error {
+	err = untilKnown(ctx, func() (err error) {
 		session, _, err = c.conn.Login(ctx, c.credentials(bytes.Clone(password), asAccount))
 		return err
 	})
@@ -160,7 +160,6 @@ func untilKnown(ctx context.Context, login func() error) error {
 
 // addDevice registers this device, as its account.
 func (c *Client) addDevice(ctx context.Context, password []byte) error {
-	defer clear(password)
 	if _, err := c.openSession(ctx, password, true); err != nil {
 		return err
 	}

@@ -13,10 +13,7 @@ import (
 // read and acknowledged once.
 func TestFloodOfTypingAndReceipts(t *testing.T) {
 	t.Parallel()
-	alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-	bob.knows(alice)
-	alice.founds(dmData())
-	bob.invited(alice)
+	alice, bob, _ := joined(t, "alice", true)
 	if _, err := bob.find("alice").Send(t.Context(), content.Text{Text: "mine"}); err != nil {
 		t.Fatal(err)
 	}
@@ -60,10 +57,7 @@ func TestFloodOfTypingAndReceipts(t *testing.T) {
 // When a message has come is told by the client's own clock, whatever the node or the sender says.
 func TestReceivedByOurOwnClock(t *testing.T) {
 	t.Parallel()
-	alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-	bob.knows(alice)
-	alice.founds(dmData())
-	bob.invited(alice)
+	alice, bob, _ := joined(t, "alice", true)
 	bob.seqs[ChannelID{}]++
 	long := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 	batch := []Envelope{{Seq: bob.seqs[ChannelID{}], Received: long, Data: alice.says(content.Message{Sent: long, Body: content.Text{Text: "hello"}})}}

@@ -225,6 +225,23 @@ func (o *offline) keyPackage(lastResort bool) (*wire.KeyPackage, []byte) {
 	return m.KeyPackage, row.Ref
 }
 
+// joined returns an actor that has founded a group called friends, or a conversation of
+// two, and a client that it has invited there; called is what the client calls it.
+func joined(t *testing.T, founder string, dm bool) (by *actor, bob *offline, called string) {
+	t.Helper()
+	by, bob = newActor(t, founder), newOffline(t, "bob", Settings{Invitations: FromEverybody})
+	bob.knows(by)
+	called = "friends"
+	data, id := groupData(called, by)
+	if dm {
+		data, id = dmData()
+		called = founder
+	}
+	by.founds(data, id)
+	bob.invited(by)
+	return by, bob, called
+}
+
 // knows makes actors contacts whose invitations the user wants.
 func (o *offline) knows(actors ...*actor) {
 	o.t.Helper()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -20,24 +19,17 @@ func backup(t *testing.T, c *testcluster.Cluster) (restore func()) {
 	kept := map[*testcluster.Node]string{}
 	still(t, c, func(n *testcluster.Node) {
 		kept[n] = filepath.Join(t.TempDir(), "kept")
-		copyTree(t, n.Dir(), kept[n])
+		if err := testcluster.CopyTree(n.Dir(), kept[n]); err != nil {
+			t.Fatal(err)
+		}
 	})
 	return func() {
 		t.Helper()
 		still(t, c, func(n *testcluster.Node) {
-			if err := os.RemoveAll(n.Dir()); err != nil {
+			if err := errors.Join(os.RemoveAll(n.Dir()), testcluster.CopyTree(kept[n], n.Dir())); err != nil {
 				t.Fatal(err)
 			}
-			copyTree(t, kept[n], n.Dir())
 		})
-	}
-}
-
-// copyTree copies a folder as an operator would: modes and all.
-func copyTree(t *testing.T, from, to string) {
-	t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("copy %s: %v\n%s", from, err, out)
 	}
 }
 

@@ -34,16 +34,7 @@ func TestBadProposalSilencesNobody(t *testing.T) {
 		for what, proposal := range kinds {
 			t.Run(what, func(t *testing.T) {
 				t.Parallel()
-				mallory, bob := newActor(t, "mallory"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-				bob.knows(mallory)
-				name := "friends"
-				data, id := groupData(name, mallory)
-				if dm {
-					data, id = dmData()
-					name = "mallory"
-				}
-				mallory.founds(data, id)
-				bob.invited(mallory)
+				mallory, bob, name := joined(t, "mallory", dm)
 				bob.gets(proposal(t, mallory))
 				if _, err := bob.find(name).Send(t.Context(), content.Text{Text: "can you hear me?"}); err != nil {
 					t.Fatal(err)
@@ -76,16 +67,7 @@ func TestBadProposalSilencesNobody(t *testing.T) {
 func TestCommitThatWouldCloseTheGroup(t *testing.T) {
 	t.Parallel()
 	for _, dm := range []bool{false, true} {
-		mallory, bob := newActor(t, "mallory"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-		bob.knows(mallory)
-		name := "friends"
-		data, id := groupData(name, mallory)
-		if dm {
-			data, id = dmData()
-			name = "mallory"
-		}
-		mallory.founds(data, id)
-		bob.invited(mallory)
+		mallory, bob, name := joined(t, "mallory", dm)
 		end := &wire.ReInit{GroupID: []byte("another"), Version: tree.MLS10, Suite: mallory.group.Public().Context().Suite}
 		commit, _ := mallory.commits(mls.CommitOptions{ReInit: end})
 		bob.gets(commit)

@@ -3,7 +3,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,7 +61,7 @@ func (c *Client) tellStandings(ctx context.Context) {
 			}
 		}
 	}
-	if err != nil && ctx.Err() == nil && !isCode(err, schemas.Code_featureLevel) && !isCode(err, schemas.Code_unknownMethod) {
+	if err != nil && ctx.Err() == nil && !Is(err, schemas.Code_featureLevel) && !Is(err, schemas.Code_unknownMethod) {
 		c.log.Warn("tell the cluster of contacts", "error", err)
 	}
 }
@@ -160,10 +159,4 @@ func (t *turn) fellows() (map[AccountKey]bool, error) {
 		}
 	}
 	return fellows, nil
-}
-
-// isCode reports whether the cluster has refused with a code.
-func isCode(err error, code schemas.Code) bool {
-	e, is := errors.AsType[*Error](err)
-	return is && e.Code == code
 }

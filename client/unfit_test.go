@@ -104,10 +104,7 @@ func TestMemberWhoCanNotHoldTheData(t *testing.T) {
 // said to be done.
 func TestNothingIsAgreedWithWhoCanNotHoldIt(t *testing.T) {
 	t.Parallel()
-	mallory, bob := newActor(t, "mallory"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
-	bob.knows(mallory)
-	mallory.founds(dmData())
-	bob.invited(mallory)
+	mallory, bob, _ := joined(t, "mallory", true)
 	none := tree.Extensions{}
 	emptied, _ := mallory.commits(mls.CommitOptions{Extensions: &none})
 	mallory.identity.Extensions = nil

@@ -80,13 +80,16 @@ func (a *acquaintance) knows(id tlsid.NodeID) bool {
 	return known
 }
 
-// meetAll asks everybody who is a member, or becomes one, until the node closes.
+// meetAll asks everybody who is a member, or becomes one, until the node closes. Once all
+// are met it rests until raft wants somebody else.
 func (a *acquaintance) meetAll() {
-	began, told := time.Now(), false
-	for pause := meetPause; a.rest(pause); pause = min(2*pause, maxMeetPause) {
+	began, told, all := time.Now(), false, false
+	for pause := meetPause; a.rest(pause, all); pause = min(2*pause, maxMeetPause) {
 		var asks sync.WaitGroup
+		all = true
 		for _, id := range a.node.others() {
 			if !a.has(id) {
+				all = false
 				asks.Go(func() { a.meet(id) })
 			}
 		}
@@ -101,18 +104,22 @@ func (a *acquaintance) meetAll() {
 }
 
 // rest waits for a while, at least meetPause, or until somebody is wanted who was not
-// met; false when the node closes.
-func (a *acquaintance) rest(pause time.Duration) bool {
+// met; for that alone when all are. It is false when the node closes.
+func (a *acquaintance) rest(pause time.Duration, all bool) bool {
 	if !a.node.pause(a.node.ctx, meetPause) {
 		return false
 	}
-	timer := time.NewTimer(pause - meetPause)
-	defer timer.Stop()
+	var later <-chan time.Time
+	if !all {
+		timer := time.NewTimer(pause - meetPause)
+		defer timer.Stop()
+		later = timer.C
+	}
 	select {
 	case <-a.node.ctx.Done():
 		return false
 	case <-a.wanted:
-	case <-timer.C:
+	case <-later:
 	}
 	return true
 }

@@ -129,25 +129,26 @@ func checkEpoch(st state, p *publishCommitRequest) refusal {
 		return refuse(schemas.Code_groupNotFound)
 	case !g.exists():
 		return refusal{}
-	case p.epoch != g.epoch && !overForgotten(st, &g, p), p.epoch == math.MaxUint64: // there is no epoch after the last one
-		return refusal{schemas.Code_epochConflict, g.epoch}
 	}
-	shown := sha256.Sum256(p.proof)
-	if len(p.proof) == 0 || subtle.ConstantTimeCompare(shown[:], g.verifier[:]) != 1 {
+	proved := g.proves(p.proof)
+	// After a restore from a backup the record is of an epoch that its members have left:
+	// it has forgotten those in between. Whoever has the record's proof could have ended
+	// its epoch with whatever verifier he likes, so this gives nobody more; where nothing
+	// was forgotten, nobody is in a later epoch.
+	overForgotten := p.epoch > g.epoch && proved && since(st, levelOverForgotten)
+	switch {
+	case p.epoch != g.epoch && !overForgotten, p.epoch == math.MaxUint64: // there is no epoch after the last one
+		return refusal{schemas.Code_epochConflict, g.epoch}
+	case !proved:
 		return refusal{schemas.Code_groupProofInvalid, g.epoch}
 	}
 	return refusal{}
 }
 
-// overForgotten reports whether a commit ends a later epoch than the record's, with the
-// proof of the record's: a cluster that was restored from a backup has forgotten the
-// epochs in between, and its members have not. Whoever has that proof could have ended
-// the record's epoch with whatever verifier he likes, so this gives nobody more; where
-// nothing was forgotten, nobody is in a later epoch.
-func overForgotten(st state, g *groupRow, p *publishCommitRequest) bool {
-	shown := sha256.Sum256(p.proof)
-	return since(st, levelOverForgotten) && p.epoch > g.epoch && len(p.proof) != 0 &&
-		subtle.ConstantTimeCompare(shown[:], g.verifier[:]) == 1
+// proves reports whether a proof is the one of the record's epoch.
+func (g *groupRow) proves(proof []byte) bool {
+	shown := sha256.Sum256(proof)
+	return len(proof) != 0 && subtle.ConstantTimeCompare(shown[:], g.verifier[:]) == 1
 }
 
 // checkFounding bounds how often an account makes a new record: each may keep a

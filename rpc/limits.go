@@ -130,7 +130,7 @@ func (l *Limits) setDefaults() {
 		l.Rates = d.Rates
 	}
 	// A budget below one request, or below the largest answer there is, as message and
-	// as frame, would refuse it for ever.
+	// as frame, would refuse it forever.
 	for _, f := range []struct {
 		value      *int64
 		def, least int64

@@ -172,7 +172,7 @@ func (s *Server) Close(ctx context.Context) error {
 	return nil
 }
 
-// ending tells whether the calls have ended that were running when the node began to stop.
+// ending reports whether the calls have ended that were running when the node began to stop.
 func (s *Server) ending() bool { return s.ended.Load() != 0 }
 
 // end is until when requests are taken from a stream; zero: as long as it lasts.

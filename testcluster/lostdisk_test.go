@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -73,9 +72,7 @@ func TestALostDiskIsNoticed(t *testing.T) {
 	}
 	fatal(t, n.Stop(within(t, time.Minute)))
 	old := filepath.Join(t.TempDir(), "old")
-	if out, err := exec.Command("cp", "-a", n.Dir(), old).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	fatal(t, testcluster.CopyTree(n.Dir(), old))
 	fatal(t, n.Start())
 	for i := range 5 {
 		set(t, c, "queue_max_envelopes", uint64(100+i))
@@ -90,9 +87,7 @@ func TestALostDiskIsNoticed(t *testing.T) {
 		{"an empty directory", func() { loseDisk(t, n) }},
 		{"an older copy", func() {
 			fatal(t, os.RemoveAll(n.Dir()))
-			if out, err := exec.Command("cp", "-a", old, n.Dir()).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
+			fatal(t, testcluster.CopyTree(old, n.Dir()))
 		}},
 	} {
 		t.Log(tt.what)

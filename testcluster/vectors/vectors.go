@@ -26,18 +26,28 @@ func (h *Hex) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Read reads a subject of the file, for vectors that are drawn once and kept. It reports
-// whether there is one.
-func Read(tb testing.TB, file, subject string, into any) bool {
+// load reads the file; one that is to be written need not be there.
+func load(tb testing.TB, file string) map[string]json.RawMessage {
 	tb.Helper()
 	all := map[string]json.RawMessage{}
 	data, err := os.ReadFile(file)
+	if *write && os.IsNotExist(err) {
+		return all
+	}
 	if err == nil {
 		err = json.Unmarshal(data, &all)
 	}
 	if err != nil {
 		tb.Fatalf("read vectors: %v", err)
 	}
+	return all
+}
+
+// Read reads a subject of the file, for vectors that are drawn once and kept. It reports
+// whether there is one.
+func Read(tb testing.TB, file, subject string, into any) bool {
+	tb.Helper()
+	all := load(tb, file)
 	if all[subject] == nil {
 		return false
 	}
@@ -55,17 +65,10 @@ func Check(tb testing.TB, file, subject string, made any) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	all := map[string]json.RawMessage{}
-	data, err := os.ReadFile(file)
-	if err == nil {
-		err = json.Unmarshal(data, &all)
-	}
-	if err != nil && (!*write || !os.IsNotExist(err)) {
-		tb.Fatalf("read vectors: %v", err)
-	}
+	all := load(tb, file)
 	if *write {
 		all[subject] = got
-		data, err = json.MarshalIndent(all, "", "  ")
+		data, err := json.MarshalIndent(all, "", "  ")
 		if err == nil {
 			err = os.WriteFile(file, append(data, '\n'), 0o644)
 		}

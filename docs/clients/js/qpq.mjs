@@ -159,7 +159,7 @@ export class Client {
       this.#at++;
       return true;
     }
-    if (['unavailable', 'unknownOutcome', 'lagging', 'overloaded'].includes(failure.name)) return true;
+    if (['unavailable', 'unknownOutcome', 'lagging'].includes(failure.name)) return true;
     if (failure.name !== 'rateLimited' || failure.retryAfterMs > 5000) return false;
     await new Promise((done) => setTimeout(done, failure.retryAfterMs));
     return true;
@@ -171,8 +171,9 @@ export class Client {
     const writer = stream.writable.getWriter();
     await writer.write(request);
     await writer.close();
-    let answer = Buffer.alloc(0);
-    for await (const chunk of stream.readable) answer = Buffer.concat([answer, chunk]);
+    const chunks = [];
+    for await (const chunk of stream.readable) chunks.push(chunk);
+    const answer = Buffer.concat(chunks);
     if (frameLength(answer) !== answer.length) throw new Error('the stream ended within an answer');
     return answer;
   }
