@@ -36,7 +36,8 @@ const (
 	critical = 0.02
 )
 
-// Usage is a file system's size and free room, in bytes.
+// Usage is a file system's size and free room, in bytes, without what is reserved for
+// others: Free of Total is the share that df shows.
 type Usage struct{ Total, Free uint64 }
 
 // Options are what a guard is made from.
@@ -82,7 +83,8 @@ func Statfs(dir string) (Usage, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return Usage{}, fmt.Errorf("measure disk of %s: %w", dir, err)
 	}
-	return Usage{Total: s.Blocks * uint64(s.Bsize), Free: s.Bavail * uint64(s.Bsize)}, nil
+	size := uint64(s.Bsize)
+	return Usage{Total: (s.Blocks - s.Bfree + s.Bavail) * size, Free: s.Bavail * size}, nil
 }
 
 // ReadOnly tells whether writes must be refused.

@@ -1,8 +1,12 @@
 package diskguard
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -65,5 +69,28 @@ func TestGuardNeedsAMeasure(t *testing.T) {
 	}
 	if _, err := Statfs("/no/such/directory"); err == nil {
 		t.Error("a missing directory was measured")
+	}
+}
+
+// The share that is free is df's: room that a file system keeps for others is neither
+// free nor part of the whole, so that a disk with a large reserve is not full from the
+// first day.
+func TestStatfsAgreesWithDf(t *testing.T) {
+	dir := t.TempDir()
+	out, err := exec.Command("df", "--block-size=1", "--output=used,avail", dir).Output()
+	if err != nil {
+		t.Skip("this system has no df of coreutils: ", err)
+	}
+	var used, avail uint64
+	if _, err := fmt.Sscan(string(bytes.SplitN(out, []byte("\n"), 2)[1]), &used, &avail); err != nil {
+		t.Fatalf("read df's answer %q: %v", out, err)
+	}
+	got, err := Statfs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Others write meanwhile: one percent either way.
+	if want := float64(used + avail); math.Abs(float64(got.Total)/want-1) > 0.01 {
+		t.Errorf("total %d bytes, want df's used and available, %.0f", got.Total, want)
 	}
 }
