@@ -24,6 +24,9 @@ const (
 	// MaxSnapshotFiles bounds the files of a snapshot: at 2 MiB a table and
 	// usually far more, more than 100 GiB.
 	MaxSnapshotFiles = 1 << 16
+	// maxSnapshotSize bounds what a header may say of its files' sizes together, in
+	// bytes: far above any disk, and far below where sums overflow.
+	maxSnapshotSize = 1 << 60
 )
 
 // SnapshotInfo is a snapshot's header.
@@ -173,7 +176,7 @@ func ParseSnapshotInfo(frame []byte) (info SnapshotInfo, err error) {
 		return info, fmt.Errorf("%w: snapshot header names %d files, limit %d", ErrDamaged, list.Len(), MaxSnapshotFiles)
 	}
 	info = SnapshotInfo{Index: header.CommandIndex(), Digest: header.Digest(), StampMs: header.StampMs()}
-	last := ""
+	last, total := "", uint64(0)
 	for n := range list.Len() {
 		name, err := list.At(n).Name()
 		if err != nil {
@@ -183,7 +186,12 @@ func ParseSnapshotInfo(frame []byte) (info SnapshotInfo, err error) {
 			return info, fmt.Errorf("%w: snapshot header names the file %q", ErrDamaged, name)
 		}
 		last = name
-		info.Files = append(info.Files, SnapshotFile{Name: name, Size: list.At(n).Size()})
+		size := list.At(n).Size()
+		if size > maxSnapshotSize-total {
+			return info, fmt.Errorf("%w: snapshot header names files of more than %d bytes together", ErrDamaged, uint64(maxSnapshotSize))
+		}
+		total += size
+		info.Files = append(info.Files, SnapshotFile{Name: name, Size: size})
 	}
 	return info, nil
 }

@@ -8,12 +8,15 @@ package datadir
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // FormatVersion is what this build writes and reads.
@@ -38,6 +41,9 @@ comes back by qpqd run --join only.
 type Dir struct {
 	path string
 	lock *os.File
+	// fs is the operating system's; in tests of power cuts one that forgets what was
+	// not synced.
+	fs vfs.FS
 }
 
 // Errors that callers tell apart.
@@ -50,10 +56,10 @@ var (
 // Open locks a directory, which is made if it does not exist, and checks its
 // format.
 func Open(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	d := &Dir{path: path, fs: vfs.Default}
+	if err := d.create(); err != nil {
 		return nil, fmt.Errorf("make data directory: %w; choose another with --dir or correct its owner", err)
 	}
-	d := &Dir{path: path}
 	if err := d.takeLock(); err != nil {
 		return nil, err
 	}
@@ -78,6 +84,28 @@ func closeToOthers(path string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("close data directory %s to other users: %w; its files must belong to this process's user", path, err)
+	}
+	return nil
+}
+
+// create makes the directory and those above it, where they are missing, with durable
+// names: a power cut must not take with them what the node has acknowledged since.
+func (d *Dir) create() error {
+	var made []string
+	for dir := d.path; ; dir = filepath.Dir(dir) {
+		_, err := d.fs.Stat(dir)
+		if err == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		made = append(made, dir)
+	}
+	if err := d.fs.MkdirAll(d.path, 0o700); err != nil {
+		return err
+	}
+	for _, dir := range made {
+		if err := d.sync(filepath.Dir(dir)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -110,18 +138,18 @@ func (d *Dir) prepare() error {
 		return err
 	}
 	for _, part := range []string{d.Raft(), d.Store(), d.Snapshots(), d.Keys()} {
-		if err := os.MkdirAll(part, 0o700); err != nil {
+		if err := d.fs.MkdirAll(part, 0o700); err != nil {
 			return fmt.Errorf("make data directory: %w", err)
 		}
 	}
-	return SyncDir(d.path)
+	return d.sync(d.path)
 }
 
 func (d *Dir) checkFormat() error {
 	file := filepath.Join(d.path, formatFile)
-	raw, err := os.ReadFile(file)
+	raw, err := d.read(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return writeFormat(file)
+		return d.writeFormat(file)
 	}
 	if err != nil {
 		return fmt.Errorf("read format: %w", err)
@@ -138,26 +166,52 @@ func (d *Dir) checkFormat() error {
 	return nil
 }
 
-func writeFormat(file string) error {
-	if err := writeWhole(file, fmt.Sprintf("%s %d\n", formatName, FormatVersion)); err != nil {
+func (d *Dir) writeFormat(file string) error {
+	if err := d.writeWhole(file, fmt.Sprintf("%s %d\n", formatName, FormatVersion)); err != nil {
 		return fmt.Errorf("write format: %w", err)
 	}
 	return nil
 }
 
-// writeWhole writes a file that a crash leaves whole or not there. Its name is durable
-// after SyncDir.
-func writeWhole(file, text string) error {
+// maxFile bounds what is read of one of these files, in bytes.
+const maxFile = 1 << 20
+
+func (d *Dir) read(file string) ([]byte, error) {
+	f, err := d.fs.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxFile))
+	return raw, errors.Join(err, f.Close())
+}
+
+// writeWhole writes a file that a crash leaves whole or as it was before, and its name.
+func (d *Dir) writeWhole(file, text string) error {
 	temp := file + ".tmp"
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := d.fs.Create(temp, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
+	_, err = io.WriteString(f, text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(temp, file)
+	if err := d.fs.Rename(temp, file); err != nil {
+		return err
+	}
+	return d.sync(d.path)
+}
+
+// sync makes the names in a directory durable.
+func (d *Dir) sync(path string) error {
+	dir, err := d.fs.OpenDir(path)
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("sync directory %s: %w", path, err)
+	}
+	return nil
 }
 
 // Own makes the directory that of a node, named with its cluster, or checks that it is.
@@ -165,13 +219,13 @@ func writeWhole(file, text string) error {
 // cluster's log is no prefix of its own. Directories of before have no owner yet.
 func (d *Dir) Own(node string) error {
 	file := filepath.Join(d.path, ownerFile)
-	raw, err := os.ReadFile(file)
+	raw, err := d.read(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := writeWhole(file, node+"\n"); err != nil {
+		if err := d.writeWhole(file, node+"\n"); err != nil {
 			return fmt.Errorf("note the owner: %w", err)
 		}
-		return SyncDir(d.path)
+		return nil
 	case err != nil:
 		return fmt.Errorf("read the owner: %w", err)
 	case strings.TrimSpace(string(raw)) != node:
@@ -184,7 +238,7 @@ func (d *Dir) Own(node string) error {
 // WasMember tells whether a node that lies here has ever been a member of a cluster,
 // though everything else may have been taken from it.
 func (d *Dir) WasMember() (bool, error) {
-	_, err := os.Stat(d.MemberFile())
+	_, err := d.fs.Stat(d.MemberFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -199,15 +253,15 @@ func (d *Dir) NoteMember() error {
 	if was, err := d.WasMember(); was || err != nil {
 		return err
 	}
-	if err := writeWhole(d.MemberFile(), memberText); err != nil {
+	if err := d.writeWhole(d.MemberFile(), memberText); err != nil {
 		return fmt.Errorf("note membership: %w", err)
 	}
-	return SyncDir(d.path)
+	return nil
 }
 
 // Peers returns what WritePeers has written last; nothing before that.
 func (d *Dir) Peers() ([]byte, error) {
-	data, err := os.ReadFile(filepath.Join(d.path, peersFile))
+	data, err := d.read(filepath.Join(d.path, peersFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -216,19 +270,7 @@ func (d *Dir) Peers() ([]byte, error) {
 
 // WritePeers keeps what this node remembers of the others, whole or as it was before.
 func (d *Dir) WritePeers(data []byte) error {
-	return errors.Join(writeWhole(filepath.Join(d.path, peersFile), string(data)), SyncDir(d.path))
-}
-
-// SyncDir makes the names in a directory durable.
-func SyncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return fmt.Errorf("sync directory %s: %w", path, err)
-	}
-	return nil
+	return d.writeWhole(filepath.Join(d.path, peersFile), string(data))
 }
 
 // MemberFile is what WasMember looks for.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"quicproquo/fsm"
@@ -19,7 +20,13 @@ import (
 // filledStore holds n envelopes of one queue.
 func filledStore(tb testing.TB, n int) *fsm.Store {
 	tb.Helper()
-	store, err := fsm.Open(fsm.Options{Dir: tb.TempDir()})
+	return filledStoreOn(tb, nil, tb.TempDir(), n)
+}
+
+// filledStoreOn is one on a file system of the test's; nil is the machine's.
+func filledStoreOn(tb testing.TB, fs vfs.FS, dir string, n int) *fsm.Store {
+	tb.Helper()
+	store, err := fsm.Open(fsm.Options{Dir: dir, FS: fs})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -193,6 +200,12 @@ func TestStoreKeepsTheNewestWholeOnes(t *testing.T) {
 	if err != nil || len(metas) != 1 || metas[0].Index != 12 {
 		t.Errorf("after damage to the newest: %v (%v), want index 12 alone", metas, err)
 	}
+	if err := os.Rename(filepath.Join(dir, metas[0].ID), filepath.Join(dir, "renamed")); err != nil {
+		t.Fatal(err)
+	}
+	if metas, err = s.List(); err != nil || len(metas) != 0 {
+		t.Errorf("a snapshot under another name than its own: %v (%v), want none", metas, err)
+	}
 	names, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +220,23 @@ func TestStoreKeepsTheNewestWholeOnes(t *testing.T) {
 		if _, _, err := s.Open(id); err == nil {
 			t.Errorf("opened snapshot %q", id)
 		}
+	}
+}
+
+// Raft's own version of a snapshot's meta data is one that this build knows; a sink that
+// got nothing makes no snapshot.
+func TestWhatIsNoSnapshot(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	for _, version := range []raft.SnapshotVersion{0, 2} {
+		if _, err := s.Create(version, 9, 1, raft.Configuration{}, 0, nil); err == nil {
+			t.Errorf("version %d was taken, want 1 alone", version)
+		}
+	}
+	if err := create(t, s, 9).Close(); err == nil {
+		t.Error("a sink that got nothing closed as if whole")
+	}
+	if metas, err := s.List(); err != nil || len(metas) != 0 {
+		t.Errorf("there are %v (%v), want no snapshot", metas, err)
 	}
 }
 

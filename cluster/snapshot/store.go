@@ -190,9 +190,6 @@ func (s *Store) read(id string) (Info, error) {
 // Open returns a snapshot's stream. The reader also has a method Dir, which lets
 // the local store link the files instead.
 func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	if id != path.Base(id) {
-		return nil, nil, fmt.Errorf("open snapshot %q: not an id", id)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	info, err := s.read(id)
