@@ -90,6 +90,12 @@ func (c *confirmer) run(r *confirmRound) {
 // majority is one of the leader's latest configuration: a reader that missed
 // two membership changes might count a majority that no longer is one.
 func (n *Node) confirmRound(ctx context.Context) (uint64, error) {
+	return gather(ctx, n.voters(), n.askConfirm, n.tasks.Go)
+}
+
+// gather asks the voters that this node knows, and those of any leader among them, until
+// decide has an answer. Each is asked once, on a goroutine of spawn.
+func gather(ctx context.Context, known []tlsid.NodeID, askOne func(context.Context, tlsid.NodeID) (confirmation, error), spawn func(func())) (uint64, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type reply struct {
@@ -107,8 +113,8 @@ func (n *Node) confirmRound(ctx context.Context) (uint64, error) {
 			}
 			asked[id] = true
 			pending++
-			n.tasks.Go(func() {
-				c, err := n.askConfirm(ctx, id)
+			spawn(func() {
+				c, err := askOne(ctx, id)
 				select {
 				case replies <- reply{from: id, confirmation: c, err: err}:
 				case <-ctx.Done():
@@ -116,7 +122,7 @@ func (n *Node) confirmRound(ctx context.Context) (uint64, error) {
 			})
 		}
 	}
-	ask(n.voters())
+	ask(known)
 	got := map[tlsid.NodeID]confirmation{}
 	var errs []error
 	for pending > 0 {

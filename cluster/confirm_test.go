@@ -2,6 +2,9 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -37,6 +40,43 @@ func TestDecide(t *testing.T) {
 	} {
 		if got, ok := decide(c.answers); got != c.want || ok != c.ok {
 			t.Errorf("%s: got %d, %v; want %d, %v", c.name, got, ok, c.want, c.ok)
+		}
+	}
+}
+
+// A reader that has missed changes of membership asks those whom the leader names, too:
+// the majority is one of the leader's configuration. Each is asked once.
+func TestRoundsAskTheLeadersVoters(t *testing.T) {
+	five := []tlsid.NodeID{"b", "c", "d", "e", "f"}
+	errDown := errors.New("down")
+	for _, c := range []struct {
+		name string
+		up   string // who answers
+		want uint64
+		ok   bool
+	}{
+		{"all answer", "abcdef", 70, true},
+		{"those whom the reader knows are gone but for the leader", "bde", 70, true},
+		{"two of the leader's five and one who was removed", "abc", 0, false},
+		{"nobody but the leader", "b", 0, false},
+	} {
+		var asked sync.Map
+		ask := func(_ context.Context, id tlsid.NodeID) (confirmation, error) {
+			if _, twice := asked.LoadOrStore(id, true); twice {
+				t.Errorf("%s: %s was asked twice", c.name, id)
+			}
+			switch {
+			case !strings.Contains(c.up, string(id)):
+				return confirmation{}, errDown
+			case id == "b":
+				return confirmation{term: 3, leader: true, ready: true, index: 70, voters: five}, nil
+			default:
+				return confirmation{term: 3}, nil
+			}
+		}
+		got, err := gather(t.Context(), []tlsid.NodeID{"a", "b", "c"}, ask, func(f func()) { go f() })
+		if got != c.want || (err == nil) != c.ok || err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: got %d, %v; want %d, %v", c.name, got, err, c.want, c.ok)
 		}
 	}
 }
