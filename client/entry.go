@@ -189,7 +189,7 @@ func readNotice(e *Entry, m *vault.Message, names *names) error {
 	if err := json.Unmarshal(data, &n); err != nil {
 		return fmt.Errorf("read notice %d: %w", m.Seq, err)
 	}
-	by := "somebody"
+	by := nobody
 	if n.By != nil {
 		by = names.name(*n.By)
 		e.Sender, e.SenderKey = by, *n.By
@@ -206,6 +206,9 @@ func readNotice(e *Entry, m *vault.Message, names *names) error {
 	e.Warning, err = names.noticeWarning(e, n.Note)
 	return err
 }
+
+// nobody stands where it is not known who did something.
+const nobody = "somebody"
 
 func sentence(kind EventKind, by, who, note string) string {
 	switch kind {
@@ -240,6 +243,11 @@ func sentence(kind EventKind, by, who, note string) string {
 		return by + " renewed the keys"
 	case EventRecovered:
 		return by + " came back into the conversation. " + note
+	case EventInvalid:
+		if by != nobody {
+			return by + ": " + note
+		}
+		return note
 	default:
 		return note
 	}

@@ -87,8 +87,8 @@ func TestProposalsOfMembersAndAdmins(t *testing.T) {
 	if _, now := bob.waits(); now != intents {
 		t.Errorf("a member's proposal to remove alice is to be committed: %d changes wait, want %d", now, intents)
 	}
-	if last := bob.last("friends"); last.Kind != "notice" || last.Sender != "mallory" || last.Notice != EventInvalid {
-		t.Errorf("the last entry is %+v, want a notice about mallory's proposal", last)
+	if last := bob.last("friends"); last.Kind != "notice" || last.Notice != EventInvalid || last.Text != "mallory: a proposal by a member who is no admin was ignored" {
+		t.Errorf("the last entry is %+v, want a notice that says whose proposal was ignored", last)
 	}
 	bob.gets(alice.proposed(alice.group.ProposeRemove(alice.leaf(mallory.account), nil, time.Now())))
 	if _, now := bob.waits(); now != intents+1 {

@@ -66,6 +66,7 @@ func (c *Client) Requests() (list []RequestInfo, err error) {
 			return err
 		}
 		names := t.names()
+		asked := map[vault.ConversationID]bool{}
 		for _, one := range rows {
 			if one.State != stateRequested && one.State != stateUnproven {
 				continue
@@ -74,11 +75,13 @@ func (c *Client) Requests() (list []RequestInfo, err error) {
 			if err != nil {
 				return err
 			}
-			list = append(list, t.request(row, names))
+			list, asked[one.ID] = append(list, t.request(row, names)), true
 		}
 		kept, err := t.Invitations()
 		for _, i := range kept {
-			list = append(list, invitationRequest(i, names))
+			if i.Kind != kindDM || !asked[i.Conversation] { // else it is the same question
+				list = append(list, invitationRequest(i, names))
+			}
 		}
 		for i := range list {
 			if err == nil {
@@ -380,11 +383,26 @@ func (t *turn) decline(row *talk) (sends bool, err error) {
 	case row.State == stateUnproven:
 		row.State, row.Reason, row.Offer = stateBroken, "you have declined its new keys", nil
 		t.changed(row)
+		if err := t.dropInvitations(row); err != nil {
+			return false, err
+		}
 		return false, t.wake(row) // what has waited ends
 	case row.Kind == kindDM || row.group == nil || len(accountsOf(row.group)) == 1:
 		return false, t.end(row, stateLeft, EventLeft, notice{Who: []AccountKey{me}})
 	}
 	return true, t.proposeLeave(row)
+}
+
+// dropInvitations forgets by which welcomes a conversation of two could have gone on: the
+// user has said no to them with its new keys.
+func (t *turn) dropInvitations(row *talk) error {
+	kept, err := t.Invitations()
+	for _, i := range kept {
+		if err == nil && i.Kind == kindDM && i.Conversation == row.ID {
+			err = t.DeleteInvitation(i.ID)
+		}
+	}
+	return err
 }
 
 // Block has nothing of an account come through any more: its requests are declined,

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -246,6 +247,41 @@ func TestWelcomeNeverReplaces(t *testing.T) {
 	bob.gets(alice.says(content.Message{Body: content.Text{Text: "still us"}}))
 	if got := bob.said("friends"); len(got) != 1 || !strings.HasSuffix(got[0], ": still us") {
 		t.Errorf("bob reads %q, want what alice says in the true group", got)
+	}
+}
+
+// Who has lost a conversation of two begins it anew. That is one question, whose yes goes
+// on with the new keys, and whose no leaves nothing that a later yes could take.
+func TestLostKeysAreOneQuestion(t *testing.T) {
+	t.Parallel()
+	for _, yes := range []bool{true, false} {
+		bob, alice := newOffline(t, "bob", Settings{}), newActor(t, "alice")
+		bob.knows(alice)
+		data, channel := dmData()
+		alice.founds(data, channel)
+		bob.invited(alice)
+		for range 2 { // the second time before bob has answered
+			again := newID()
+			alice.founds(data, append(bytes.Clone(channel), again[:]...))
+			bob.invited(alice)
+		}
+		requests := bob.asked()
+		if len(requests) != 1 || requests[0].Kind != "keys" || requests[0].ByKey != alice.account || !strings.Contains(requests[0].Reason, "compare the safety number") {
+			t.Fatalf("bob is asked %+v, want one question about new keys", requests)
+		}
+		if yes {
+			bob.answers(func(t *turn, row *talk) error { _, err := t.acceptKeys(row); return err })
+			bob.gets(alice.says(text("it is me")))
+			bob.reads("alice", "alice: it is me")
+		} else {
+			bob.answers(func(t *turn, row *talk) error { _, err := t.decline(row); return err })
+			if info := bob.state("alice"); info.State != "broken" {
+				t.Errorf("after the no the conversation is %s, want broken", info.State)
+			}
+		}
+		if left := bob.asked(); len(left) != 0 {
+			t.Errorf("after the answer (yes: %t) bob is asked %+v", yes, left)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,8 +27,9 @@ func TestMain(m *testing.M) {
 // The scripts are what users do, each with people of its own on one real cluster.
 // Commands besides testscript's own:
 //
-//	people NAME…   registers profiles of these names (with the script's suffix)
-//	nodes down|up  kills or starts all nodes (only in scripts named alone_*)
+//	nodes down|up  kills or starts all nodes (only in those of alone)
+//
+// and those of lies_test.go.
 func TestScripts(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{})
 	if _, err := c.WaitLeader(t.Context()); err != nil {
@@ -39,9 +41,21 @@ func TestScripts(t *testing.T) {
 	}
 	t.Run("together", func(t *testing.T) { runScripts(t, c, "testdata/script/*.txtar") })
 	t.Run("alone", func(t *testing.T) { runScripts(t, c, "testdata/script/alone/*.txtar") })
+	t.Run("lies", func(t *testing.T) { runLies(t, c) })
 }
 
 func runScripts(t *testing.T, c *testcluster.Cluster, pattern string) {
+	t.Helper()
+	play(t, c, pattern, func(*testscript.Env) error { return nil }, map[string]command{
+		"nodes": func(ts *testscript.TestScript, _ bool, args []string) { nodes(ts, c, args) },
+	})
+}
+
+// command is a command of the scripts.
+type command = func(*testscript.TestScript, bool, []string)
+
+// play runs scripts with commands of their own.
+func play(t *testing.T, c *testcluster.Cluster, pattern string, more func(*testscript.Env) error, commands map[string]command) {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
@@ -55,13 +69,11 @@ func runScripts(t *testing.T, c *testcluster.Cluster, pattern string) {
 		Setup: func(env *testscript.Env) error {
 			turn.Lock()
 			next++
-			suffix := fmt.Sprintf("%s%d", map[bool]string{true: "a", false: "t"}[strings.Contains(pattern, "alone")], next)
+			suffix := fmt.Sprintf("%s%d", filepath.Base(filepath.Dir(pattern))[:1], next)
 			turn.Unlock()
-			return setUp(env, c, suffix)
+			return errors.Join(setUp(env, c, suffix), more(env))
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"nodes": func(ts *testscript.TestScript, _ bool, args []string) { nodes(ts, c, args) },
-		},
+		Cmds: commands,
 	})
 }
 

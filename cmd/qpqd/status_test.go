@@ -67,6 +67,8 @@ func TestVerdict(t *testing.T) {
 		{"half is no majority", []statusRow{{ID: "n1", State: "leader", Voter: true, Leader: "n1"}, {ID: "n2", Voter: true}}, false},
 		{"a leader alone", []statusRow{{ID: "n1", State: "leader", Voter: true, Leader: "n1"}, {ID: "n2", Voter: true}, {ID: "n3", Voter: true}}, false},
 		{"who does not vote does not count", []statusRow{{ID: "n1", State: "leader", Voter: true, Leader: "n1"}, {ID: "n2", Voter: true}, {ID: "n3", Leader: "n1"}, {ID: "n4", Voter: true}}, false},
+		{"who follows without a vote makes no majority", []statusRow{{ID: "n1", State: "leader", Voter: true, Leader: "n1"}, {ID: "n2", Voter: true}, {ID: "n3", Leader: "n1"}}, false},
+		{"who is down without a vote takes none", []statusRow{{ID: "n1", State: "leader", Voter: true, Leader: "n1"}, {ID: "n2", Voter: true, Leader: "n1"}, {ID: "n3", Voter: true}, {ID: "n4"}}, true},
 		{"no leader", []statusRow{{ID: "n1", State: "follower", Voter: true, Leader: "n1"}, {ID: "n2", State: "follower", Voter: true, Leader: "n1"}}, false},
 		{"nobody", nil, false},
 	} {

@@ -138,6 +138,8 @@ func empty(_ *Front, r *rule, args []string) error {
 			_, err = schemas.FetchKeyPackagesResults(ptr.Struct()).NewPackages(0)
 		case "subscribe":
 			_, err = schemas.SubscribeResults(ptr.Struct()).NewPayloads(0)
+		case "health":
+			_, err = schemas.HealthResults(ptr.Struct()).NewMembers(0)
 		default:
 			err = fmt.Errorf("a %s brings nothing that could be left out", c.Method)
 		}

@@ -33,7 +33,7 @@ import (
 //	with NAME          what a test has kept under NAME (Book.Keep) in the place of the
 //	                   group's record, the key packages, the key or the envelope
 //	junk N             N random bytes there
-//	empty              no record, no devices, no key packages, no envelopes
+//	empty              no record, devices, key packages, envelopes, other nodes
 //	without N          the N-th device is left out, from 1
 //	invent [NAME]      one more device, which nobody has signed, or which NAME's key has:
 //	                   what was kept under NAME is an Ed25519 seed

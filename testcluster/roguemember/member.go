@@ -176,14 +176,19 @@ const proofLabel = "qpq/1 commit"
 
 // publish ends the epoch at the cluster with a commit.
 func (g *Grip) publish(ctx context.Context, s rogue.Shot, info []byte) error {
-	id := g.group.ID()
+	verifier := sha256.Sum256(s.Commit.Epoch.Export(g.member.Suite, proofLabel, g.group.ID(), sha256.Size))
+	return g.offer(ctx, s.Message, verifier, g.deliveries(s), info)
+}
+
+// offer gives the cluster a commit.
+func (g *Grip) offer(ctx context.Context, msg []byte, verifier [sha256.Size]byte, to []client.Delivery, info []byte) error {
 	commit := &client.Commit{
-		GroupID: id, Epoch: g.group.Epoch(), GroupInfo: info, RequestID: suite.Random(16), Deliveries: g.deliveries(s),
-		Proof:        g.member.Epoch.Export(g.member.Suite, proofLabel, id, sha256.Size),
-		NextVerifier: sha256.Sum256(s.Commit.Epoch.Export(g.member.Suite, proofLabel, id, sha256.Size)),
+		GroupID: g.group.ID(), Epoch: g.group.Epoch(), GroupInfo: info, RequestID: suite.Random(16), Deliveries: to,
+		Proof:        g.member.Epoch.Export(g.member.Suite, proofLabel, g.group.ID(), sha256.Size),
+		NextVerifier: verifier,
 	}
 	for i := range commit.Deliveries {
-		commit.Deliveries[i].Payload = room.Wrap(s.Message)
+		commit.Deliveries[i].Payload = room.Wrap(msg)
 	}
 	_, _, err := g.m.Client.Conn().PublishCommit(ctx, commit)
 	return err
@@ -223,6 +228,41 @@ func (g *Grip) Leaf(of client.AccountKey) (tree.LeafIndex, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Commit ends the epoch with a commit that MLS allows, whatever the rules of the
+// application say of who may make it. The grip stays at the epoch before.
+func (g *Grip) Commit(ctx context.Context, opt mls.CommitOptions) error {
+	made, err := g.group.Commit(opt, time.Now())
+	if err != nil {
+		return fmt.Errorf("make a commit: %w", err)
+	}
+	verifier, err := room.Verifier(made.Next)
+	if err != nil {
+		return fmt.Errorf("make a commit: %w", err)
+	}
+	return g.offer(ctx, made.Commit, verifier, g.deliveries(rogue.Shot{}), nil)
+}
+
+// Rename has the group bear another title from the next epoch on.
+func (g *Grip) Rename(ctx context.Context, title string) error {
+	extensions := g.group.Public().Context().Extensions
+	data, err := room.DataOf(extensions)
+	if err != nil {
+		return fmt.Errorf("rename: %w", err)
+	}
+	data.Title = title
+	extensions = data.Extensions(extensions)
+	return g.Commit(ctx, mls.CommitOptions{Extensions: &extensions})
+}
+
+// Propose sends a proposal that MLS allows, made by one of the group's methods.
+func (g *Grip) Propose(ctx context.Context, propose func(*mls.Group) (*mls.Group, []byte, error)) error {
+	_, msg, err := propose(g.group)
+	if err != nil {
+		return fmt.Errorf("propose: %w", err)
+	}
+	return g.post(ctx, msg, g.deliveries(rogue.Shot{}))
 }
 
 // Say is something right that the member says with the keys that it holds.
