@@ -145,11 +145,9 @@ func orContext(ctx context.Context, err error) error {
 // comes, though it has something to acknowledge, is taken for dead long before
 // the call's time is over.
 func (m *message) awaitHead(ctx context.Context, l *link, s *quic.Stream, deadline time.Time) error {
-	heard := l.packets() // the request itself is to be acknowledged
-	patience := l.patience()
-	check := time.Now().Add(patience)
+	w := l.watch() // the request itself is to be acknowledged
 	for have := 0; have < frameHead; {
-		if err := s.SetReadDeadline(earlier(check, deadline)); err != nil {
+		if err := s.SetReadDeadline(earlier(w.check, deadline)); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -161,20 +159,20 @@ func (m *message) awaitHead(ctx context.Context, l *link, s *quic.Stream, deadli
 		case err == nil || have == frameHead:
 		case !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !time.Now().Before(deadline):
 			return err
-		case l.packets() == heard:
+		case !w.look():
 			return errSilent
-		default:
-			heard = l.packets()
-			l.probe()
-			check = time.Now().Add(patience)
-			patience = min(2*patience, keepAlive)
 		}
 	}
+	w.answered(m.waits())
 	if err := s.SetReadDeadline(deadline); err != nil {
 		return err
 	}
 	return ctx.Err() // its deadline may have been overwritten
 }
+
+// waits tells whether the call waits for something on the node, so that the time of its
+// answer tells nothing of the node.
+func (m *message) waits() bool { return m.request.Method() == methodFetchWait }
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {

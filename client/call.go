@@ -205,7 +205,7 @@ func (c *Conn) move(ctx context.Context, l *link, o outcome, next step, h *histo
 	if l != nil && next.elsewhere {
 		// The only node there is keeps its connection while it answers.
 		if !answered(o.err) || c.endpoints.size() > 1 {
-			c.abandon(l, next.pause)
+			c.abandon(l, o.err, next.pause)
 		}
 		if c.endpoints.another(l.at, time.Now()) {
 			return

@@ -12,7 +12,10 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"quicproquo/client/internal/patience"
+	"quicproquo/client/internal/resume"
 	"quicproquo/client/internal/senders"
+	"quicproquo/client/internal/turnstile"
 	"quicproquo/crypto/tlsid"
 )
 
@@ -64,6 +67,9 @@ type Conn struct {
 	transport *quic.Transport
 	senders   *senders.Senders
 	endpoints *endpoints
+	patience  patience.Patience
+	tickets   resume.Tickets
+	dialers   *turnstile.Turnstile
 	seen      atomic.Uint64
 	corrected corrections             // see seen.go
 	session   atomic.Pointer[Session] // who calls; stored under mu
@@ -104,7 +110,7 @@ func Dial(options Options) (*Conn, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	socket, heard := senders.Watch(options.PacketConn)
 	c := &Conn{
-		options: options, log: options.Logger, quic: quicConfig(), endpoints: book,
+		options: options, log: options.Logger, quic: quicConfig(), endpoints: book, dialers: dialers,
 		transport: &quic.Transport{Conn: socket}, senders: heard,
 		ctx: ctx, cancel: cancel,
 	}
@@ -123,7 +129,7 @@ func clientTLS(from *tls.Config) *tls.Config {
 func quicConfig() *quic.Config {
 	return &quic.Config{
 		InitialPacketSize:     tlsid.InitialPacketSize,
-		HandshakeIdleTimeout:  dialTimeout,
+		HandshakeIdleTimeout:  maxDialTimeout, // dialEndpoint has a nearer end
 		MaxIdleTimeout:        idleTimeout,
 		KeepAlivePeriod:       keepAlive,
 		MaxIncomingStreams:    -1, // nodes open none

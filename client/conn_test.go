@@ -11,6 +11,7 @@ import (
 
 	"github.com/quic-go/quic-go/testutils/simnet"
 
+	"quicproquo/client/internal/patience"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/happyeyeballs"
 	"quicproquo/schemas"
@@ -45,8 +46,8 @@ func TestFailoverInTheMiddleOfCalls(t *testing.T) {
 			})
 		}
 		calls.Wait()
-		if d := time.Since(start); d > 3*silence {
-			t.Errorf("failover took %v, want about %v", d, 2*silence)
+		if d := time.Since(start); d > 3*patience.Least {
+			t.Errorf("failover took %v, want about %v", d, patience.Least*3/2)
 		}
 		attempts := map[string]int{}
 		for _, r := range c.seenBy() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"quicproquo/client/internal/turnstile"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/happyeyeballs"
 )
@@ -69,7 +70,7 @@ func (c *Conn) current() (*link, *dialing, error) {
 
 // dial fills d and makes its link the current one.
 func (c *Conn) dial(d *dialing) {
-	l, err := c.dialAny()
+	l, err := c.dialInTurn()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil && c.closed {
@@ -85,6 +86,18 @@ func (c *Conn) dial(d *dialing) {
 	close(d.done)
 }
 
+// dialers are the Conns of this process that dial.
+var dialers = turnstile.New(maxDialers, dialerWait, dialerEvery)
+
+func (c *Conn) dialInTurn() (*link, error) {
+	leave, err := c.dialers.Enter(c.ctx)
+	if err != nil {
+		return nil, ErrClosed
+	}
+	defer leave()
+	return c.dialAny()
+}
+
 // reached is a connection to one of a node's addresses.
 type reached struct {
 	at   *endpoint
@@ -97,6 +110,7 @@ func (r reached) drop() { _ = r.conn.CloseWithError(connDone, "") }
 // is being answered, and returns a link to the first that completes the handshake.
 func (c *Conn) dialAny() (*link, error) {
 	order := c.endpoints.order(time.Now())
+	stagger := min(c.patience.With(0)/time.Duration(staggerShare), maxStagger)
 	attempts := make([]happyeyeballs.Attempt[reached], len(order))
 	for i, at := range order {
 		attempts[i] = func(ctx context.Context, answered func()) (reached, error) {
@@ -108,15 +122,16 @@ func (c *Conn) dialAny() (*link, error) {
 			return r, err
 		}
 	}
-	r, ok, errs := happyeyeballs.Race(c.ctx, attempts, nil, reached.drop)
+	r, ok, errs := happyeyeballs.Race(c.ctx, attempts, stagger, nil, reached.drop)
 	switch {
 	case ok:
-		return newLink(r.conn, r.at), nil
+		return newLink(r.conn, r.at, &c.patience), nil
 	case c.ctx.Err() != nil:
 		return nil, ErrClosed
 	case !slices.ContainsFunc(errs, func(err error) bool { return !distrusts(err) }):
 		return nil, errors.Join(append([]error{ErrUntrusted}, errs...)...)
 	}
+	c.patience.Missed()
 	return nil, errors.Join(append([]error{errNoNode}, errs...)...)
 }
 
@@ -145,7 +160,7 @@ var errNoNode = errors.New("no node answers")
 
 // dialEndpoint tries a node's addresses, each a little after the one before.
 func (c *Conn) dialEndpoint(ctx context.Context, at *endpoint, answered func()) (reached, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(max(dialTimeout, c.patience.With(0)), maxDialTimeout))
 	defer cancel()
 	addresses, err := c.options.Resolve(ctx, at.address)
 	if err != nil {
@@ -161,7 +176,7 @@ func (c *Conn) dialEndpoint(ctx context.Context, at *endpoint, answered func()) 
 			return reached{at, conn}, err
 		}
 	}
-	r, ok, errs := happyeyeballs.Race(ctx, attempts, answered, reached.drop)
+	r, ok, errs := happyeyeballs.Race(ctx, attempts, happyeyeballs.Stagger, answered, reached.drop)
 	if !ok {
 		return reached{}, errors.Join(errs...)
 	}
@@ -177,22 +192,29 @@ func (c *Conn) dialAddress(ctx context.Context, at *endpoint, address net.Addr, 
 		// Dial has checked the address.
 		config.ServerName, _, _ = net.SplitHostPort(at.address)
 	}
+	if config.ClientSessionCache == nil {
+		config.ClientSessionCache = c.tickets.Of(at.address)
+	}
 	stop := c.senders.Tell(address, answered)
 	defer stop()
 	conn, err := c.transport.Dial(ctx, address, config, c.quic)
 	if err != nil {
 		return nil, fmt.Errorf("at %s: %w", address, err)
 	}
+	c.tickets.Done(at.address, conn.ConnectionState().TLS.DidResume, time.Now())
 	return conn, nil
 }
 
 // abandon gives up a link after a failure: no new calls go there. Its endpoint
 // is avoided for at least pause.
-func (c *Conn) abandon(l *link, pause time.Duration) {
+func (c *Conn) abandon(l *link, why error, pause time.Duration) {
 	c.endpoints.failed(l.at, time.Now(), pause)
 	c.mu.Lock()
 	if c.link == l {
 		c.link = nil
+		if errors.Is(why, errSilent) { // told once, however many calls it meets
+			c.patience.Missed()
+		}
 	}
 	c.mu.Unlock()
 	l.retire()

@@ -102,6 +102,7 @@ type cluster struct {
 	slow     map[string]time.Duration // how long a node's handshakes take
 	hellos   map[string]int           // handshakes that have come to a node
 	members  []string                 // what the nodes name to who asks
+	delay    time.Duration            // of each answer, besides the script's
 }
 
 // newCluster starts nodes; script runs on their goroutines, one call at a time.
@@ -216,6 +217,7 @@ func (c *cluster) turn(node string, qc *quic.Conn, s *quic.Stream) bool {
 	c.mu.Lock()
 	c.requests = append(c.requests, got)
 	r := c.script(got)
+	r.delay += c.delay
 	c.mu.Unlock()
 	return c.do(node, qc, s, r)
 }

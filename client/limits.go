@@ -16,18 +16,27 @@ const (
 
 	// maxAddresses bounds how many addresses of one name are tried.
 	maxAddresses = 8
-	// dialTimeout bounds the attempt to reach one endpoint, over all its addresses.
-	dialTimeout = 5 * time.Second
+	// dialTimeout bounds the attempt to reach one endpoint, over all its addresses; a
+	// client that is patient by experience waits for as long as its patience, and up to
+	// maxDialTimeout.
+	dialTimeout    = 5 * time.Second
+	maxDialTimeout = 10 * time.Second
+	// staggerShare of the patience goes by before an endpoint is tried beside one that
+	// does not answer.
+	// No more than maxStagger: a client of which all nodes were away must notice soon
+	// that one is back.
+	staggerShare = 4
+	maxStagger   = time.Second
+	// maxDialers is how many Conns of a process dial at once. Who has waited for
+	// dialerWait goes all the same, one in dialerEvery.
+	maxDialers  = 64
+	dialerWait  = time.Second
+	dialerEvery = 50 * time.Millisecond
 	// idleTimeout is after how much silence a connection is given up.
 	idleTimeout = 30 * time.Second
 	// keepAlive is well below idleTimeout, and below the 30 seconds after which
 	// careless NATs forget a UDP flow.
 	keepAlive = 10 * time.Second
-	// silence, and four round trips, is how long a node may leave something
-	// without any packet in return before its connection is given up. A living
-	// node acknowledges within a round trip and 25 ms, and what is lost is sent
-	// again several times in this time.
-	silence = time.Second
 
 	// pushTime bounds the reading of one response of a subscription.
 	pushTime = 15 * time.Second

@@ -7,13 +7,17 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"quicproquo/client/internal/patience"
 )
 
 // link is a connection to one node and its pool of streams.
 type link struct {
-	conn  *quic.Conn
-	at    *endpoint
-	slots chan struct{} // a token for each call on its way
+	conn *quic.Conn
+	at   *endpoint
+	// patient is the Conn's, which outlives the link.
+	patient *patience.Patience
+	slots   chan struct{} // a token for each call on its way
 	// presented is the session that the node knows on this link, set once, by
 	// whoever has put a token into presenting.
 	presented  atomic.Pointer[Session]
@@ -35,10 +39,10 @@ type idleStream struct {
 	since time.Time
 }
 
-func newLink(conn *quic.Conn, at *endpoint) *link {
+func newLink(conn *quic.Conn, at *endpoint, patient *patience.Patience) *link {
 	leaving, leave := context.WithCancel(conn.Context())
 	return &link{
-		conn: conn, at: at, slots: make(chan struct{}, maxStreams), presenting: make(chan struct{}, 1),
+		conn: conn, at: at, patient: patient, slots: make(chan struct{}, maxStreams), presenting: make(chan struct{}, 1),
 		leaving: leaving, leave: leave,
 	}
 }
@@ -161,7 +165,63 @@ func (l *link) roundTrip() time.Duration {
 
 // patience is how long the node may take to acknowledge something.
 func (l *link) patience() time.Duration {
-	return silence + 4*l.conn.ConnectionStats().SmoothedRTT
+	return l.patient.With(l.conn.ConnectionStats().SmoothedRTT)
+}
+
+// watch is the wait for a sign of life: packets from the node. For the first half of the
+// patience it only waits, then it asks, several times because what is lost is sent again
+// ever more slowly, and with the patience over the node is taken for dead. While the node
+// lives, it asks ever less often.
+type watch struct {
+	link  *link
+	heard uint64        // packets so far
+	since time.Time     // when that was sent which the node has not acknowledged yet
+	quiet time.Duration // without a packet, before it asks
+	asked int           // how often since anything was heard
+	check time.Time     // when to look next
+	late  bool          // look was called
+}
+
+// asks is how often a node is asked for a sign of life before it is taken for dead.
+const asks = 4
+
+func (l *link) watch() *watch {
+	now, quiet := time.Now(), l.patience()/2
+	return &watch{link: l, heard: l.packets(), since: now, quiet: quiet, check: now.Add(quiet)}
+}
+
+// look looks for packets when it is time to, and tells whether to go on.
+func (w *watch) look() bool {
+	now, first := time.Now(), !w.late
+	w.late = true
+	switch heard := w.link.packets(); {
+	case heard != w.heard:
+		if w.asked > 0 {
+			w.link.patient.Answered(now.Sub(w.since))
+			w.quiet = min(2*w.quiet, keepAlive)
+		}
+		w.heard, w.asked = heard, 0
+		w.check = now.Add(w.quiet)
+		return true
+	case w.asked == asks:
+		return false
+	case w.asked == 0 && !first:
+		w.since = now
+	}
+	w.asked++
+	w.link.probe()
+	w.check = now.Add(w.link.patience() / 2 / asks)
+	return true
+}
+
+// answered notes the answer that was waited for, of a call that waits for something on
+// the node or not.
+func (w *watch) answered(waits bool) {
+	if waits || w.late && w.asked == 0 {
+		w.link.patient.Heard()
+	} else {
+		w.link.patient.Answered(time.Since(w.since))
+	}
 }
 
 // probe sends something that a living node must acknowledge: a stream that is
@@ -169,7 +229,7 @@ func (l *link) patience() time.Duration {
 // the same time share it.
 func (l *link) probe() {
 	l.mu.Lock()
-	fresh := time.Since(l.probed) < silence/2
+	fresh := time.Since(l.probed) < patience.Least/4/asks
 	if !fresh {
 		l.probed = time.Now()
 	}

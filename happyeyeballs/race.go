@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// Stagger is how long an attempt may go unanswered before the next begins beside it
+	// Stagger is how long an attempt should go unanswered before the next begins beside it
 	// (RFC 8305 §8, Connection Attempt Delay).
 	Stagger = 250 * time.Millisecond
 	// Fresh is how long an answer keeps further attempts back: who is answered waits for
@@ -46,11 +46,12 @@ type race[T any] struct {
 	began    time.Time
 }
 
-// Race runs the attempts until one succeeds, and returns its result. Otherwise it
+// Race runs the attempts until one succeeds, each a stagger after the one before (Stagger,
+// for who knows nothing better), and returns the result. Otherwise it
 // returns false and the error of each attempt. Answers to any attempt are passed on to
 // answered, which may be nil; drop gets the results that come too late. All attempts
 // have returned when Race does.
-func Race[T any](ctx context.Context, attempts []Attempt[T], answered func(), drop func(T)) (result T, ok bool, errs []error) {
+func Race[T any](ctx context.Context, attempts []Attempt[T], stagger time.Duration, answered func(), drop func(T)) (result T, ok bool, errs []error) {
 	r := &race[T]{
 		attempts: attempts, answered: answered, heard: make([]atomic.Int64, len(attempts)),
 		running: map[int]bool{}, results: make(chan outcome[T], len(attempts)), began: time.Now(),
@@ -83,7 +84,7 @@ func Race[T any](ctx context.Context, attempts []Attempt[T], answered func(), dr
 			}
 			r.start(ctx, started)
 			started++
-			next.Reset(Stagger)
+			next.Reset(stagger)
 		case o := <-r.results:
 			delete(r.running, o.number)
 			if o.err == nil {

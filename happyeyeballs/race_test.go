@@ -54,7 +54,7 @@ func TestRace(t *testing.T) {
 						return w.run(ctx, i, answered)
 					}
 				}
-				got, ok, errs := Race(t.Context(), attempts, nil, func(int) {})
+				got, ok, errs := Race(t.Context(), attempts, Stagger, nil, func(int) {})
 				if took := time.Since(start); ok != (c.winner >= 0) || ok && got != c.winner || took != c.took {
 					t.Errorf("attempt %d won: %t, after %v; want %d after %v", got, ok, took, c.winner, c.took)
 				}
@@ -99,7 +99,7 @@ func TestLateResultsAreDropped(t *testing.T) {
 		}
 		var dropped []string
 		told := 0
-		got, ok, _ := Race(t.Context(), []Attempt[string]{slow, fast}, func() { told++ }, func(late string) { dropped = append(dropped, late) })
+		got, ok, _ := Race(t.Context(), []Attempt[string]{slow, fast}, Stagger, func() { told++ }, func(late string) { dropped = append(dropped, late) })
 		if !ok || got != "fast" || !slices.Equal(dropped, []string{"slow"}) || told != 1 {
 			t.Errorf("got %q (%t), dropped %q, told %d times; want fast, slow dropped, told once", got, ok, dropped, told)
 		}
@@ -117,7 +117,7 @@ func TestRaceEndsWithItsContext(t *testing.T) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		}
-		_, ok, errs := Race(ctx, []Attempt[int]{wait, wait}, nil, func(int) {})
+		_, ok, errs := Race(ctx, []Attempt[int]{wait, wait}, Stagger, nil, func(int) {})
 		if ok || begun != 1 || !errors.Is(errs[1], context.DeadlineExceeded) {
 			t.Errorf("won: %t, %d begun, errors %v; want one begun and both late", ok, begun, errs)
 		}

@@ -199,7 +199,7 @@ func (e *Endpoint) dial(ctx context.Context, key poolKey) (*quic.Conn, error) {
 			return arrival{conn, address, time.Since(began)}, err
 		}
 	}
-	got, ok, failures := happyeyeballs.Race(ctx, attempts, nil, func(late arrival) {
+	got, ok, failures := happyeyeballs.Race(ctx, attempts, happyeyeballs.Stagger, nil, func(late arrival) {
 		_ = late.conn.CloseWithError(codeDone, "") // always nil
 	})
 	if !ok {

@@ -118,6 +118,7 @@ func Open(options Options) (*Endpoint, error) {
 func (e *Endpoint) tlsConfig() *tls.Config {
 	config := tlsid.ServerConfig(e.options.Identity, tlsid.ServerOptions{
 		ClientCertificate: e.options.ClientCertificate,
+		TicketSecret:      e.options.Keys.ticketSecret(),
 		Now:               e.options.Now,
 	})
 	inner := config.GetConfigForClient

@@ -1,7 +1,9 @@
 package mesh
 
 import (
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +20,18 @@ import (
 type Keys struct {
 	StatelessReset [32]byte
 	Token          [32]byte
+}
+
+// ticketSecret is what session tickets are sealed with: it survives a restart as the keys
+// do, and is another one than theirs.
+func (k Keys) ticketSecret() (secret [32]byte) {
+	derived, err := hkdf.Key(sha256.New, k.Token[:], nil, "qpq session ticket secret", len(secret))
+	if err != nil {
+		panic("mesh: HKDF refuses 32 bytes: " + err.Error())
+	}
+	copy(secret[:], derived)
+	clear(derived)
+	return secret
 }
 
 // LogValue keeps the keys out of logs.

@@ -1,6 +1,7 @@
 package tlsid
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -38,6 +39,10 @@ type ServerOptions struct {
 	// ClientCertificate is shown on qpq/1 to clients that ask for one of its
 	// names; nil means the node's own leaf for all.
 	ClientCertificate *tls.Certificate
+	// TicketSecret is what session tickets for clients are sealed with, together with the
+	// certificate and the time: see tickets.go. A node that keeps it resumes what it issued
+	// before a restart. Zero: a random one.
+	TicketSecret [32]byte
 	// Now is the clock of certificate checks; nil means time.Now.
 	Now func() time.Time
 }
@@ -45,6 +50,10 @@ type ServerOptions struct {
 // ServerConfig is the TLS configuration of a node's listener, for all ALPNs.
 // It reads the identity at every handshake.
 func ServerConfig(id *Identity, options ServerOptions) *tls.Config {
+	clients := &clientServer{options: options}
+	if options.TicketSecret == [32]byte{} {
+		_, _ = rand.Read(clients.options.TicketSecret[:]) // never fails
+	}
 	// The outer configuration is only asked for the inner one; it has no
 	// certificate of its own, so nothing works should that be missed.
 	return &tls.Config{
@@ -58,7 +67,7 @@ func ServerConfig(id *Identity, options ServerOptions) *tls.Config {
 			case Joiners:
 				return publicConfig(c, ALPNJoin, nil, options.Now), nil
 			default:
-				return publicConfig(c, ALPNClient, options.ClientCertificate, options.Now), nil
+				return clients.config(c), nil
 			}
 		},
 	}
@@ -68,7 +77,7 @@ func nodeServerConfig(c *credentials, now func() time.Time) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Time:                   now,
-		Certificates:           []tls.Certificate{c.certificate()},
+		Certificates:           []tls.Certificate{c.shown},
 		NextProtos:             NodeALPNs(),
 		ClientAuth:             tls.RequireAndVerifyClientCert,
 		ClientCAs:              c.pool,
@@ -83,7 +92,6 @@ func nodeServerConfig(c *credentials, now func() time.Time) *tls.Config {
 
 // publicConfig serves those that have no node certificate.
 func publicConfig(c *credentials, alpn string, operator *tls.Certificate, now func() time.Time) *tls.Config {
-	own := c.certificate()
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		Time:       now,
@@ -92,7 +100,7 @@ func publicConfig(c *credentials, alpn string, operator *tls.Certificate, now fu
 			if operator != nil && hello.SupportsCertificate(operator) == nil {
 				return operator, nil
 			}
-			return &own, nil
+			return &c.shown, nil
 		},
 		NextProtos:             []string{alpn},
 		ClientAuth:             tls.NoClientCert,
@@ -115,12 +123,11 @@ func NodeDialConfig(id *Identity, node NodeID, alpn string, now func() time.Time
 		return nil, fmt.Errorf("dial node: %q is not an ALPN between nodes", alpn)
 	}
 	c := id.current.Load()
-	own := c.certificate()
 	config := dialConfig(alpn, c.peer.Cluster, now)
 	config.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768}
 	// Our own cluster's servers name no acceptable authorities while two CAs
 	// stand side by side; we have one certificate and show it.
-	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.shown, nil }
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if err := verifyChain(state, c.pool, clock(now)); err != nil {
 			return err
@@ -150,6 +157,7 @@ func ClientDialConfig(authorities []byte, now func() time.Time) (*tls.Config, er
 		pool.AddCert(root)
 	}
 	config := dialConfig(ALPNClient, cluster, now)
+	config.SessionTicketsDisabled = false // for a client that sets a ClientSessionCache
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		if err := verifyChain(state, pool, clock(now)); err != nil {
 			return err

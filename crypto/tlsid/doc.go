@@ -5,8 +5,8 @@
 // qpq://<cluster>/node/<node>; nothing else in the certificate is believed.
 // Between nodes TLS 1.3 (RFC 8446) runs with mutual authentication and the
 // X25519MLKEM768 key exchange only (draft-ietf-tls-ecdhe-mlkem); clients may
-// fall back to X25519. Session tickets and 0-RTT are off everywhere: every
-// connection shows the newest certificate, and nothing can be replayed.
+// fall back to X25519. 0-RTT is off everywhere: nothing can be replayed. Clients
+// may resume (tickets.go); nodes and joiners show certificates at every connection.
 //
 // Keys are ECDSA P-256, for the authority and for leaves: a node's leaf is
 // also what clients see by default, and P-256 is the one signature every TLS
@@ -21,5 +21,5 @@
 // Reading order: id.go (names), authority.go (the CA), seal.go (its key at
 // rest), request.go (a key waiting for a certificate), identity.go (a node's
 // key and certificate, replaceable at run time), files.go (on disk), config.go
-// (TLS per ALPN), verify.go (what a verified peer is).
+// (TLS per ALPN), tickets.go (resumption), verify.go (what a verified peer is).
 package tlsid

@@ -29,6 +29,8 @@ type credentials struct {
 	leaf  *x509.Certificate
 	roots []*x509.Certificate
 	pool  *x509.CertPool
+	// shown is what the node shows in a handshake, verified once and not in each.
+	shown tls.Certificate
 }
 
 func newIdentity(c *credentials) *Identity {
@@ -50,7 +52,9 @@ func newCredentials(key *ecdsa.PrivateKey, leaf *x509.Certificate, roots []*x509
 	for _, root := range roots {
 		pool.AddCert(root)
 	}
-	return &credentials{peer: peer, key: key, leaf: leaf, roots: roots, pool: pool}, nil
+	c := &credentials{peer: peer, key: key, leaf: leaf, roots: roots, pool: pool}
+	c.shown = c.certificate()
+	return c, nil
 }
 
 // verify reports whether peers would accept the certificate at now.
@@ -90,7 +94,7 @@ func (i *Identity) AuthoritiesPEM() []byte {
 // Pin is the fingerprint (see Fingerprint) of the authority that our leaf's chain
 // ends with: what a client pins the cluster by.
 func (i *Identity) Pin() [sha256.Size]byte {
-	chain := i.current.Load().certificate().Certificate
+	chain := i.current.Load().shown.Certificate
 	root, err := x509.ParseCertificate(chain[len(chain)-1])
 	if err != nil {
 		panic("tlsid: an authority that was parsed before can't be parsed: " + err.Error())
@@ -170,7 +174,7 @@ func (i *Identity) ReplaceAuthorities(bundle []byte, now time.Time) error {
 	return nil
 }
 
-// certificate is what the node shows in a handshake. The issuer goes along:
+// certificate makes what the node shows in a handshake. The issuer goes along:
 // a joining node finds the CA by its fingerprint there, and TLS 1.3 allows it
 // (RFC 8446 §4.4.2).
 func (c *credentials) certificate() tls.Certificate {

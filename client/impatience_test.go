@@ -1,0 +1,180 @@
+package client
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/testutils/simnet"
+
+	"quicproquo/client/internal/turnstile"
+	"quicproquo/schemas"
+)
+
+// hush makes a node silent for a while.
+func (c *cluster) hush(node string, d time.Duration) {
+	c.network.silence(node)
+	time.AfterFunc(d, func() {
+		c.network.mu.Lock()
+		defer c.network.mu.Unlock()
+		delete(c.network.dark, node)
+	})
+}
+
+// A client that has left a node in vain is more patient the next time.
+func TestPatienceGrowsInVain(t *testing.T) {
+	var c *cluster
+	script := func(r received) reply {
+		c.hush(r.node, 1700*time.Millisecond)
+		return reply{}
+	}
+	run(t, 1, script, func(of *cluster) {
+		c = of
+		if err := read(within(c.t, 10*time.Second), c.open(c.t)); err != nil {
+			c.t.Error(err)
+		}
+		if n := c.hellos[c.endpoints[0]]; n != 2 {
+			c.t.Errorf("a node that is silent for 1.7 s after each request was dialed %d times, want twice", n)
+		}
+	})
+}
+
+// A client that knows that answers take long is patient from the beginning: it makes no
+// new connection.
+func TestPatienceIsLearned(t *testing.T) {
+	for name, learn := range map[string]func(*cluster, *Conn){
+		"by late acknowledgements": func(c *cluster, conn *Conn) {
+			c.delay = 3 * time.Second
+			for i := range 20 {
+				c.hush(c.endpoints[0], time.Duration(i%2)*700*time.Millisecond)
+				if err := read(within(c.t, 10*time.Second), conn); err != nil {
+					c.t.Fatal(err)
+				}
+			}
+			c.delay = 0
+		},
+		"by late answers": func(c *cluster, conn *Conn) {
+			for i := range 20 {
+				c.hush(c.endpoints[0], time.Duration(i%2)*700*time.Millisecond)
+				if err := read(within(c.t, 10*time.Second), conn); err != nil {
+					c.t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, 1, always(reply{}), func(c *cluster) {
+				t := c.t
+				node := c.endpoints[0]
+				conn := c.open(t)
+				if err := read(within(t, 10*time.Second), conn); err != nil {
+					t.Fatal(err)
+				}
+				learn(c, conn)
+				before := c.hellos[node]
+				c.hush(node, 1300*time.Millisecond)
+				if err := read(within(t, 10*time.Second), conn); err != nil {
+					t.Error(err)
+				}
+				if c.hellos[node] != before {
+					t.Errorf("a client that has learned made a new connection when nothing came for 1.3 s, with a patience of %v", conn.patience.With(0))
+				}
+			})
+		})
+	}
+}
+
+// The time that a call waits for something is no answer time: who waits for messages is
+// as quick to leave a dead node as others.
+func TestWaitingIsNoAnswerTime(t *testing.T) {
+	short := false
+	script := func(received) reply {
+		if short = !short; short {
+			return reply{}
+		}
+		return reply{delay: 480 * time.Millisecond}
+	}
+	run(t, 1, script, func(c *cluster) {
+		t := c.t
+		conn := c.open(t)
+		for range 50 {
+			err := Call(within(t, 10*time.Second), conn, Request{Method: methodFetchWait}, schemas.NewFetchWaitParams, nil,
+				func(schemas.FetchResults) error { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := conn.patience.With(0); got != time.Second {
+			t.Errorf("the patience is %v, want a second", got)
+		}
+	})
+}
+
+// A client that comes back to a node resumes its TLS session, so that neither has to sign
+// or verify, and goes on as well as before.
+func TestComingBackResumes(t *testing.T) {
+	run(t, 1, first(reply{}, reply{hangUp: true}), func(c *cluster) {
+		t := c.t
+		conn := c.open(t)
+		for i, want := range []bool{false, true} {
+			if err := read(within(t, 10*time.Second), conn); err != nil {
+				t.Fatal(err)
+			}
+			if got := conn.link.conn.ConnectionState(); got.TLS.DidResume != want || got.Used0RTT {
+				t.Errorf("connection %d resumed: %t, with 0-RTT: %t; want %t, and never that", i+1, got.TLS.DidResume, got.Used0RTT, want)
+			}
+		}
+	})
+}
+
+// The Conns of a process make a few handshakes at a time, whoever of them comes first,
+// and all of them are served.
+func TestDialersTakeTurns(t *testing.T) {
+	run(t, 1, always(reply{}), func(c *cluster) {
+		t := c.t
+		node := c.endpoints[0]
+		c.slow[node] = 100 * time.Millisecond
+		gate := turnstile.New(8, time.Minute, time.Minute)
+		var all sync.WaitGroup
+		for i := range 40 {
+			options := c.options()
+			addr := &net.UDPAddr{IP: net.IPv4(10, 0, 1, byte(2+i)), Port: 5000}
+			socket := simnet.NewSimConn(addr, c.network)
+			c.network.AddNode(addr, socket)
+			options.PacketConn = socket
+			conn, err := Dial(options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.dialers = gate
+			t.Cleanup(func() { _ = conn.Close() })
+			all.Go(func() {
+				if err := read(within(t, time.Minute), conn); err != nil {
+					t.Error(fmt.Errorf("conn %d: %w", i, err))
+				}
+			})
+		}
+		time.Sleep(110 * time.Millisecond)
+		c.mu.Lock()
+		if n := c.hellos[node]; n > 8 {
+			t.Errorf("%d handshakes were begun at once, want 8", n)
+		}
+		c.mu.Unlock()
+		all.Wait()
+		if c.hellos[node] != 40 {
+			t.Errorf("%d handshakes for 40 connections", c.hellos[node])
+		}
+	})
+}
+
+// Every Conn of a process is in the same turnstile.
+func TestDialersAreTheProcesss(t *testing.T) {
+	run(t, 1, always(reply{}), func(c *cluster) {
+		one, other := c.open(c.t), c.open(c.t)
+		if one.dialers == nil || one.dialers != other.dialers {
+			c.t.Error("two connections have two turnstiles")
+		}
+	})
+}
