@@ -246,6 +246,8 @@ func (t *turn) checkReturn(row *talk, back *room.Return, group *mls.PublicGroup,
 		return fmt.Errorf("its people are others: %w", room.ErrAnother)
 	case row.known == nil:
 		return nil // no epoch was ever held here: the link alone leads in
+	case back.Past != nil && !row.hasMember(offer.Signer):
+		return fmt.Errorf("who vouches for it was removed by a commit of ours: %w", room.ErrAnother)
 	}
 	if err = row.basis(back).Allows(offer); err == nil {
 		err = back.Continues(row.GroupID, row.basis(back))
@@ -259,6 +261,15 @@ func (t *turn) checkReturn(row *talk, back *room.Return, group *mls.PublicGroup,
 	}
 	row.asked = digest[:]
 	return err
+}
+
+// hasMember reports whether a device is a member in the present epoch.
+func (row *talk) hasMember(m room.Member) bool {
+	if row.group == nil {
+		return false
+	}
+	_, member := membersOf(row.group)[m]
+	return member
 }
 
 // betweenUs reports whether an offer is of this account and its peer.

@@ -34,6 +34,9 @@ type Known struct {
 	keys   []epochKey  // ascending
 	leaves []leafEpoch // ascending by leaf
 	gone   []goneEpoch // oldest first
+	// left are devices that were members and are none any more, the oldest first: they
+	// hold keys of epochs that are kept here, and may not vouch for anything.
+	left []Member
 	// proofs are what ends the last epochs at the cluster (Proof), ascending.
 	proofs []epochKey
 }
@@ -76,7 +79,7 @@ func (k *Known) Next(before, after *mls.Group) *Known {
 	next := &Known{Epoch: after.Epoch(), Suite: after.Public().Context().Suite, Accounts: accountsIn(after.Public())}
 	if k != nil {
 		next.Data, next.keys, next.gone = k.Data, slices.Clone(k.keys), slices.Clone(k.gone)
-		next.proofs = slices.Clone(k.proofs)
+		next.proofs, next.left = slices.Clone(k.proofs), slices.Clone(k.left)
 	}
 	if data, err := DataOf(after.Public().Context().Extensions); err == nil {
 		next.Data = data
@@ -87,6 +90,7 @@ func (k *Known) Next(before, after *mls.Group) *Known {
 	if k != nil {
 		next.part(k, before)
 	}
+	next.leave(before, after)
 	if key, err := after.Export(lineageLabel, after.ID(), lineageKeySize); err == nil {
 		next.keys = append(earlier(next.keys, after.Epoch()), epochKey{after.Epoch(), key})
 	}
@@ -139,6 +143,35 @@ func (k *Known) part(last *Known, before *mls.Group) {
 	if n := len(k.gone); n > maxGone {
 		k.gone = k.gone[n-maxGone:]
 	}
+}
+
+// leave notes which devices are no members any more.
+func (k *Known) leave(before, after *mls.Group) {
+	here := devicesIn(after.Public())
+	k.left = slices.DeleteFunc(k.left, func(m Member) bool { return here[m] })
+	if before == nil {
+		return
+	}
+	var gone []Member
+	for m := range devicesIn(before.Public()) {
+		if !here[m] {
+			gone = append(gone, m)
+		}
+	}
+	slices.SortFunc(gone, Compare)
+	k.left = append(k.left, gone...)
+	k.left = k.left[max(0, len(k.left)-maxGone):]
+}
+
+// devicesIn returns the devices of a group's members.
+func devicesIn(p *mls.PublicGroup) map[Member]bool {
+	devices := map[Member]bool{}
+	for _, l := range p.Tree().Members {
+		if c, err := ParseCredential(l.Credential); err == nil {
+			devices[c.Member] = true
+		}
+	}
+	return devices
 }
 
 // trim drops the keys that nothing needs. self's own leaf is among the leaves.
@@ -350,9 +383,15 @@ func (k *Known) AppendTo(b []byte) []byte {
 		}
 		return b
 	})
-	return codec.Vector(b, func(b []byte) []byte {
+	b = codec.Vector(b, func(b []byte) []byte {
 		for _, e := range k.proofs {
 			b = append(codec.Uint64(b, e.epoch), e.key...)
+		}
+		return b
+	})
+	return codec.Vector(b, func(b []byte) []byte {
+		for _, m := range k.left {
+			b = append(append(b, m.Account[:]...), m.Device[:]...)
 		}
 		return b
 	})
@@ -385,6 +424,13 @@ func ParseKnown(b []byte) (*Known, error) {
 	})
 	if r.More() { // programs before this one kept no proofs
 		k.proofs = codec.List(r, func(r *codec.Reader) epochKey { return epochKey{r.Uint64(), r.Fixed(proofSize)} })
+	}
+	if r.More() { // nor which devices have left
+		k.left = codec.List(r, func(r *codec.Reader) (m Member) {
+			copy(m.Account[:], r.Fixed(len(m.Account)))
+			copy(m.Device[:], r.Fixed(len(m.Device)))
+			return m
+		})
 	}
 	if err := r.Err(); err != nil {
 		return nil, fmt.Errorf("read the past of a group: %w", err)

@@ -63,7 +63,7 @@ func (o *Offer) Digest() (sum [sha256.Size]byte) {
 
 // Allows reports whether the last epoch that is known allows what is offered: id,
 // kind and suite agree, a conversation of two has the same two, and who signed it was
-// a member, and an admin unless nothing is different that only admins change, or an
+// a member with a device that was not removed, and an admin unless nothing is different that only admins change, or an
 // admin's grant covers it.
 func (k *Known) Allows(o *Offer) error {
 	if k.Suite != o.Suite || k.Data != nil && k.Data.Kind != o.Data.Kind {
@@ -72,6 +72,9 @@ func (k *Known) Allows(o *Offer) error {
 	if !k.member(o.Signer.Account) {
 		return fmt.Errorf("who vouches for it was no member: %w", ErrAnother)
 	}
+	if slices.Contains(k.left, o.Signer) {
+		return fmt.Errorf("the device that vouches for it was removed: %w", ErrAnother)
+	}
 	same := slices.Equal(k.Accounts, o.Accounts)
 	if o.Data.Kind == KindDM {
 		if !same {
@@ -79,7 +82,16 @@ func (k *Known) Allows(o *Offer) error {
 		}
 		return nil
 	}
-	if k.Admin(o.Signer.Account) || same && k.Data != nil && k.Data.digest() == o.Data.digest() {
+	if same && k.Data != nil && k.Data.digest() == o.Data.digest() {
+		return nil
+	}
+	return k.granted(o)
+}
+
+// granted reports whether an admin of the last epoch that is known vouches for what is
+// offered: who signed it, or whoever has granted it.
+func (k *Known) granted(o *Offer) error {
+	if o.Data.Kind == KindDM || k.Admin(o.Signer.Account) {
 		return nil
 	}
 	grant, err := o.Data.grant(o.groupID)
@@ -129,9 +141,14 @@ func (k *Known) TieWelcome(groupID []byte, epoch uint64, signer Member, added fu
 	return codec.AppendList(nil, list)
 }
 
-// CheckWelcome checks that a welcome continues what is known.
+// CheckWelcome checks that a welcome continues what is known. It takes an admin's word
+// though nothing else has changed: only admins add members, and a member who is none
+// could otherwise lead others into a group of its own.
 func (k *Known) CheckWelcome(group *mls.Group, o *Offer) error {
 	if err := k.Allows(o); err != nil {
+		return err
+	}
+	if err := k.granted(o); err != nil {
 		return err
 	}
 	if o.Epoch <= k.Epoch {

@@ -22,12 +22,13 @@ var config = &mls.Config{Auth: room.Authenticator{}, PrivateHandshake: true}
 
 // device is somebody's device in groups, with what it knows of one.
 type device struct {
-	t     testing.TB
-	name  string
-	id    *mls.Identity
-	who   room.Member
-	group *mls.Group
-	known *room.Known
+	t       testing.TB
+	name    string
+	account ed25519.PrivateKey
+	id      *mls.Identity
+	who     room.Member
+	group   *mls.Group
+	known   *room.Known
 }
 
 func newDevice(tb testing.TB, name string) *device {
@@ -36,6 +37,12 @@ func newDevice(tb testing.TB, name string) *device {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return deviceOf(tb, name, account, 1)
+}
+
+// deviceOf is one of several devices of an account.
+func deviceOf(tb testing.TB, name string, account ed25519.PrivateKey, n byte) *device {
+	tb.Helper()
 	s, err := suite.Lookup(suite.X25519AES128SHA256Ed25519)
 	if err != nil {
 		tb.Fatal(err)
@@ -44,13 +51,13 @@ func newDevice(tb testing.TB, name string) *device {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := room.Credential{Member: room.Member{Account: [32]byte(account.Public().(ed25519.PublicKey)), Device: [16]byte{1}}}
+	c := room.Credential{Member: room.Member{Account: [32]byte(account.Public().(ed25519.PublicKey)), Device: [16]byte{n}}}
 	signature, err := identity.Device(c.Account, c.Device, [32]byte(signer.Public())).Sign(account)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	copy(c.Signature[:], signature)
-	return &device{t: tb, name: name, who: c.Member, id: &mls.Identity{
+	return &device{t: tb, name: name, account: account, who: c.Member, id: &mls.Identity{
 		Signer: signer, Credential: c.MLS(), Extensions: []tree.ExtensionType{room.ExtensionType},
 		Proposals: []tree.ProposalType{tree.ProposalSelfRemove},
 	}}
@@ -173,6 +180,24 @@ func (d *device) seal() []byte {
 		d.t.Fatal(err)
 	}
 	return b
+}
+
+// sealPast is seal, tied to what was held before only.
+func (d *device) sealPast(held *room.Known) []byte {
+	d.t.Helper()
+	b, err := room.SealReturn(d.group, held, nil, 1<<20)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return b
+}
+
+// phone adds a second device of somebody's to everybody's group.
+func (d *device) phone(of *device, others ...*device) *device {
+	d.t.Helper()
+	phone := deviceOf(d.t, of.name+"'s phone", of.account, 2)
+	d.add([]*device{phone}, false, nil, others...)
+	return phone
 }
 
 // takes judges a way back as the client does: opened, verified, allowed, tied.
@@ -303,6 +328,47 @@ func TestLineage(t *testing.T) {
 			alice.add([]*device{newDevice(t, "eve")}, false, nil)
 			return bob, alice.seal()
 		}, room.ErrAnother},
+		{"a removed device of a member, tied to the last epoch that it held", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			phone := alice.phone(carol, bob, carol)
+			held := phone.known
+			alice.commit(mls.CommitOptions{Remove: []tree.LeafIndex{alice.leaf(phone)}}, bob, carol)
+			phone.commit(mls.CommitOptions{})
+			phone.commit(mls.CommitOptions{})
+			return bob, phone.sealPast(held)
+		}, room.ErrAnother},
+		{"a removed device of an admin, after many epochs and a restart", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			phone := alice.phone(alice, bob, carol)
+			held := phone.known
+			alice.commit(mls.CommitOptions{Remove: []tree.LeafIndex{alice.leaf(phone)}}, bob, carol)
+			for range 40 {
+				alice.commit(mls.CommitOptions{}, bob, carol)
+			}
+			for range 50 {
+				phone.commit(mls.CommitOptions{})
+			}
+			saved, err := room.ParseKnown(bob.known.AppendTo(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			bob.known = saved
+			return bob, phone.sealPast(held)
+		}, room.ErrAnother},
+		{"a device that was removed and is back", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			phone := alice.phone(carol, bob, carol)
+			alice.commit(mls.CommitOptions{Remove: []tree.LeafIndex{alice.leaf(phone)}}, bob, carol)
+			alice.add([]*device{phone}, false, nil, bob, carol)
+			phone.commit(mls.CommitOptions{}, alice, carol)
+			return bob, phone.seal()
+		}, nil},
+		{"a device that is new here", func(t *testing.T) (*device, []byte) {
+			alice, bob, carol := trio(t)
+			phone := alice.phone(carol, carol)
+			phone.commit(mls.CommitOptions{}, alice, carol)
+			return bob, alice.seal()
+		}, nil},
 		{"a group that became a conversation of two", func(t *testing.T) (*device, []byte) {
 			alice, bob := newDevice(t, "alice"), newDevice(t, "bob")
 			alice.found("the group's id 16", room.KindGroup, "friends")
@@ -394,6 +460,24 @@ func TestWelcomeContinues(t *testing.T) {
 	carol.add([]*device{bob}, false, nil, alice)
 	if err := check(bob, held, carol); !errors.Is(err, room.ErrLineage) {
 		t.Errorf("added again by a member who is no admin: %v, want ErrLineage", err)
+	}
+	// Nor may a member who is none lead others into a group that only it goes on with,
+	// though people and data are the same there and it is tied to the present epoch.
+	alice, bob, carol = trio(t)
+	held = bob.known
+	carol.commit(mls.CommitOptions{Remove: []tree.LeafIndex{carol.leaf(bob)}})
+	carol.add([]*device{bob}, false, nil)
+	if err := check(bob, held, carol); !errors.Is(err, room.ErrLineage) || errors.Is(err, room.ErrTie) {
+		t.Errorf("added again by a member, with the same people: %v, want that no admin vouches for it", err)
+	}
+	alice, bob, carol = trio(t)
+	phone := alice.phone(alice, bob, carol)
+	alice.commit(mls.CommitOptions{Remove: []tree.LeafIndex{alice.leaf(phone)}}, bob, carol)
+	held = bob.known
+	phone.commit(mls.CommitOptions{Remove: []tree.LeafIndex{phone.leaf(bob)}})
+	phone.add([]*device{bob}, true, nil)
+	if err := check(bob, held, phone); !errors.Is(err, room.ErrAnother) {
+		t.Errorf("added again by an admin's device that was removed: %v, want ErrAnother", err)
 	}
 	alice.group, alice.known = nil, nil
 	alice.found("the group's id 16", room.KindGroup, "friends")
@@ -512,7 +596,7 @@ func TestKnownKeepsProofs(t *testing.T) {
 	}
 
 	raw := alice.known.AppendTo(nil)
-	old, err := room.ParseKnown(raw[:len(raw)-128*(8+32)-2]) // the list's length has two bytes
+	old, err := room.ParseKnown(raw[:len(raw)-1-128*(8+32)-2]) // nor which devices have left; the list's length has two bytes
 	if err != nil {
 		t.Fatalf("what a program before this one wrote: %v", err)
 	}
