@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"quicproquo/crypto/account"
@@ -36,6 +37,7 @@ const (
 	methodPasswordStart   = 30
 	methodPasswordFinish  = 31
 	methodSetContacts     = 39
+	methodCreateInvite    = 40
 )
 
 // Register makes an account of a name, a password and an identity key, and proves
@@ -43,6 +45,12 @@ const (
 // export key belongs to name and password: the same at every login, never known
 // to the server, fit to encrypt what the account keeps elsewhere.
 func (c *Conn) Register(ctx context.Context, username string, password []byte, key crypto.Signer) (account.Key, error) {
+	return c.RegisterInvited(ctx, username, password, key, account.Invite{})
+}
+
+// RegisterInvited is Register with the token of who invites; the zero one is none. Of an
+// invite that is refused nothing is used up.
+func (c *Conn) RegisterInvited(ctx context.Context, username string, password []byte, key crypto.Signer, invite account.Invite) (account.Key, error) {
 	defer clear(password)
 	name, public, err := whoRegisters(username, key)
 	if err != nil {
@@ -53,13 +61,16 @@ func (c *Conn) Register(ctx context.Context, username string, password []byte, k
 		return account.Key{}, refused(err)
 	}
 	defer run.Close()
-	var response []byte
+	var response, handshake []byte
 	err = Call(ctx, c, Request{Method: methodRegisterStart}, schemas.NewOpaqueRegisterStartParams,
 		func(p schemas.OpaqueRegisterStartParams) error {
 			return errors.Join(p.SetUsername(name.String()), p.SetRequest(start))
 		},
 		func(r schemas.OpaqueRegisterStartResults) (err error) {
-			response, err = copied(r.Response())
+			if response, err = copied(r.Response()); err != nil {
+				return err
+			}
+			handshake, err = copied(r.Handshake())
 			return err
 		})
 	if err != nil {
@@ -76,10 +87,44 @@ func (c *Conn) Register(ctx context.Context, username string, password []byte, k
 	}
 	return export, Call(ctx, c, Request{Method: methodRegisterFinish, Write: true}, schemas.NewOpaqueRegisterFinishParams,
 		func(p schemas.OpaqueRegisterFinishParams) error {
+			if invite != (account.Invite{}) {
+				if err := p.SetInvite(invite[:]); err != nil {
+					return err
+				}
+			}
 			return errors.Join(p.SetUsername(name.String()), p.SetUpload(upload),
-				p.SetIdentityKey(public[:]), p.SetIdentityProof(proof))
+				p.SetIdentityKey(public[:]), p.SetIdentityProof(proof), p.SetHandshake(handshake))
 		},
 		func(schemas.OpaqueRegisterFinishResults) error { return nil })
+}
+
+// CreateInvite lets as many accounts register as uses says, for a time; 0: what the
+// cluster's settings allow. The token is drawn here, and the cluster learns its hash.
+func (c *Conn) CreateInvite(ctx context.Context, uses int, ttl time.Duration) (invite account.Invite, expires time.Time, err error) {
+	invite = account.NewInvite()
+	expires, err = c.putInvite(ctx, invite, uses, ttl)
+	return invite, expires, err
+}
+
+// EndInvite takes back an invite that this account has made.
+func (c *Conn) EndInvite(ctx context.Context, invite account.Invite) error {
+	_, err := c.putInvite(ctx, invite, 0, 0)
+	return err
+}
+
+func (c *Conn) putInvite(ctx context.Context, invite account.Invite, uses int, ttl time.Duration) (expires time.Time, err error) {
+	hash := invite.Hash()
+	err = CallAs(ctx, c, Request{Method: methodCreateInvite, Write: true}, schemas.NewCreateInviteParams,
+		func(p schemas.CreateInviteParams) error {
+			p.SetUses(uint32(min(max(uses, 0), math.MaxUint32)))
+			p.SetTtlSecs(uint32(min(max(ttl/time.Second, 0), math.MaxUint32)))
+			return p.SetInviteHash(hash[:])
+		},
+		func(r schemas.CreateInviteResults) error {
+			expires = timeOf(r.ExpiresAtMs())
+			return nil
+		})
+	return expires, err
 }
 
 func whoRegisters(username string, key crypto.Signer) (name account.Username, public AccountKey, err error) {

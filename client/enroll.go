@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	"quicproquo/client/vault"
 	"quicproquo/crypto/account"
@@ -17,6 +18,11 @@ import (
 // first device, and logs in. It takes the password over and overwrites it. A call
 // that failed without a clear outcome can be repeated.
 func (c *Client) Register(ctx context.Context, username string, password []byte) error {
+	return c.RegisterInvited(ctx, username, password, account.Invite{})
+}
+
+// RegisterInvited is Register with the token of who invites; the zero one is none.
+func (c *Client) RegisterInvited(ctx context.Context, username string, password []byte, invite account.Invite) error {
 	defer clear(password)
 	name, err := account.ParseUsername(username)
 	if err != nil {
@@ -29,7 +35,7 @@ func (c *Client) Register(ctx context.Context, username string, password []byte)
 		return err
 	}
 	key := ed25519.NewKeyFromSeed(c.who.AccountKey)
-	_, err = c.conn.Register(ctx, name.String(), bytes.Clone(password), key)
+	_, err = c.conn.RegisterInvited(ctx, name.String(), bytes.Clone(password), key, invite)
 	if Is(err, schemas.Code_usernameTaken) {
 		// An earlier call may have gone through: then it is ours.
 		if _, ours := c.openSession(ctx, password, true); ours == nil {
@@ -187,6 +193,23 @@ func (c *Client) Logout(ctx context.Context, all bool) (ended int, err error) {
 		t.notable = true
 		return t.SetSession(nil)
 	})
+}
+
+// CreateInvite lets as many accounts register as uses says, with the token that it returns,
+// for a time; 0: a week. Whether members may, and how many, a setting of the cluster says.
+func (c *Client) CreateInvite(ctx context.Context, uses int, ttl time.Duration) (account.Invite, time.Time, error) {
+	if err := c.ready(); err != nil {
+		return account.Invite{}, time.Time{}, err
+	}
+	return c.conn.CreateInvite(ctx, uses, ttl)
+}
+
+// EndInvite takes back an invite of this account's.
+func (c *Client) EndInvite(ctx context.Context, invite account.Invite) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	return c.conn.EndInvite(ctx, invite)
 }
 
 // halt stops what Start started, so that it can be started again.

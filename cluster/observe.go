@@ -26,46 +26,78 @@ type Observation struct {
 // certificate of one. It starts from peers and adds the members that those
 // name, and where they say that others are. conn is an unused packet connection; Observe closes it.
 func Observe(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity, peers []Peer, logger *slog.Logger) ([]Observation, error) {
-	addresses := &addressBook{}
+	o, err := openOutside(conn, identity, peers, logger)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close(ctx)
+	return o.observe(ctx), nil
+}
+
+// outside is where an operator's command stands: it has a node's certificate, and is none.
+type outside struct {
+	conn      net.PacketConn
+	endpoint  *mesh.Endpoint
+	streams   *peerStreams
+	peers     []Peer
+	addresses *addressBook
+	log       *slog.Logger
+}
+
+func openOutside(conn net.PacketConn, identity *tlsid.Identity, peers []Peer, logger *slog.Logger) (*outside, error) {
+	o := &outside{conn: conn, peers: peers, addresses: &addressBook{}, log: logger}
 	for _, p := range peers {
-		addresses.add(p.ID, p.Address)
+		o.addresses.add(p.ID, p.Address)
 	}
 	keys, err := mesh.NewKeys()
 	if err != nil {
 		return nil, err
 	}
-	endpoint, err := mesh.Open(mesh.Options{
+	o.endpoint, err = mesh.Open(mesh.Options{
 		Conn: conn, Identity: identity, Keys: keys, Logger: logger,
 		Member:  func(tlsid.NodeID) bool { return true },
-		Resolve: addresses.find,
+		Resolve: o.addresses.find,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open network: %w", err)
 	}
-	streams := newPeerStreams(endpoint)
+	o.streams = newPeerStreams(o.endpoint)
+	return o, nil
+}
+
+func (o *outside) close(ctx context.Context) {
+	o.streams.close()
+	if err := o.endpoint.Close(ctx); err != nil {
+		o.log.Debug("close network", "error", err)
+	}
+	_ = o.conn.Close()
+}
+
+// observe asks whom it knows, and whom those name.
+func (o *outside) observe(ctx context.Context) []Observation {
 	seen := map[tlsid.NodeID]*Observation{}
 	var order []tlsid.NodeID
-	ask := make([]Member, 0, len(peers))
-	for _, p := range peers {
+	ask := make([]Member, 0, len(o.peers))
+	for _, p := range o.peers {
 		ask = append(ask, Member{ID: p.ID, Address: p.Address, Voter: true})
 	}
 	for len(ask) > 0 {
-		found := observeAll(ctx, streams, ask)
+		found := observeAll(ctx, o.streams, ask)
 		ask = nil
-		for _, o := range found {
-			if before := seen[o.ID]; before == nil {
-				order = append(order, o.ID)
+		for _, one := range found {
+			if before := seen[one.ID]; before == nil {
+				order = append(order, one.ID)
 			} else {
-				o.Configured = before.Configured
+				one.Configured = before.Configured
 			}
-			seen[o.ID] = o
+			seen[one.ID] = one
 		}
-		for _, o := range found {
-			if o.Status == nil {
+		for _, one := range found {
+			if one.Status == nil {
 				continue
 			}
-			for _, m := range o.Status.Members {
-				news := addresses.add(m.ID, m.Address)
+			for _, m := range one.Status.Members {
+				news := o.addresses.add(m.ID, m.Address)
 				known := seen[m.ID]
 				if known == nil {
 					known = &Observation{Member: m}
@@ -73,25 +105,20 @@ func Observe(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 				}
 				known.Member, known.Configured = m, m.Address
 				if known.Status == nil && news {
-					endpoint.Disconnect(m.ID) // a dial to where it was may go on for long
+					o.endpoint.Disconnect(m.ID) // a dial to where it was may go on for long
 					ask = append(ask, m)
 				}
 			}
 		}
 	}
-	streams.close()
-	if err := endpoint.Close(ctx); err != nil {
-		logger.Debug("close network", "error", err)
-	}
-	_ = conn.Close()
 	result := make([]Observation, 0, len(order))
 	for _, id := range order {
-		if o := seen[id]; o.Status != nil && o.Status.Address != "" {
-			o.Address = o.Status.Address // it knows best
+		if one := seen[id]; one.Status != nil && one.Status.Address != "" {
+			one.Address = one.Status.Address // it knows best
 		}
 		result = append(result, *seen[id])
 	}
-	return result, nil
+	return result
 }
 
 func observeAll(ctx context.Context, streams *peerStreams, members []Member) []*Observation {

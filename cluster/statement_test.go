@@ -146,8 +146,9 @@ func TestNodeAloneCannot(t *testing.T) {
 	create := func(name string, proof []byte) func(schemas.Entry_command) error {
 		return func(cmd schemas.Entry_command) error {
 			p, err := cmd.NewCreateAccount()
+			p.SetHandshakeExpiresMs(uint64(time.Now().Add(30 * time.Second).UnixMilli()))
 			return errors.Join(err, p.SetUsername(name), p.SetIdentityKey(f.key[:]), p.SetRecord(f.record),
-				p.SetServer(make([]byte, 32)), p.SetProof(proof))
+				p.SetServer(make([]byte, 32)), p.SetProof(proof), p.SetHandshakeId([]byte("handshake of one")))
 		}
 	}
 	must := func(what string, code schemas.Code, err error) {

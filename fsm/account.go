@@ -151,9 +151,10 @@ func (tx *Tx) putUsage(key AccountKey, steps uint64) {
 
 func createAccountKey(r *request) []byte { return clone(r.createAccount.identityKey) }
 
-// checkCreateAccount refuses in this order: name, key, record, proof, name taken, key
-// taken, name of several scripts, name that looks like another. That the name is canonical the node has seen to, and that the proof names this
-// cluster.
+// checkCreateAccount refuses in this order: name, key, record, proof, response that it
+// answers, who may register, name taken, key taken, name of several scripts, name that
+// looks like another. That the name is canonical the node has seen to, and that the proof
+// names this cluster. What is refused takes nothing: no invite's use and no budget.
 func checkCreateAccount(st state, r *request) refusal {
 	p := &r.createAccount
 	switch {
@@ -167,6 +168,12 @@ func checkCreateAccount(st state, r *request) refusal {
 		return refusal{schemas.Code_opaqueFinishFailed, schemas.MaxAccountRecord}
 	}
 	if no := checkProof(st, p); no.refused() {
+		return no
+	}
+	if no := checkAnswers(st, p); no.refused() {
+		return no
+	}
+	if no := checkAdmission(st, p); no.refused() {
 		return no
 	}
 	if u := username(st, p.username); u.taken(st.now()) {
@@ -205,6 +212,10 @@ func applyCreateAccount(tx *Tx, r *request) Result {
 	tx.set(tableUsernames, rowKey(tableUsernames, []byte(p.username)), u.encode())
 	if since(tx, levelStatements) {
 		tx.set(tableSkeletons, skeletonKey(p.username), nil)
+	}
+	if since(tx, levelRegistration) {
+		tx.useAnswer(p)
+		tx.chargeAdmission(p)
 	}
 	return tx.flagResult(true)
 }

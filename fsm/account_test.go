@@ -30,6 +30,8 @@ var accountCommands = map[string]testedCommand{
 	"publishEndpoint": {fill: (*call).fillPublishEndpoint, show: showNothing},
 	"setInstance":     {fill: (*call).fillSetInstance, show: showFlag},
 	"setContacts":     {fill: (*call).fillSetContacts, show: showNumber},
+	"createInvite":    {as: schemas.Actor_Kind_node, fill: (*call).fillCreateInvite, show: showNumber},
+	"refuse":          {as: schemas.Actor_Kind_node, fill: (*call).fillRefuse, show: showNothing},
 }
 
 func showNumber(_ testing.TB, results capnp.Struct) string {
@@ -69,6 +71,9 @@ func (c *call) fillCreateAccount(tb testing.TB, cmd schemas.Entry_command) error
 	must(tb, p.SetIdentityKey(idBytes(tb, c.arg("key", "-"), schemas.AccountKeySize)))
 	record := bodyBytes(tb, c.arg("record", "r1"))
 	must(tb, p.SetRecord(record))
+	must(tb, p.SetHandshakeId(idBytes(tb, c.arg("handshake", "-"), schemas.HandshakeIDSize)))
+	p.SetHandshakeExpiresMs(c.number(tb, "expires", 0))
+	must(tb, p.SetInviteHash(hashOf(tb, c.arg("invite", ""))))
 	if c.arg("by", "") == "" {
 		return nil
 	}

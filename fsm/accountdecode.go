@@ -19,6 +19,9 @@ type createAccountRequest struct {
 	username            string
 	identityKey, record []byte
 	server, proof       []byte // since levelStatements
+	handshakeID         []byte // since levelRegistration, and what follows
+	handshakeExpires    uint64
+	inviteHash          []byte
 }
 
 // said is a statement of an account with its signature.
@@ -100,6 +103,7 @@ func (r *request) decodeCreateAccount(cmd schemas.Entry_command) error {
 	r.createAccount = createAccountRequest{
 		username: g.text(msg.Username()), identityKey: g.bytes(msg.IdentityKey()), record: g.bytes(msg.Record()),
 		server: g.bytes(msg.Server()), proof: g.bytes(msg.Proof()),
+		handshakeID: g.bytes(msg.HandshakeId()), handshakeExpires: msg.HandshakeExpiresMs(), inviteHash: g.bytes(msg.InviteHash()),
 	}
 	return g.err
 }

@@ -25,7 +25,10 @@ type audit struct {
 	pairs  map[[2]AccountKey]ChannelID
 	rows   map[ChannelID]channelRow
 	lists  map[AccountKey]map[ChannelID]bool
-	purges map[QueueID][][2]uint64 // rows that are to go
+	purges map[QueueID][][2]uint64   // rows that are to go
+	keeps  map[AccountKey]groupUsage // counted from groups
+	infos  map[string]uint64         // sizes of group infos that count, by group
+	usage  map[AccountKey]groupUsage // what the rows say
 	spare  []purgedRow
 }
 
@@ -42,6 +45,7 @@ func auditStore(tb testing.TB, s *Store) *audit {
 		bodies: map[uint64]bool{}, usages: map[AccountKey]uint64{}, due: map[QueueID]uint64{}, kept: map[uint64]uint64{},
 		pairs: map[[2]AccountKey]ChannelID{}, rows: map[ChannelID]channelRow{}, lists: map[AccountKey]map[ChannelID]bool{},
 		purges: map[QueueID][][2]uint64{},
+		keeps:  map[AccountKey]groupUsage{}, infos: map[string]uint64{}, usage: map[AccountKey]groupUsage{},
 	}
 	v, err := s.View()
 	must(tb, err)
@@ -52,6 +56,9 @@ func auditStore(tb testing.TB, s *Store) *audit {
 	}))
 	a.queues(tb)
 	a.channels(tb, v)
+	if fmt.Sprint(a.keeps) != fmt.Sprint(a.usage) {
+		tb.Errorf("the accounts keep %v in group records, their rows say %v", a.keeps, a.usage)
+	}
 	return a
 }
 
@@ -82,6 +89,16 @@ func (a *audit) row(tb testing.TB, key, value []byte) {
 			q, from, to, _ := readPurgeKey(key[9:])
 			a.purges[q] = append(a.purges[q], [2]uint64{from, to})
 		}
+	case tableGroups:
+		a.group(tb, key, value)
+	case tableGroupInfos:
+		if size, counts := a.infos[string(key)]; counts && size != uint64(len(value)) {
+			tb.Errorf("group %x says that its info has %d bytes, it has %d", key, size, len(value))
+		}
+	case tableGroupUsages:
+		var u groupUsage
+		must(tb, u.decode(value))
+		a.usage[AccountKey(key)] = u
 	case tableUsages:
 		a.usages[AccountKey(key)] = le.Uint64(value)
 	case tableChannels:
@@ -97,6 +114,27 @@ func (a *audit) row(tb testing.TB, key, value []byte) {
 		}
 		a.lists[member][ChannelID{id: [16]byte(key[32:]), some: true}] = true
 	default:
+	}
+}
+
+// group counts a record for its maker and its keeper. Infos come after their groups.
+func (a *audit) group(tb testing.TB, id, value []byte) {
+	tb.Helper()
+	var g groupRow
+	must(tb, g.decode(value))
+	if g.charge == (groupCharge{}) {
+		return
+	}
+	a.infos[string(id)] = g.charge.bytes
+	if g.charge.maker != (AccountKey{}) {
+		u := a.keeps[g.charge.maker]
+		u.records++
+		a.keeps[g.charge.maker] = u
+	}
+	if g.charge.bytes > 0 {
+		u := a.keeps[g.charge.keeper]
+		u.bytes += g.charge.bytes
+		a.keeps[g.charge.keeper] = u
 	}
 }
 
@@ -224,7 +262,11 @@ func heavyLine(t *rapid.T) string {
 	account := pick("ann", "bob")
 	device := pick("-", "phone", "laptop")
 	body := pick("x*100", "x*9000", "x*17000", "x*40000")
-	switch pick("enqueue", "enqueue", "enqueue", "batch", "batch", "ack", "drain", "expire", "register", "revoke") {
+	switch pick("enqueue", "enqueue", "enqueue", "batch", "batch", "ack", "drain", "expire", "register", "revoke", "found", "commit", "commit") {
+	case "found":
+		return fmt.Sprintf("publishCommit as=%s group=%s epoch=1 next=s info=%s", account, pick("g", "h", "k"), pick("", "i*30", "i*700"))
+	case "commit":
+		return fmt.Sprintf("publishCommit as=%s group=%s epoch=%s proof=s next=s info=%s", account, pick("g", "h", "k"), pick("1", "2", "3"), pick("", "i*30", "i*700"))
 	case "enqueue":
 		return fmt.Sprintf("enqueue as=node to=%s body=%s ttl=%s channel=%s", account, body, pick("60", "4000"), pick("-", "c"))
 	case "batch":
@@ -244,7 +286,11 @@ func heavyLine(t *rapid.T) string {
 // drawHeavyLogs is drawLogs for heavy lines, with two accounts to begin with.
 func drawHeavyLogs(t *rapid.T) []Log {
 	lines := []string{"createAccount name=ann key=ann", "createAccount name=bob key=bob"}
-	for range rapid.IntRange(1, 60).Draw(t, "commands") {
+	quotas := rapid.IntRange(0, 40).Draw(t, "quotas from") // from the middle of a store's life on, or never
+	for i := range rapid.IntRange(1, 60).Draw(t, "commands") {
+		if i == quotas {
+			lines = append(lines, "changeSettings feature_level=6 group_idle_secs=86400")
+		}
 		lines = append(lines, heavyLine(t))
 	}
 	stamp := uint64(1_000_000)

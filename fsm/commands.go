@@ -154,6 +154,16 @@ var commands = [...]command{
 		decode: (*request).decodeSetContacts, routingKey: actorKey,
 		check: checkSetContacts, apply: applySetContacts,
 	},
+	schemas.Entry_command_Which_createInvite: {
+		name: "createInvite", who: nodes | accounts, since: levelRegistration, maxBytes: entrySlack,
+		decode: (*request).decodeCreateInvite, routingKey: clusterKey,
+		check: checkCreateInvite, apply: applyCreateInvite,
+	},
+	schemas.Entry_command_Which_refuse: {
+		name: "refuse", who: anyone, since: levelRegistration, maxBytes: entrySlack,
+		decode: (*request).decodeRefuse, routingKey: actorKey,
+		check: checkRefuse, apply: applyRefuse,
+	},
 }
 
 // entrySlack is the room for everything in an entry but the body, in bytes.

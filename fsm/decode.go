@@ -52,6 +52,8 @@ type request struct {
 	publishEndpoint publishEndpointRequest
 	setInstance     setInstanceRequest
 	setContacts     setContactsRequest
+	createInvite    createInviteRequest
+	refuse          refuseRequest
 }
 
 // actor is on whose behalf a command runs, as the node that took the call says.

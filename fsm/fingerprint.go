@@ -18,6 +18,9 @@ type fingerprint struct {
 // of returns the fingerprint of a request, never 0. A field that is added to a command
 // later must leave the hash as it was while it is not set.
 func (f *fingerprint) of(r *request) uint64 {
+	if r.tag == schemas.Entry_command_Which_refuse {
+		return max(r.refuse.fingerprint, 1) // it stands for the command that it refuses
+	}
 	f.hash.Reset()
 	f.number(uint64(r.tag))
 	f.queues(r)
@@ -106,6 +109,9 @@ func (f *fingerprint) accounts(r *request) {
 	case schemas.Entry_command_Which_createAccount:
 		f.text(r.createAccount.username)
 		f.bytes(r.createAccount.identityKey, r.createAccount.record)
+		if invite := r.createAccount.inviteHash; len(invite) > 0 {
+			f.bytes(invite)
+		}
 	case schemas.Entry_command_Which_replaceRecord:
 		f.bytes(r.replaceRecord.record, r.replaceRecord.handshakeID)
 	case schemas.Entry_command_Which_openSession:
@@ -142,6 +148,10 @@ func (f *fingerprint) accounts(r *request) {
 	case schemas.Entry_command_Which_setContacts:
 		f.number(uint64(r.setContacts.standing))
 		f.bytes(r.setContacts.accounts...)
+	case schemas.Entry_command_Which_createInvite:
+		f.bytes(r.createInvite.hash)
+		f.number(uint64(r.createInvite.uses))
+		f.number(uint64(r.createInvite.ttlSecs))
 	default: // queues takes it, or nobody chooses anything in it
 	}
 }

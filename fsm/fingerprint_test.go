@@ -28,6 +28,10 @@ var pairs = [][2]string{
 	{"changeSettings device_max=1", "changeSettings device_max=2"},
 	{"setInstance as=ann instance=1", "setInstance as=ann instance=2"},
 	{"setContacts as=ann accounts=bob", "setContacts as=ann accounts=eve"},
+	{"createAccount name=ann key=ann invite=t1", "createAccount name=ann key=ann invite=t2"},
+	{"createInvite token=t1 uses=1", "createInvite token=t2 uses=1"},
+	{"createInvite token=t1 uses=2", "createInvite token=t1 uses=1 ttl=60"},
+	{"refuse print=7", "refuse print=8"},
 	{"setContacts as=ann accounts=bob standing=blocked", "setContacts as=ann accounts=bob standing=stranger"},
 }
 

@@ -17,12 +17,13 @@ type groupRow struct {
 	epoch    uint64
 	verifier [sha256.Size]byte
 	changed  uint64 // log time; never 0
+	charge   groupCharge
 }
 
 func (g *groupRow) exists() bool { return g.changed != 0 }
 
 func (g *groupRow) encode() []byte {
-	return le.AppendUint64(append(le.AppendUint64(nil, g.epoch), g.verifier[:]...), g.changed)
+	return g.charge.append(le.AppendUint64(append(le.AppendUint64(nil, g.epoch), g.verifier[:]...), g.changed))
 }
 
 func (g *groupRow) decode(row []byte) error {
@@ -30,6 +31,7 @@ func (g *groupRow) decode(row []byte) error {
 	g.epoch = f.u64()
 	f.exact(g.verifier[:])
 	g.changed = f.u64()
+	g.charge.read(&f)
 	return f.done("group")
 }
 
@@ -59,8 +61,8 @@ type deliveryRequest struct {
 func publishCommitKey(r *request) []byte { return clone(r.publishCommit.groupID) }
 
 // checkPublishCommit refuses in this order: account, version, group id, lengths,
-// deliveries, epoch, proof, rate of new records, number of queues. So who lost an epoch learns that
-// first.
+// deliveries, epoch, proof, rate of new records, quota, number of queues. So who lost an
+// epoch learns that first.
 func checkPublishCommit(st state, r *request) refusal {
 	p := &r.publishCommit
 	if no := checkLiveActor(st, r); no.refused() {
@@ -91,6 +93,9 @@ func checkPublishCommit(st state, r *request) refusal {
 		return no
 	}
 	if no := checkFounding(st, r); no.refused() {
+		return no
+	}
+	if no := checkGroupQuota(st, r); no.refused() {
 		return no
 	}
 	if queues > maxFanOut {
@@ -175,11 +180,13 @@ func (tx *Tx) chargeFounding(founder AccountKey) {
 func applyPublishCommit(tx *Tx, r *request) Result {
 	p := &r.publishCommit
 	g := group(tx, p.groupID)
-	if g.epoch = p.epoch; g.exists() {
-		g.epoch++
-	} else {
+	isNew := !g.exists()
+	if g.epoch = p.epoch; isNew {
 		tx.chargeFounding(r.actor.account)
+	} else {
+		g.epoch++
 	}
+	tx.chargeGroup(&g, isNew, r)
 	g.verifier, g.changed = [sha256.Size]byte(p.nextVerifier), max(tx.now(), 1)
 	tx.set(tableGroups, rowKey(tableGroups, p.groupID), g.encode())
 	if infoKey := rowKey(tableGroupInfos, p.groupID); len(p.groupInfo) > 0 {
@@ -241,6 +248,7 @@ func endGroup(tx *Tx, id []byte) {
 	case end > tx.now():
 		tx.setTimer(timerGroup, id, end)
 	default:
+		tx.releaseGroup(&g)
 		tx.delete(tableGroups, rowKey(tableGroups, id))
 		tx.delete(tableGroupInfos, rowKey(tableGroupInfos, id))
 	}

@@ -25,6 +25,7 @@ import (
 //	sessions  12 tokenHash                        → sessionRow
 //	sessionsOf 13 account tokenHash               → nothing
 //	handshakes 14 handshakeID                     → nothing
+//	handshakes 14 SHA-256 of an upload:32         → nothing
 //	logins    15 name hash                        → loginRow
 //	logins    15 name hash, device                → loginRow, of the device's own attempts
 //	endpoints 16 account device                   → endpointRow
@@ -32,6 +33,7 @@ import (
 //	packages  18 account device number:8          → expiry:8 package
 //	packageHashes 19 hash                         → hashRow
 //	claims    20 requester account                → log time, 8 bytes
+//	claims    20 "registration"                   → log time, 8 bytes: of the whole cluster
 //	hybridKeys 21 account device                  → hybridRow
 //	channels  22 channelID                        → channelRow
 //	pairs     23 lower account, higher account    → channelID
@@ -46,6 +48,8 @@ import (
 //	contacts  32 account                          → contactCounts
 //	contacts  32 account, other account           → standing, 1 byte
 //	shares    33 queue, sender's account, kind:1  → shareRow
+//	invites   34 SHA-256 of the token             → inviteRow
+//	groupUsages 35 account                        → groupUsage
 //
 // A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
 // channel's id: no queue's key is the beginning of another's.
@@ -86,6 +90,8 @@ const (
 	tableInstances
 	tableContacts
 	tableShares
+	tableInvites
+	tableGroupUsages
 	tableEnd
 )
 

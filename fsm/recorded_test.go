@@ -83,6 +83,7 @@ var recordedLogs = []struct {
 	{"v1-level3", 3, levelThreeAccounts, levelThreeLine},
 	{"v1-level4", 4, levelFourAccounts, levelFourLine},
 	{"v1-level5", 5, levelFiveAccounts, levelFiveLine},
+	{"v1-level6", 6, levelSixAccounts, levelSixLine},
 }
 
 // recordLogs writes the logs that are not there yet and the states that they lead to.
@@ -106,6 +107,7 @@ func recordLogs(t *testing.T) {
 					line = log.begins[n]
 				}
 				n++
+				line = strings.ReplaceAll(line, "expires=soon", fmt.Sprint("expires=", stamp+60_000))
 				c := parseCall(t, line, n)
 				frames = append(frames, c.frame(t))
 			}
@@ -226,6 +228,42 @@ func levelFiveLine(rng *rand.Rand, n int) string {
 		return "createChannel as=+" + pick("ann", "mal") + " peer=+" + pick("ann", "mal", "bob") + " channel=c1"
 	case 10:
 		return "drain as=+ann:phone to=+ann device=phone limit=2"
+	}
+	return "expire rows=100"
+}
+
+var levelSixAccounts = []string{
+	"createAccount name=ann key=+ann", "createAccount name=bob key=+bob",
+	"publishCommit as=+ann group=old epoch=1 next=s info=i*900", "changeSettings feature_level=6",
+	"changeSettings registration_burst=3 registration_hourly=60 member_invites_daily=4",
+	"changeSettings group_records_max=6 group_bytes_max=1048576 group_idle_secs=86400",
+	"publishCommit as=+ann group=large epoch=1 next=s info=i*1040000",
+}
+
+// levelSixLine is a command for the log of level 6: registrations, invites, refusals and
+// what accounts keep in groups, among what was there before.
+func levelSixLine(rng *rand.Rand, n int) string {
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	if rng.IntN(4) == 0 {
+		return levelFiveLine(rng, n)
+	}
+	invite := pick("", " invite=t1", " invite=t2", " invite=a1")
+	switch rng.IntN(12) {
+	case 0, 1, 2:
+		return fmt.Sprintf("createAccount name=new%d key=+new%d by=new%d record=r%d handshake=h%d expires=soon%s", n, n, n, rng.IntN(n), rng.IntN(n), invite)
+	case 3:
+		return "createInvite token=" + pick("t1", "t2") + " uses=" + pick("0", "1", "3") + pick("", " ttl=60", " ttl=3600")
+	case 4:
+		return "createInvite as=+" + pick("ann", "bob") + " token=a1 uses=" + pick("0", "1", "2")
+	case 5:
+		return fmt.Sprintf("refuse as=+ann print=%d value=%d id=%d", rng.IntN(3), n, 1+rng.IntN(n))
+	case 6:
+		return "changeSettings registration=" + pick("0", "0", "0", "1", "2")
+	case 7, 8:
+		return fmt.Sprintf("publishCommit as=+%s group=g%d epoch=1 next=s info=i*%s", pick("ann", "bob"), rng.IntN(40), pick("0", "700", "9000"))
+	case 9, 10:
+		return fmt.Sprintf("publishCommit as=+%s group=%s epoch=%d proof=s next=s info=i*%s", pick("ann", "bob"),
+			pick("old", fmt.Sprint("g", rng.IntN(40))), 1+rng.IntN(3), pick("0", "900", "9000"))
 	}
 	return "expire rows=100"
 }

@@ -28,6 +28,7 @@ import (
 //	channels ACCOUNT
 //	statements ACCOUNT   what it has said of devices that it revoked, and of its end
 //	group ID          what readers see of a group
+//	keeps ACCOUNT     what counts for an account in group records
 //	keys A[:D]        a device's key packages and hybrid key
 //	due at=MS         whether there is something to expire
 //	restart           closes and opens the store
@@ -83,6 +84,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return showAccount(t, v, d.CmdArgs[0].Key)
 	case "group":
 		return showGroup(t, v, d.CmdArgs[0].Key)
+	case "keeps":
+		u := groupUsageOf(v, AccountKey(padded(idBytes(t, d.CmdArgs[0].Key, 32))))
+		return fmt.Sprintf("%d records, %d bytes\n", u.records, u.bytes)
 	case "keys":
 		return showKeys(t, v, d.CmdArgs[0].Key)
 	case "statements":
@@ -205,7 +209,7 @@ var tableNames = [tableEnd]string{
 	"timers", "secrets", "accounts", "usernames", "sessions", "sessionsOf", "handshakes",
 	"logins", "endpoints", "pools", "packages", "packageHashes", "claims", "hybridKeys",
 	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends", "statements", "skeletons",
-	"instances", "contacts", "shares",
+	"instances", "contacts", "shares", "invites", "groupUsages",
 }
 
 func countRows(tb testing.TB, v *View) string {

@@ -19,6 +19,8 @@ type Setting struct {
 	Doc     string
 	// Since is the feature level that brought it; 0: the first.
 	Since uint64
+	// Words are what people call its values, from 0 on; nil: numbers.
+	Words []string
 }
 
 // SettingFeatureLevel is the setting that the leader raises once every node knows more.
@@ -56,6 +58,13 @@ const (
 	groupFoundSecs
 	featureLevel
 	clockErrorSecs
+	registration
+	registrationBurst
+	registrationHourly
+	memberInvitesDaily
+	inviteMaxSecs
+	groupRecordsMax
+	groupBytesMax
 	settingCount
 )
 
@@ -165,6 +174,35 @@ var settingTable = [settingCount]Setting{
 		Name: SettingClockError, Unit: "seconds", Default: 30, Min: 5, Max: 3600, Since: levelClocks,
 		Doc: "How far a node's clock may be from those of a majority. One that is further off says so, leads only where no other can, and goes by the majority's time.",
 	},
+	registration: {
+		Name: "registration", Unit: "0, 1 or 2", Default: registrationOpen, Min: registrationOpen, Max: registrationClosed, Since: levelRegistration,
+		Words: []string{"open", "token", "closed"},
+		Doc:   "Who may make an account: 0 everybody (`open`), 1 who has an invite token (`token`), 2 nobody (`closed`).",
+	},
+	registrationBurst: {
+		Name: "registration_burst", Unit: "accounts", Default: 1000, Min: 1, Max: 1_000_000, Since: levelRegistration,
+		Doc: "How many accounts the whole cluster makes at once for who has no invite token. Those with one are bounded by their tokens alone.",
+	},
+	registrationHourly: {
+		Name: "registration_hourly", Unit: "accounts an hour", Default: 1000, Min: 1, Max: 3_600_000, Since: levelRegistration,
+		Doc: "How many such accounts become free again in an hour.",
+	},
+	memberInvitesDaily: {
+		Name: "member_invites_daily", Unit: "accounts a day", Default: 0, Min: 0, Max: 1000, Since: levelRegistration,
+		Doc: "How many accounts each member may invite in a day, over all uses of its tokens. 0: only operators invite (`qpqd invite`).",
+	},
+	inviteMaxSecs: {
+		Name: "invite_max_secs", Unit: "seconds", Default: 30 * day, Min: 60, Max: 3650 * day, Since: levelRegistration,
+		Doc: "The longest time that an invite token may be good for.",
+	},
+	groupRecordsMax: {
+		Name: "group_records_max", Unit: "records", Default: 1000, Min: 1, Max: 1_000_000, Since: levelRegistration,
+		Doc: "How many group records there may be that an account has made. One ends when nobody commits for group_idle_secs.",
+	},
+	groupBytesMax: {
+		Name: "group_bytes_max", Unit: "bytes", Default: 32 * mib, Min: schemas.MaxGroupInfo, Max: 1 << 40, Since: levelRegistration,
+		Doc: "How many bytes of group infos an account keeps: those of the groups in which it was the last to commit.",
+	},
 	requireChannelAuthz: {
 		Name: "require_channel_authz", Unit: "0 or 1", Default: 1, Min: 0, Max: 1,
 		Doc: "Whether only the two members of a channel may use it. 0: a channel id only names a queue.",
@@ -244,6 +282,9 @@ const (
 	levelOverForgotten = 5
 	// levelShares brought setContacts, and shares of queues.
 	levelShares = 5
+	// levelRegistration brought createInvite and refuse, registrations that answer one
+	// response, the setting registration, and quotas of group records.
+	levelRegistration = 6
 	// levelFingerprints brought outcomes that know what command they are of.
 	levelFingerprints = 4
 )

@@ -27,6 +27,7 @@ const (
 	timerPurge
 	timerNames
 	timerShare
+	timerInvite
 )
 
 // timerHandlers is the one table of what runs when a timer's bucket has come.
@@ -42,6 +43,7 @@ var timerHandlers = [...]func(tx *Tx, key []byte){
 	timerPurge:     purge,
 	timerNames:     indexNames,
 	timerShare:     endShare,
+	timerInvite:    endInvite,
 }
 
 // setTimer has kind's handler run with key once log time is at or after at, within

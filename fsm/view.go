@@ -238,16 +238,23 @@ func (v *View) Decided(entry []byte) (bool, error) {
 
 // decided tells whether an outcome of the request's id is known.
 func (v *View) decided(r *request) bool {
+	_, known := v.outcome(r)
+	return known
+}
+
+// outcome reads the row of the outcome of the request's id, valid until the next read.
+func (v *View) outcome(r *request) (row []byte, known bool) {
+	if r.idLen == 0 {
+		return nil, false
+	}
 	newest := v.meta.stamp / generationMs
 	for g := oldest(newest); g <= newest; g++ {
 		key := appendRequestKey(appendDedupePrefix(nil, g), r)
-		_, ok, err := getRow(v.snapshot, key, v.value[:0])
-		v.fail(err)
-		if ok {
-			return true
+		if row, known := v.row(tableDedupe, key); known {
+			return row, true
 		}
 	}
-	return false
+	return nil, false
 }
 
 func (v *View) fail(err error) {

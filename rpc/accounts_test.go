@@ -27,9 +27,10 @@ import (
 type accountNode struct {
 	store *fsm.Store
 
-	mu    sync.Mutex
-	skew  time.Duration // of log time
-	inLog time.Duration // spent in Propose
+	mu       sync.Mutex
+	skew     time.Duration // of log time
+	inLog    time.Duration // spent in Propose
+	proposed int           // bytes
 }
 
 // setSkew moves the clock of the log.
@@ -57,6 +58,7 @@ func (n *accountNode) Propose(_ context.Context, entry []byte) (uint64, fsm.Resu
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	defer func(began time.Time) { n.inLog += time.Since(began) }(time.Now())
+	n.proposed += len(entry)
 	if _, err := fsm.Command(entry); err != nil {
 		return 0, fsm.Result{}, err
 	}

@@ -31,7 +31,7 @@ var hostileRows = map[string]hostileRow{
 		good: good(func(w *world, p schemas.OpaqueRegisterFinishParams) error {
 			return w.registration(p, "dora", newKey(w.tb))
 		}),
-		fields: "username:name upload:finish identityKey:saidKey identityProof:said", params: schemas.Code_usernameInvalid,
+		fields: "username:name upload:finish identityKey:saidKey identityProof:said handshake:handshake invite:any", params: schemas.Code_usernameInvalid,
 		more: []hostileCase{
 			{"a taken name", func(w *world, p capnp.Struct) {
 				_ = w.registration(schemas.OpaqueRegisterFinishParams(p), "ALICE", newKey(w.tb))
@@ -39,7 +39,8 @@ var hostileRows = map[string]hostileRow{
 			{"a taken key", func(w *world, p capnp.Struct) {
 				_ = w.registration(schemas.OpaqueRegisterFinishParams(p), "dora", w.bob.private)
 			}, schemas.Code_identityTaken},
-			{"a proof of another name", func(_ *world, p capnp.Struct) { _ = schemas.OpaqueRegisterFinishParams(p).SetUsername("dana") }, schemas.Code_signatureInvalid},
+			{"a proof of another name", func(_ *world, p capnp.Struct) { _ = schemas.OpaqueRegisterFinishParams(p).SetUsername("dana") }, schemas.Code_noPendingLogin},
+			{"an invite of 15 bytes", func(_ *world, p capnp.Struct) { _ = schemas.OpaqueRegisterFinishParams(p).SetInvite(make([]byte, 15)) }, schemas.Code_inviteInvalid},
 		},
 	},
 	"opaqueLoginStart": {

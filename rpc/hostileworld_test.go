@@ -25,7 +25,6 @@ import (
 
 // world is a cluster of one with people in it.
 type world struct {
-	opaque          []byte // the cluster's OPAQUE public key
 	tb              testing.TB
 	node            *accountNode
 	server          *Server
@@ -295,21 +294,25 @@ func bogusUpload(tb testing.TB) []byte {
 // registration fills in what registers a name for a key, with nobody's password.
 func (w *world) registration(p schemas.OpaqueRegisterFinishParams, name string, key ed25519.PrivateKey) error {
 	w.tb.Helper()
-	if w.opaque == nil {
-		_, request, err := account.StartRegistration(mustName(w.tb, "alice"), []byte("x"))
-		must(w.tb, err)
-		results := w.results(8, func(r schemas.Request) {
-			start, err := schemas.NewOpaqueRegisterStartParams(r.Segment())
-			must(w.tb, errors.Join(err, start.SetUsername("alice"), start.SetRequest(request), r.SetParams(start.ToPtr())))
-		})
-		response, err := schemas.OpaqueRegisterStartResults(results).Response()
-		must(w.tb, err)
-		w.opaque = bytes.Clone(response[32:])
-	}
-	public, upload := key.Public().(ed25519.PublicKey), bogusUpload(w.tb)
-	canonical := mustName(w.tb, name).String()
-	proof, err := identity.Register([32]byte(w.opaque), [32]byte(public), canonical, upload).Sign(key)
-	return errors.Join(err, p.SetUsername(name), p.SetUpload(upload), p.SetIdentityKey(public), p.SetIdentityProof(proof))
+	_, request, err := account.StartRegistration(mustName(w.tb, name), []byte("x"))
+	must(w.tb, err)
+	results := w.results(8, func(r schemas.Request) {
+		start, err := schemas.NewOpaqueRegisterStartParams(r.Segment())
+		must(w.tb, errors.Join(err, start.SetUsername(name), start.SetRequest(request), r.SetParams(start.ToPtr())))
+	})
+	response, err := schemas.OpaqueRegisterStartResults(results).Response()
+	must(w.tb, err)
+	handshake, err := schemas.OpaqueRegisterStartResults(results).Handshake()
+	must(w.tb, err)
+	return w.fillRegistration(p, name, key, bogusUpload(w.tb), response, handshake)
+}
+
+// fillRegistration signs an upload for a name, in answer to a response.
+func (w *world) fillRegistration(p schemas.OpaqueRegisterFinishParams, name string, key ed25519.PrivateKey, upload, response, handshake []byte) error {
+	w.tb.Helper()
+	public, canonical := key.Public().(ed25519.PublicKey), mustName(w.tb, name).String()
+	proof, err := identity.Register([32]byte(response[32:]), [32]byte(public), canonical, upload).Sign(key)
+	return errors.Join(err, p.SetUsername(name), p.SetUpload(upload), p.SetIdentityKey(public), p.SetIdentityProof(proof), p.SetHandshake(handshake))
 }
 
 // register makes an account at the door.

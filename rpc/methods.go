@@ -32,7 +32,7 @@ type handler func(*call) error
 
 // table is indexed by the method's ordinal in NodeService; a row without a name
 // is no method of the table.
-type table [40]method
+type table [41]method
 
 const (
 	short = schemas.DefaultCallTimeout
@@ -89,6 +89,7 @@ var authenticated = table{
 	25: {name: "listDevices", class: ClassLookup, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ListDevicesParams], handle: serve(schemas.NewListDevicesResults, listDevices)},
 	26: {name: "revokeDevice", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.RevokeDeviceParams], handle: serve(schemas.NewRevokeDeviceResults, revokeDevice)},
 	39: {name: "setContacts", class: ClassManage, maxBytes: 4 * smallMethod, timeout: short, auth: authOf[schemas.SetContactsParams], handle: write(setContacts)},
+	40: {name: "createInvite", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.CreateInviteParams], handle: write(createInvite)},
 	28: {name: "whoami", class: ClassRead, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.WhoamiParams], handle: serve(schemas.NewWhoamiResults, whoami)},
 	29: {name: "logout", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.LogoutParams], handle: serve(schemas.NewLogoutResults, logout)},
 	30: {name: "changePasswordStart", class: ClassManage, maxBytes: smallMethod, timeout: short, auth: authOf[schemas.ChangePasswordStartParams], handle: serve(schemas.NewChangePasswordStartResults, changePasswordStart)},

@@ -100,14 +100,52 @@ func (c *call) proposeAs(by schemas.Caller, fill func(schemas.Entry_command) err
 	if err != nil {
 		return fsm.Result{}, err
 	}
-	if first {
-		// Only for an id that nobody has proposed: the outcome of one that was may
-		// differ from what the rules say now.
-		if err := c.precheck(entry); err != nil {
+	if !first {
+		return c.proposeAgain(id, by, entry)
+	}
+	// Only for an id that nobody has proposed: the outcome of one that was may differ
+	// from what the rules say now.
+	if err := c.precheck(entry); err != nil {
+		return fsm.Result{}, err
+	}
+	return c.proposeEntry(entry)
+}
+
+// proposeAgain is for an id that somebody may have proposed before. The outcome that it
+// has, if this node knows it, is the answer. What is large and would be refused goes to
+// the log as a refusal: an earlier copy may be on its way there, and the first of the two
+// decides.
+func (c *call) proposeAgain(id []byte, by schemas.Caller, entry []byte) (fsm.Result, error) {
+	view, err := c.state()
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	outcome, known, err := view.Outcome(entry)
+	switch {
+	case err != nil:
+		return fsm.Result{}, storageFault(err)
+	case known:
+		return outcome, refusalIn(outcome)
+	}
+	if instead, may := view.RefuseInstead(entry, view.Check(entry)); may {
+		if entry, err = schemas.BuildEntry(id, by, fillRefusal(instead)); err != nil {
 			return fsm.Result{}, err
 		}
 	}
 	return c.proposeEntry(entry)
+}
+
+func fillRefusal(instead fsm.Refusal) func(schemas.Entry_command) error {
+	return func(to schemas.Entry_command) error {
+		r, err := to.NewRefuse()
+		if err != nil {
+			return err
+		}
+		r.SetFingerprint(instead.Fingerprint)
+		r.SetCode(instead.Code)
+		r.SetValue(instead.Value)
+		return nil
+	}
 }
 
 func (c *call) proposeEntry(entry []byte) (fsm.Result, error) {

@@ -9,8 +9,9 @@ $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 
 using Auth = import "auth.capnp".Auth;
+using Code = import "codes.capnp".Code;
 
-# Registration: start, then finish. Nothing is kept in between.
+# Registration: start, then finish, on any node each. Nothing is kept in between.
 
 struct OpaqueRegisterStartParams {
   username @0 :Text;
@@ -21,6 +22,9 @@ struct OpaqueRegisterStartParams {
 struct OpaqueRegisterStartResults {
   response @0 :Data;
   # RegistrationResponse, 64 bytes. The same whether the name is taken or not.
+  handshake @1 :Data;
+  # Name, request and response, sealed: to be given back within 60 seconds, for one
+  # account.
 }
 
 struct OpaqueRegisterFinishParams {
@@ -32,10 +36,34 @@ struct OpaqueRegisterFinishParams {
   identityProof @3 :Data;
   # 64 bytes: identityKey's signature that it registers this name with this upload
   # (docs/protocol.md gives the bytes). So nobody else can have sent it.
+  handshake @4 :Data;
+  # OpaqueRegisterStartResults.handshake. Since feature level 6 it must be there.
+  invite @5 :Data;
+  # Empty, or an invite token, 16 bytes: who has one may register while the setting
+  # registration is token, and is not held up by others' registrations.
 }
 
 struct OpaqueRegisterFinishResults {
   success @0 :Bool;
+}
+
+struct CreateInviteParams {
+  # Lets somebody register with a token. An operator may make any; a member as many as
+  # the setting member_invites_daily says.
+  auth @0 :Auth;
+  inviteHash @1 :Data;
+  # SHA-256 of the token, 32 bytes. The token itself, 16 random bytes, is for whom it
+  # invites.
+  uses @2 :UInt32;
+  # How many accounts it is good for, at most 10,000. 0: the invite, which the caller has
+  # made, ends.
+  ttlSecs @3 :UInt32;
+  # How long it is good; 0: a week, at most what the setting invite_max_secs says.
+}
+
+struct CreateInviteResults {
+  expiresAtMs @0 :UInt64;
+  # Log time.
 }
 
 # Login: start, then finish, on any node each.
@@ -320,6 +348,11 @@ struct CreateAccount {
   # The OPAQUE public key that the proof names, 32 bytes.
   proof @4 :Data;
   # OpaqueRegisterFinishParams.identityProof. Since feature level 2 the log checks it.
+  handshakeId @5 :Data;
+  # 16 bytes, accepted once, since feature level 6.
+  handshakeExpiresMs @6 :UInt64;
+  inviteHash @7 :Data;
+  # SHA-256 of the invite token, 32 bytes; empty: none.
 }
 
 struct BeginLogin {
@@ -397,6 +430,16 @@ struct SetContactsParams {
 
 struct SetContactsResults {
   changed @0 :UInt32;
+}
+
+struct Refuse {
+  # What a node knows to be refused, in place of a large command that was perhaps sent
+  # before: the outcome that its request id has, or else this refusal, which is its
+  # outcome from then on.
+  fingerprint @0 :UInt64;
+  # Of the command, so that the id stands for that one only.
+  code @1 :Code;
+  value @2 :UInt64;
 }
 
 struct SetInstanceResults {

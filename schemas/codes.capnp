@@ -92,6 +92,11 @@ enum Code {
   requestIdReused @78;
   senderShareFull @79;
   contactLimit @80;
+  registrationClosed @81;
+  inviteRequired @82;
+  inviteInvalid @83;
+  inviteTerms @84;
+  groupQuota @85;
 }
 
 enum Retry {
@@ -198,4 +203,9 @@ const codeTable :List(CodeInfo) = [
   (code = requestIdReused, name = "REQUEST_ID_REUSED", retry = never, meaning = "The request id was used before, for another command: nothing was done now.", hint = "Draw a new request id for each command; repeat one only with exactly what it was sent with."),
   (code = senderShareFull, name = "SENDER_SHARE_FULL", retry = later, meaning = "The sender has used up its share of the recipient's queue.", hint = "Nothing was dropped: send again when the recipient has fetched. The share of who is no contact of the recipient is small; it grows once the recipient accepts or answers."),
   (code = contactLimit, name = "CONTACT_LIMIT", retry = never, meaning = "The account has told the cluster of as many contacts, or of as many blocked accounts, as are kept.", hint = "value is the limit: take some back first."),
+  (code = registrationClosed, name = "REGISTRATION_CLOSED", retry = never, meaning = "This cluster takes no new accounts.", hint = "Ask its operator, who opens registration with `qpqd set registration=open`."),
+  (code = inviteRequired, name = "INVITE_REQUIRED", retry = never, meaning = "This cluster takes new accounts by invitation only, and the registration carried no invite token.", hint = "Ask an operator or a member for a token and pass it: `qpq register NAME --invite TOKEN`."),
+  (code = inviteInvalid, name = "INVITE_INVALID", retry = never, meaning = "The invite token is unknown, used up or expired.", hint = "Check that it was copied whole, or ask for a new one."),
+  (code = inviteTerms, name = "INVITE_TERMS", retry = never, meaning = "The invite has more uses or a longer life than is allowed, or there is one with this token.", hint = "value is the limit; docs/settings.md says who may invite how many."),
+  (code = groupQuota, name = "GROUP_QUOTA", retry = later, meaning = "The account keeps as many group records, or as many bytes in them, as are allowed.", hint = "value is the limit. A record ends when nobody commits in its group for long; the bytes of one count for the account that has committed last."),
 ];

@@ -67,6 +67,8 @@ struct Entry {
     publishCommit @25 :Group.PublishCommitParams;
     setInstance @26 :Account.SetInstance;
     setContacts @27 :Account.SetContactsParams;
+    createInvite @28 :Account.CreateInviteParams;
+    refuse @29 :Account.Refuse;
   }
 }
 

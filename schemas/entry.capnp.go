@@ -185,10 +185,12 @@ const (
 	Entry_command_Which_publishCommit     Entry_command_Which = 22
 	Entry_command_Which_setInstance       Entry_command_Which = 23
 	Entry_command_Which_setContacts       Entry_command_Which = 24
+	Entry_command_Which_createInvite      Entry_command_Which = 25
+	Entry_command_Which_refuse            Entry_command_Which = 26
 )
 
 func (w Entry_command_Which) String() string {
-	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommitsetInstancesetContacts"
+	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommitsetInstancesetContactscreateInviterefuse"
 	switch w {
 	case Entry_command_Which_none:
 		return s[0:4]
@@ -240,6 +242,10 @@ func (w Entry_command_Which) String() string {
 		return s[261:272]
 	case Entry_command_Which_setContacts:
 		return s[272:283]
+	case Entry_command_Which_createInvite:
+		return s[283:295]
+	case Entry_command_Which_refuse:
+		return s[295:301]
 
 	}
 	return "Entry_command_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -1124,6 +1130,70 @@ func (s Entry_command) NewSetContacts() (SetContactsParams, error) {
 	return ss, err
 }
 
+func (s Entry_command) CreateInvite() (CreateInviteParams, error) {
+	if capnp.Struct(s).Uint16(2) != 25 {
+		panic("Which() != createInvite")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return CreateInviteParams(p.Struct()), err
+}
+
+func (s Entry_command) HasCreateInvite() bool {
+	if capnp.Struct(s).Uint16(2) != 25 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetCreateInvite(v CreateInviteParams) error {
+	capnp.Struct(s).SetUint16(2, 25)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewCreateInvite sets the createInvite field to a newly
+// allocated CreateInviteParams struct, preferring placement in s's segment.
+func (s Entry_command) NewCreateInvite() (CreateInviteParams, error) {
+	capnp.Struct(s).SetUint16(2, 25)
+	ss, err := NewCreateInviteParams(capnp.Struct(s).Segment())
+	if err != nil {
+		return CreateInviteParams{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Entry_command) Refuse() (Refuse, error) {
+	if capnp.Struct(s).Uint16(2) != 26 {
+		panic("Which() != refuse")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return Refuse(p.Struct()), err
+}
+
+func (s Entry_command) HasRefuse() bool {
+	if capnp.Struct(s).Uint16(2) != 26 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetRefuse(v Refuse) error {
+	capnp.Struct(s).SetUint16(2, 26)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewRefuse sets the refuse field to a newly
+// allocated Refuse struct, preferring placement in s's segment.
+func (s Entry_command) NewRefuse() (Refuse, error) {
+	capnp.Struct(s).SetUint16(2, 26)
+	ss, err := NewRefuse(capnp.Struct(s).Segment())
+	if err != nil {
+		return Refuse{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
 // Entry_List is a list of Entry.
 type Entry_List = capnp.StructList[Entry]
 
@@ -1223,6 +1293,12 @@ func (p Entry_command_Future) SetInstance() SetInstance_Future {
 }
 func (p Entry_command_Future) SetContacts() SetContactsParams_Future {
 	return SetContactsParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) CreateInvite() CreateInviteParams_Future {
+	return CreateInviteParams_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) Refuse() Refuse_Future {
+	return Refuse_Future{Future: p.Future.Field(2, nil)}
 }
 
 type Batch capnp.Struct

@@ -68,6 +68,12 @@ const (
 	TokenHashSize = 32
 	// HandshakeIDSize is the size of a login's id, in bytes.
 	HandshakeIDSize = 16
+	// InviteSize is the size of an invite token, in bytes.
+	InviteSize = 16
+	// InviteHashSize is the size of an invite token's SHA-256, in bytes.
+	InviteHashSize = 32
+	// MaxInviteUses is how many accounts one invite is good for at most.
+	MaxInviteUses = 10_000
 	// NameHashSize is the size of the keyed hash of a name, in bytes.
 	NameHashSize = 32
 	// SignatureSize is the size of an Ed25519 signature, in bytes.
@@ -129,7 +135,7 @@ const (
 	EntryVersion = 1
 	// FeatureLevel is what this build announces; a command is proposed only
 	// when every member announces at least the command's level.
-	FeatureLevel = 5
+	FeatureLevel = 6
 
 	// MaxWait is the longest wait of fetchWait.
 	MaxWait = 60 * time.Second

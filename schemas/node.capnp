@@ -73,6 +73,7 @@ interface NodeService {
   fetchKeyPackages @37 Keys.FetchKeyPackagesParams -> Keys.FetchKeyPackagesResults;
   keyPackageCount @38 Keys.KeyPackageCountParams -> Keys.KeyPackageCountResults;
   setContacts @39 Account.SetContactsParams -> Account.SetContactsResults;
+  createInvite @40 Account.CreateInviteParams -> Account.CreateInviteResults;
 }
 
 struct Request {

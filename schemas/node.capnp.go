@@ -412,7 +412,7 @@ func (c NodeService) OpaqueRegisterFinish(ctx context.Context, params func(Opaqu
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 4}
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 6}
 		s.PlaceArgs = func(s capnp.Struct) error { return params(OpaqueRegisterFinishParams(s)) }
 	}
 
@@ -1021,6 +1021,26 @@ func (c NodeService) SetContacts(ctx context.Context, params func(SetContactsPar
 
 }
 
+func (c NodeService) CreateInvite(ctx context.Context, params func(CreateInviteParams) error) (CreateInviteResults_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      40,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "createInvite",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 2}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(CreateInviteParams(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return CreateInviteResults_Future{Future: ans.Future()}, release
+
+}
+
 func (c NodeService) WaitStreaming() error {
 	return capnp.Client(c).WaitStreaming()
 }
@@ -1173,6 +1193,8 @@ type NodeService_Server interface {
 	KeyPackageCount(context.Context, NodeService_keyPackageCount) error
 
 	SetContacts(context.Context, NodeService_setContacts) error
+
+	CreateInvite(context.Context, NodeService_createInvite) error
 }
 
 // NodeService_NewServer creates a new Server from an implementation of NodeService_Server.
@@ -1191,7 +1213,7 @@ func NodeService_ServerToClient(s NodeService_Server) NodeService {
 // This can be used to create a more complicated Server.
 func NodeService_Methods(methods []server.Method, s NodeService_Server) []server.Method {
 	if cap(methods) == 0 {
-		methods = make([]server.Method, 0, 40)
+		methods = make([]server.Method, 0, 41)
 	}
 
 	methods = append(methods, server.Method{
@@ -1674,6 +1696,18 @@ func NodeService_Methods(methods []server.Method, s NodeService_Server) []server
 		},
 	})
 
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd0c8a4cd19599e78,
+			MethodID:      40,
+			InterfaceName: "node.capnp:NodeService",
+			MethodName:    "createInvite",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.CreateInvite(ctx, NodeService_createInvite{call})
+		},
+	})
+
 	return methods
 }
 
@@ -1826,7 +1860,7 @@ func (c NodeService_opaqueRegisterStart) Args() OpaqueRegisterStartParams {
 
 // AllocResults allocates the results struct.
 func (c NodeService_opaqueRegisterStart) AllocResults() (OpaqueRegisterStartResults, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 2})
 	return OpaqueRegisterStartResults(r), err
 }
 
@@ -2355,6 +2389,23 @@ func (c NodeService_setContacts) Args() SetContactsParams {
 func (c NodeService_setContacts) AllocResults() (SetContactsResults, error) {
 	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
 	return SetContactsResults(r), err
+}
+
+// NodeService_createInvite holds the state for a server call to NodeService.createInvite.
+// See server.Call for documentation.
+type NodeService_createInvite struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NodeService_createInvite) Args() CreateInviteParams {
+	return CreateInviteParams(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NodeService_createInvite) AllocResults() (CreateInviteResults, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return CreateInviteResults(r), err
 }
 
 // NodeService_List is a list of NodeService.

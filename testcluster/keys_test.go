@@ -234,8 +234,11 @@ func directAccount(ctx context.Context, tb testing.TB, n *testcluster.Node, name
 	}
 	propose(func(to schemas.Entry_command) error {
 		p, err := to.NewCreateAccount()
+		answers := make([]byte, 16)
+		rand.Read(answers)
+		p.SetHandshakeExpiresMs(uint64(time.Now().Add(time.Minute).UnixMilli()))
 		return errors.Join(err, p.SetUsername(name), p.SetIdentityKey(s.Account[:]), p.SetRecord([]byte(name)),
-			p.SetServer(server[:]), p.SetProof(proof))
+			p.SetServer(server[:]), p.SetProof(proof), p.SetHandshakeId(answers))
 	})
 	propose(func(to schemas.Entry_command) error {
 		p, err := to.NewOpenSession()

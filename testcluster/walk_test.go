@@ -221,10 +221,13 @@ func (s *simpleClient) register(node int, p person) {
 	run, start, err := account.StartRegistration(name, []byte("right"))
 	fatal(s.t, err)
 	defer run.Close()
-	response, err := schemas.OpaqueRegisterStartResults(simpleCall(s, node, 8, schemas.NewOpaqueRegisterStartParams,
+	started := schemas.OpaqueRegisterStartResults(simpleCall(s, node, 8, schemas.NewOpaqueRegisterStartParams,
 		func(q schemas.OpaqueRegisterStartParams) error {
 			return errors.Join(q.SetUsername(p.name), q.SetRequest(start))
-		})).Response()
+		}))
+	response, err := started.Response()
+	fatal(s.t, err)
+	handshake, err := started.Handshake()
 	fatal(s.t, err)
 	upload, _, err := run.Finish(response)
 	fatal(s.t, err)
@@ -234,7 +237,7 @@ func (s *simpleClient) register(node int, p person) {
 	fatal(s.t, err)
 	finished := schemas.OpaqueRegisterFinishResults(simpleCall(s, node, 9, schemas.NewOpaqueRegisterFinishParams,
 		func(q schemas.OpaqueRegisterFinishParams) error {
-			return errors.Join(q.SetUsername(p.name), q.SetUpload(upload), q.SetIdentityKey(key[:]), q.SetIdentityProof(proof))
+			return errors.Join(q.SetUsername(p.name), q.SetUpload(upload), q.SetIdentityKey(key[:]), q.SetIdentityProof(proof), q.SetHandshake(handshake))
 		}))
 	if !finished.Success() {
 		s.t.Fatalf("%s is not registered", p.name)

@@ -10,6 +10,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cmd/qpq/internal/plain"
+	"quicproquo/crypto/account"
 )
 
 const passwordWhat = "password of the account"
@@ -20,24 +21,34 @@ func passwordFlag(cmd *cobra.Command, to *string, name, what string) {
 }
 
 func (a *app) registerCommand() *cobra.Command {
-	var file string
+	var file, token string
 	cmd := &cobra.Command{
 		Use:   "register NAME",
 		Short: "Make an account, and this machine its first device",
 		Long: `Makes an account under a name that nobody has, a profile on this machine that
 holds its keys, and logs in. Two secrets are asked for: the passphrase unlocks
 the profile on this machine, the password logs in to the cluster, which never
-sees it. The address of the cluster is remembered.`,
+sees it. The address of the cluster is remembered. A cluster that takes new accounts by
+invitation only wants a token, which its operator or a member gives you.`,
 		Example: `  qpq register alice --server 'qpq://10.0.0.1:4430?pin=sha256:…'
+  qpq register bob --invite nb2wy3dpfqqho33snrsccidxmu --server …
   qpq --profile work --keyring register alice-work --server chat.example.com:4430
   QPQ_PASSPHRASE_FILE=pass qpq register bot --password-file word --server …`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
+			var invite account.Invite
+			if token != "" {
+				var err error
+				if invite, err = account.ParseInvite(token); err != nil {
+					return err
+				}
+			}
 			return a.enroll(cmd, file, true, func(ctx context.Context, c *client.Client, password []byte) error {
-				return c.Register(ctx, given[0], password)
+				return c.RegisterInvited(ctx, given[0], password, invite)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&token, "invite", "", "invite token")
 	passwordFlag(cmd, &file, "password-file", passwordWhat)
 	return cmd
 }

@@ -2,7 +2,7 @@
 // the commands that its operators need.
 //
 // Files: main.go (signals, exit codes), config.go (flag > environment > file),
-// then one file a command: dev.go, init.go, run.go, status.go, pin.go, migrate.go.
+// then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite), migrate.go.
 package main
 
 import (
@@ -69,6 +69,6 @@ New here? Run "qpqd dev" for a whole cluster on this machine, then
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), pinCommand(), migrateCommand())
+	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), pinCommand(), setCommand(), inviteCommand(), migrateCommand())
 	return root
 }

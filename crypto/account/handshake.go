@@ -95,7 +95,7 @@ func (k *sealer) open(sealed []byte, now time.Time) (*handshake, *handshakeKey, 
 	if len(sealed) != HandshakeSize {
 		return nil, nil, fmt.Errorf("%w: it has %d bytes, want %d", ErrNoPendingLogin, len(sealed), HandshakeSize)
 	}
-	key := k.keyed(sealed)
+	key := k.keyed(sealed, handshakeFormat)
 	if key == nil {
 		return nil, nil, ErrNoPendingLogin
 	}
@@ -112,11 +112,11 @@ func (k *sealer) open(sealed []byte, now time.Time) (*handshake, *handshakeKey, 
 	return h, key, nil
 }
 
-// keyed picks the key that a header names, nil if there is none.
-func (k *sealer) keyed(sealed []byte) *handshakeKey {
+// keyed picks the key that a header of the wanted format names, nil if there is none.
+func (k *sealer) keyed(sealed []byte, format byte) *handshakeKey {
 	version := binary.BigEndian.Uint32(sealed[1:])
 	switch {
-	case sealed[0] != handshakeFormat:
+	case sealed[0] != format:
 		return nil
 	case version == k.version:
 		return k.current

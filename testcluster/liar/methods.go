@@ -59,6 +59,7 @@ var methods = map[uint16]method{
 	37: {name: "fetchKeyPackages", auth: authOf[schemas.FetchKeyPackagesParams], subject: identityOf[schemas.FetchKeyPackagesParams], set: setIdentity[schemas.FetchKeyPackagesParams]},
 	38: {name: "keyPackageCount", auth: authOf[schemas.KeyPackageCountParams]},
 	39: {name: "setContacts", auth: authOf[schemas.SetContactsParams]},
+	40: {name: "createInvite", auth: authOf[schemas.CreateInviteParams]},
 }
 
 func methodName(number uint16) string {

@@ -76,14 +76,14 @@ export class Client {
     ({ nodes: this.#nodes, pin: this.#pin } = parseAddress(address));
   }
 
-  /** register makes an account; identity is newIdentity's. */
-  async register(username, password, identity) {
+  /** register makes an account; identity is newIdentity's, invite the 16 bytes of a token. */
+  async register(username, password, identity, invite = new Uint8Array()) {
     const run = startRegistration(username, password);
-    const { response } = await this.call('opaqueRegisterStart', { username, request: run.request });
+    const { response, handshake } = await this.call('opaqueRegisterStart', { username, request: run.request });
     const upload = await run.finish(response);
     const said = statement('qpq/1 register', response.subarray(32), identity.publicKey, Buffer.from(username), upload);
     await this.call('opaqueRegisterFinish', {
-      username, upload, identityKey: identity.publicKey, identityProof: signed(identity, said) });
+      username, upload, identityKey: identity.publicKey, identityProof: signed(identity, said), handshake, invite });
   }
 
   /** login opens a session, and answers whose it is: {username, identityKey, ...}. */
