@@ -44,6 +44,7 @@ type Endpoint struct {
 	transport *quic.Transport
 	listener  *quic.Listener
 	admission *admission
+	line      *handshakeLine
 	raft      *raftLayer
 	gossip    *gossipTransport
 
@@ -74,6 +75,7 @@ func Open(options Options) (*Endpoint, error) {
 		options:   o,
 		log:       o.Logger,
 		admission: newAdmission(&o),
+		line:      newHandshakeLine(),
 		closing:   make(chan struct{}),
 		drained:   make(chan struct{}),
 		finished:  make(chan struct{}),
@@ -123,12 +125,17 @@ func (e *Endpoint) tlsConfig() *tls.Config {
 	})
 	inner := config.GetConfigForClient
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if tlsid.AudienceOf(hello.SupportedProtos) == tlsid.Clients {
-			if err := e.admission.admitClient(guestOf(hello.Context())); err != nil {
-				return nil, err
-			}
+		if tlsid.AudienceOf(hello.SupportedProtos) != tlsid.Clients {
+			return inner(hello)
 		}
-		return inner(hello)
+		if err := e.admission.admitClient(guestOf(hello.Context())); err != nil {
+			return nil, err
+		}
+		chosen, err := inner(hello)
+		if err != nil {
+			return nil, err
+		}
+		return e.line.inLine(hello.Context(), chosen)
 	}
 	return config
 }

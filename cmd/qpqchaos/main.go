@@ -49,7 +49,7 @@ func rootCommand() *cobra.Command {
 		Use: "qpqchaos", Short: "Prove that a cluster loses nothing",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), replayCommand(), plantedCommand(), nodeCommand())
+	root.AddCommand(runCommand(), replayCommand(), plantedCommand(), crowdCommand(), nodeCommand(), spinCommand())
 	return root
 }
 

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"testing"
+
+	"quicproquo/cmd/qpqchaos/internal/crowd"
+)
+
+// The measurement of crowds, in small: every client is served beside the load, again after
+// the node is killed that they had come to, and by nodes that one was not told of.
+func TestCrowd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts nodes as processes")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "crowd", "--json", "--few", "2", "--many", "8", "--spins", "1",
+		"--turns", "1", "--turn", "300ms", "--arrive", "20", "--lone", "1")
+	cmd.Env = append(os.Environ(), programEnv+"=1")
+	var notes bytes.Buffer
+	cmd.Stderr = &notes
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, notes.String())
+	}
+	var r struct {
+		Calls    []crowd.Calls
+		Arrivals struct{ Clients, There, Errors int }
+		LoneMs   []int
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("the output is no report: %v\n%s", err, out)
+	}
+	for _, c := range r.Calls {
+		if c.PerSecond == 0 || c.Errors > 0 {
+			t.Errorf("%d connections, beside load %t: %.0f calls a second, %d errors (%s)", c.Connections, c.Beside, c.PerSecond, c.Errors, c.First)
+		}
+	}
+	if a := r.Arrivals; len(r.Calls) != 4 || a.Clients != 20 || a.There == 0 || a.Errors > 0 || len(r.LoneMs) != 1 {
+		t.Errorf("got %s, want four turns of calls, twenty clients without an error, and one that was left alone", out)
+	}
+}
