@@ -68,7 +68,7 @@ func describe(before, after *mls.Group, by AccountKey, ev *mls.EpochStarted) (li
 	old, next := accountsOf(before), accountsOf(after)
 	broken := ""
 	if !isAdmin(before, was, by) {
-		broken = "only an admin may do that"
+		broken = onlyAdmins
 	}
 	add := func(kind EventKind, broken, note string, who ...AccountKey) {
 		list = append(list, change{kind, notice{By: &by, Who: who, Note: note, Broken: broken}})
@@ -110,6 +110,47 @@ func describe(before, after *mls.Group, by AccountKey, ev *mls.EpochStarted) (li
 	}
 	return list, nil
 }
+
+// lawless reports whether a commit has changed what its maker may not change.
+func lawless(before, after *mls.Group, ev *mls.EpochStarted) bool {
+	c, err := room.ParseCredential(ev.Credential)
+	if err != nil {
+		return true
+	}
+	list, err := describe(before, after, c.Account, ev)
+	return err != nil || slices.ContainsFunc(list, func(one change) bool { return one.Broken != "" })
+}
+
+// mayRemoveUs reports whether a commit that removes this device is one of who may do that.
+func (t *turn) mayRemoveUs(row *talk, before *mls.Group, ev *mls.EpochStarted) bool {
+	c, err := room.ParseCredential(ev.Credential)
+	if err != nil {
+		return false
+	}
+	me := t.c.self
+	return row.State == stateLeft || c.Account == me.Account || leavers(before)[me.Account] || isAdmin(before, row.data(), c.Account) ||
+		slices.ContainsFunc(room.Departures(ev.AuthenticatedData, func(m room.Member) bool { return m.Account == me.Account }),
+			func(d room.Departure) bool { return d.Covers(me) })
+}
+
+// thrownOut keeps the conversation where a member who may not has removed this device: if
+// the cluster never had that commit, nobody else has followed it. If it has, there is no
+// way back, which the user is told then.
+func (t *turn) thrownOut(row *talk, ev *mls.EpochStarted) error {
+	n := notice{Who: []AccountKey{t.c.account()}, Broken: onlyAdmins}
+	if c, err := room.ParseCredential(ev.Credential); err == nil {
+		by := AccountKey(c.Account)
+		n.By = &by
+	}
+	if err := t.event(row, EventRemoved, 0, n); err != nil {
+		return err
+	}
+	_, err := t.intend(row, wish{Kind: wishRejoin})
+	return err
+}
+
+// onlyAdmins is the rule that who is none may break. It is kept in vaults: it stays.
+const onlyAdmins = "only an admin may do that"
 
 // unfitNote is why an admin's client removes a member by itself. It is kept in vaults:
 // it stays.

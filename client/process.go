@@ -47,6 +47,9 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 		if ev.ReInit != nil {
 			return true, t.refusedMessage(row, in, p, errReInit)
 		}
+		if ev.RemovedUs && !t.mayRemoveUs(row, before, ev) {
+			return true, t.thrownOut(row, ev)
+		}
 		if err := t.dropPending(row, group.Epoch()); err != nil {
 			return false, err
 		}
@@ -54,6 +57,9 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 			return true, t.removedUs(row, ev)
 		}
 		row.enter(group, t.now)
+		if c, err := room.ParseCredential(ev.Credential); err == nil {
+			row.earlier = row.earlier.Followed(past, group, c.Account, lawless(before, group, ev), t.now)
+		}
 		if row.State == stateLeft { // our proposal was of the epoch before
 			return true, t.proposeLeave(row)
 		}
@@ -75,16 +81,22 @@ func (row *talk) confirmed(before *mls.Group, ev mls.Event) {
 	switch ev := ev.(type) {
 	case *mls.ApplicationMessage:
 		if l, member := ev.Sender.Leaf(); member && l != before.Self() {
-			row.earlier = row.earlier.Proven(ev.Epoch)
+			row.proven(ev.Epoch, ev.Credential)
 		}
 	case *mls.ProposalStored:
 		if l, member := ev.Sender.Leaf(); member && l != before.Self() {
-			row.earlier = row.earlier.Proven(ev.Epoch)
+			row.proven(ev.Epoch, ev.Credential)
 		}
 	case *mls.EpochStarted:
 		if !ev.Joined { // who comes in from outside has been in no epoch
-			row.earlier = row.earlier.Proven(before.Epoch())
+			row.proven(before.Epoch(), ev.Credential)
 		}
+	}
+}
+
+func (row *talk) proven(epoch uint64, by tree.Credential) {
+	if c, err := room.ParseCredential(by); err == nil {
+		row.earlier = row.earlier.Proven(epoch, c.Account)
 	}
 }
 

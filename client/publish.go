@@ -70,6 +70,7 @@ func (t *turn) adopt(id vault.ConversationID, p *vault.Pending) error {
 	if next != before {
 		row.enter(next, t.now)
 	}
+	row.earlier = row.earlier.Accepted()
 	row.founded, row.noted = true, true
 	if err := t.SetPending(id, nil); err != nil {
 		return err
@@ -164,7 +165,7 @@ func (t *turn) cameBack(row *talk, before *mls.Group, i *vault.Intent) error {
 	if i.Kind == wishRejoin {
 		kind = EventRecovered
 		n.Note = "What was said meanwhile may be missing here."
-		if before != nil && row.group.Epoch() == before.Epoch()+1 {
+		if before != nil && row.group.Epoch() <= before.Epoch()+1 {
 			n.Note = "The keys are new."
 		} else if before != nil {
 			n.Note = fmt.Sprintf("%d epochs were missed: what was said in them is missing here.", row.group.Epoch()-before.Epoch()-1)

@@ -82,7 +82,11 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		switch {
 		case back.Past != nil:
 			row.known, row.earlier = back.Past, row.earlier.Before(back)
-			row.Reason = "what became of a commit of ours is not what we were told"
+			if row.Reason = "what became of a commit of ours is not what we were told"; back.LedBy != nil {
+				if err := t.ledAside(row, AccountKey(*back.LedBy)); err != nil {
+					return err
+				}
+			}
 		case !renewed:
 			row.Reason = fmt.Sprintf("%d epochs were missed", back.Epoch-row.group.Epoch())
 		}
@@ -105,6 +109,12 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		commit.Deliveries = append(commit.Deliveries, d)
 	}
 	return t.keepPending(row, i, made.Next, commit)
+}
+
+// ledAside tells whose commit it was that nobody else has.
+func (t *turn) ledAside(row *talk, by AccountKey) error {
+	row.Reason = "a member has sent this device a change that nobody else has"
+	return t.event(row, EventInvalid, 0, notice{By: &by, Note: "sent this device a change that the others do not have; what was said here since then has not reached them"})
 }
 
 // waits tells whether what is wanted of a conversation has to wait: for its keys, or for
@@ -180,12 +190,16 @@ func openReturn(row *talk, w *wish, sealed []byte) (*room.Return, error) {
 	if w.Kind == wishJoin {
 		return room.OpenReturnByLink(room.Link{GroupID: row.GroupID, Secret: w.Secret}, sealed)
 	}
-	return room.OpenReturn(row.group, row.earlier, sealed)
+	back, err := room.OpenReturn(row.group, row.earlier, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return back, row.earlier.Judge(row.GroupID, back, row.known)
 }
 
 // apart reports whether the group's record is not behind ours but another: a commit of
 // ours, which a node has said to have won, has never reached the others, or one that it
-// has said to have lost has.
+// has said to have lost has, or a commit of another's has reached nobody but us.
 func (row *talk) apart(w *wish, record Group) bool {
 	if record.Epoch > row.group.Epoch() || row.earlier == nil {
 		return false
@@ -246,7 +260,7 @@ func (t *turn) checkReturn(row *talk, back *room.Return, group *mls.PublicGroup,
 		return fmt.Errorf("its people are others: %w", room.ErrAnother)
 	case row.known == nil:
 		return nil // no epoch was ever held here: the link alone leads in
-	case back.Past != nil && !row.hasMember(offer.Signer):
+	case back.Past != nil && !back.Lawless && !row.hasMember(offer.Signer):
 		return fmt.Errorf("who vouches for it was removed by a commit of ours: %w", room.ErrAnother)
 	}
 	if err = row.basis(back).Allows(offer); err == nil {

@@ -1,11 +1,14 @@
 package room
 
 import (
+	"crypto/subtle"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"quicproquo/crypto/codec"
+	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"
@@ -19,8 +22,22 @@ import (
 // is sealed to the leaf that the group has, so it is opened with one of these keys, and
 // judged by what was known when it was in use. A value is never changed; Zero erases its
 // keys.
+//
+// So is what was known before a commit of another's, while nobody but its maker has shown
+// that he has it: a member can send one of the others a commit that the cluster never had,
+// and lead him aside.
 type EarlierLeaves struct {
 	list []earlierLeaf // ascending by until
+	led  *led          // before the first such commit; nil: there is none
+}
+
+// led is the place from which a member may have been led aside.
+type led struct {
+	until   uint64 // the epoch that the commit began
+	at      int64  // when, in seconds since 1970
+	by      [identity.KeySize]byte
+	lawless bool         // since then something was done that only admins may do
+	past    suite.Secret // Known, encoded, of the epoch before until
 }
 
 type earlierLeaf struct {
@@ -70,7 +87,7 @@ func (l *EarlierLeaves) with(of *mls.Group, past *Known, until uint64, now time.
 	}
 	next := &EarlierLeaves{}
 	if l != nil {
-		next.list = slices.Clone(l.list)
+		next.list, next.led = slices.Clone(l.list), l.led
 	}
 	next.list = append(next.list, one)
 	if len(next.list) > maxEarlier {
@@ -79,20 +96,65 @@ func (l *EarlierLeaves) with(of *mls.Group, past *Known, until uint64, now time.
 	return next
 }
 
-// Proven returns the keys that are still needed once another member has said something
-// with the keys of an epoch: those that went out later.
-func (l *EarlierLeaves) Proven(epoch uint64) *EarlierLeaves {
+// Followed returns what is kept once a commit of another has begun an epoch, past being
+// what was known before it. Where there is nobody else from whom it could lead aside, as in
+// a conversation of two, nothing is kept.
+func (l *EarlierLeaves) Followed(past *Known, after *mls.Group, by [identity.KeySize]byte, lawless bool, now time.Time) *EarlierLeaves {
+	me, err := ParseCredential(after.OwnLeaf().Credential)
+	if past == nil || err != nil || !slices.ContainsFunc(past.Accounts, func(a [identity.KeySize]byte) bool { return a != by && a != me.Account }) {
+		return l
+	}
+	next := &EarlierLeaves{}
+	if l != nil {
+		*next = *l
+	}
+	switch {
+	case next.led == nil:
+		next.led = &led{until: after.Epoch(), at: now.Unix(), by: by, lawless: lawless, past: past.AppendTo(nil)}
+	case lawless && !next.led.lawless:
+		one := *next.led
+		one.lawless, next.led = true, &one
+	default:
+		return l
+	}
+	return next
+}
+
+// Accepted returns what is kept once the cluster has accepted a commit of ours: it has the
+// epoch that this has ended, so nobody has led us aside.
+func (l *EarlierLeaves) Accepted() *EarlierLeaves {
+	if l == nil || l.led == nil {
+		return l
+	}
+	if len(l.list) == 0 {
+		return nil
+	}
+	return &EarlierLeaves{list: l.list}
+}
+
+// Proven returns what is still needed once another member has said something with the
+// keys of an epoch: the keys that went out later. That somebody else than its maker has
+// followed a commit shows that it leads nobody aside.
+func (l *EarlierLeaves) Proven(epoch uint64, by [identity.KeySize]byte) *EarlierLeaves {
+	if l != nil && l.led != nil && l.led.until <= epoch && l.led.by != by {
+		if past, err := ParseKnown(l.led.past); err != nil || past.member(by) {
+			l = l.Accepted()
+		}
+	}
 	return l.without(func(e *earlierLeaf) bool { return e.until <= epoch })
 }
 
 // Before returns the keys that are needed once one of them has opened a way back: those
 // that the leaf had later were in no tree but ours.
 func (l *EarlierLeaves) Before(back *Return) *EarlierLeaves {
-	return l.without(func(e *earlierLeaf) bool { return e.until > back.until })
+	return l.Accepted().without(func(e *earlierLeaf) bool { return e.until > back.until })
 }
 
 // Since returns the keys that went out after a time.
 func (l *EarlierLeaves) Since(from time.Time) *EarlierLeaves {
+	if l != nil && l.led != nil && l.led.at < from.Unix() {
+		l = l.Accepted()
+	}
 	return l.without(func(e *earlierLeaf) bool { return e.at < from.Unix() })
 }
 
@@ -100,22 +162,46 @@ func (l *EarlierLeaves) without(gone func(*earlierLeaf) bool) *EarlierLeaves {
 	if l == nil || !slices.ContainsFunc(l.list, func(e earlierLeaf) bool { return gone(&e) }) {
 		return l
 	}
-	next := &EarlierLeaves{}
+	next := &EarlierLeaves{led: l.led}
 	for i := range l.list {
 		if !gone(&l.list[i]) {
 			next.list = append(next.list, l.list[i])
 		}
 	}
-	if len(next.list) == 0 {
+	if len(next.list) == 0 && next.led == nil {
 		return nil
 	}
 	return next
 }
 
-// Unproven reports whether an epoch was begun by a commit of ours that nobody has
-// confirmed.
+// Unproven reports whether an epoch was begun by a commit of ours, or follows one of
+// another's, that nobody has confirmed.
 func (l *EarlierLeaves) Unproven(epoch uint64) bool {
-	return l != nil && slices.ContainsFunc(l.list, func(e earlierLeaf) bool { return e.until == epoch })
+	return l != nil && (l.led != nil && l.led.until <= epoch ||
+		slices.ContainsFunc(l.list, func(e earlierLeaf) bool { return e.until == epoch }))
+}
+
+// Judge finds out whether a way back that our present leaf opens leads to where the others
+// are, from whom a commit has led us aside, held being what is known at our epoch. If so it
+// is judged by what was known before that commit, Past.
+func (l *EarlierLeaves) Judge(groupID []byte, back *Return, held *Known) error {
+	if l == nil || l.led == nil || back.Past != nil || back.Epoch < l.led.until || held == nil {
+		return nil
+	}
+	if back.Epoch <= held.Epoch {
+		if proof, kept := held.Proof(back.Epoch); !kept || subtle.ConstantTimeCompare(proof, back.Proof) == 1 {
+			return nil // it is the epoch that we have had
+		}
+	} else if back.Continues(groupID, held) == nil {
+		return nil
+	}
+	past, err := ParseKnown(l.led.past)
+	if err != nil || back.Continues(groupID, past) != nil {
+		return err
+	}
+	by := l.led.by
+	back.Past, back.until, back.Lawless, back.LedBy = past, l.led.until, l.led.lawless, &by
+	return nil
 }
 
 // Zero erases the keys that next does not have.
@@ -134,6 +220,9 @@ func (l *EarlierLeaves) Zero(next *EarlierLeaves) {
 			e.key.Zero()
 			e.past.Zero()
 		}
+	}
+	if l.led != nil && (next == nil || next.led == nil || &next.led.past[0] != &l.led.past[0]) {
+		l.led.past.Zero()
 	}
 }
 
@@ -172,13 +261,33 @@ func (l *EarlierLeaves) AppendTo(b []byte) []byte {
 	if l == nil {
 		return b
 	}
-	return codec.AppendList(append(b, earlierVersion), l.list)
+	b = codec.AppendList(append(b, earlierVersion), l.list)
+	if l.led == nil {
+		return b
+	}
+	b = append(codec.Uint64(codec.Uint64(b, l.led.until), uint64(l.led.at)), l.led.by[:]...)
+	lawless := uint8(0)
+	if l.led.lawless {
+		lawless = 1
+	}
+	return codec.Bytes(append(b, lawless), l.led.past)
 }
 
 func (e earlierLeaf) AppendTo(b []byte) []byte {
 	b = codec.Uint16(codec.Uint32(b, uint32(e.leaf)), uint16(e.suite))
 	b = codec.Uint64(codec.Uint64(b, e.until), uint64(e.at))
 	return codec.Bytes(codec.Bytes(b, e.key), e.past)
+}
+
+func readLed(r *codec.Reader) *led {
+	one := &led{until: r.Uint64(), at: int64(r.Uint64())}
+	copy(one.by[:], r.Fixed(len(one.by)))
+	lawless := r.Uint8()
+	one.lawless = lawless == 1
+	if one.past = r.Bytes(); lawless > 1 {
+		one.past = nil
+	}
+	return one
 }
 
 // ParseEarlierLeaves reads what AppendTo wrote.
@@ -192,8 +301,14 @@ func ParseEarlierLeaves(b []byte) (*EarlierLeaves, error) {
 			tree.LeafIndex(r.Uint32()), suite.ID(r.Uint16()), r.Uint64(), int64(r.Uint64()), r.Bytes(), r.Bytes(),
 		}
 	})}
+	if r.More() { // programs before this one kept nothing of others' commits
+		l.led = readLed(r)
+	}
 	if err := r.Finish(); err != nil {
 		return nil, fmt.Errorf("read the earlier keys of a leaf: %w", err)
+	}
+	if l.led != nil && len(l.led.past) == 0 {
+		return nil, errors.New("read the earlier keys of a leaf: nothing was known before another's commit")
 	}
 	for _, e := range l.list {
 		if len(e.key) == 0 {

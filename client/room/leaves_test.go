@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"quicproquo/client/room"
@@ -64,6 +65,27 @@ func TestFounderHasNoEarlierLeaf(t *testing.T) {
 	}
 }
 
+// What was known before another's commit is erased with what replaces it.
+func TestLedIsErased(t *testing.T) {
+	t.Parallel()
+	alice, bob, carol := trio(t)
+	past := bob.known
+	carol.commit(mls.CommitOptions{}, bob)
+	l := (*room.EarlierLeaves)(nil).Followed(past, bob.group, carol.who.Account, false, noon)
+	const rest = 1 + 1 + 8 + 8 + 32 + 1 + 4 // before what was known
+	if raw := l.AppendTo(nil); !slices.ContainsFunc(raw[rest:], func(b byte) bool { return b != 0 }) {
+		t.Fatal("nothing is kept: this tests nothing")
+	}
+	l.Zero(l)
+	if raw := l.AppendTo(nil); !slices.ContainsFunc(raw[rest:], func(b byte) bool { return b != 0 }) {
+		t.Error("what is still needed is erased")
+	}
+	l.Zero(l.Proven(bob.group.Epoch(), alice.who.Account))
+	if raw := l.AppendTo(nil); slices.ContainsFunc(raw[rest:], func(b byte) bool { return b != 0 }) {
+		t.Errorf("what nobody needs is %x in memory, want zeros", raw[rest:])
+	}
+}
+
 // What is kept of earlier keys is read whole or not at all, and written as it was.
 func FuzzEarlierLeaves(f *testing.F) {
 	alice, bob := newDevice(f, "alice"), newDevice(f, "bob")
@@ -73,6 +95,12 @@ func FuzzEarlierLeaves(f *testing.F) {
 	alice.commit(mls.CommitOptions{})
 	f.Add((*room.EarlierLeaves)(nil).Next(known, before, alice.group, noon).AppendTo(nil))
 	f.Add([]byte{1, 0})
+	carol := newDevice(f, "carol")
+	alice.add([]*device{carol}, true, nil)
+	followed := (*room.EarlierLeaves)(nil).Followed(alice.known, alice.group, bob.who.Account, true, noon).AppendTo(nil)
+	f.Add(followed)
+	followed[1+1+8+8+32] = 2 // neither true nor false
+	f.Add(followed)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		l, err := room.ParseEarlierLeaves(b)
 		if err != nil {

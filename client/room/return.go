@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"quicproquo/crypto/codec"
+	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"
@@ -60,8 +61,12 @@ type Return struct {
 	ties []tie
 	// Past is what was known before a commit of ours whose outcome was another than we
 	// were told, where only that explains to which leaf the way back is sealed; else nil.
-	Past  *Known
-	until uint64 // of the key that has opened it
+	Past *Known
+	// LedBy is whose commit has led us aside, where that is why there is a Past; Lawless
+	// that something was done since that only admins may do.
+	LedBy   *[identity.KeySize]byte
+	Lawless bool
+	until   uint64 // of the key that has opened it
 }
 
 func (r *Return) appendTo(b []byte) []byte {
