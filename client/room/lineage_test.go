@@ -463,7 +463,7 @@ func TestWelcomeContinues(t *testing.T) {
 	}
 	// Nor may a member who is none lead others into a group that only it goes on with,
 	// though people and data are the same there and it is tied to the present epoch.
-	alice, bob, carol = trio(t)
+	_, bob, carol = trio(t)
 	held = bob.known
 	carol.commit(mls.CommitOptions{Remove: []tree.LeafIndex{carol.leaf(bob)}})
 	carol.add([]*device{bob}, false, nil)
