@@ -119,14 +119,15 @@ func TestOldBuildsSayNothing(t *testing.T) {
 func TestAgrees(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := three(time.Hour, map[tlsid.NodeID]time.Duration{"n2": 0, "n3": time.Second})
-		c.Judge([]tlsid.NodeID{"n1", "n2", "n3", "n4", "n5"}, bound)
+		c.Judge([]tlsid.NodeID{"n1", "n2", "n3", "n4", "n5", "n6"}, bound)
 		c.Hear("n4", c.Ask(), uint64(time.Now().Add(-time.Hour).UnixMilli()))
 		c.Hear("n5", c.Ask(), 1<<63)
+		c.Hear("n6", c.Ask(), uint64(time.Now().UnixMilli())+1<<63) // neither before nor after ours, in 64 bits
 		got := ""
-		for _, id := range []tlsid.NodeID{"n2", "n3", "n4", "n5"} {
+		for _, id := range []tlsid.NodeID{"n2", "n3", "n4", "n5", "n6"} {
 			got += fmt.Sprintf("%s %t ", id, c.Agrees(id))
 		}
-		if want := "n2 true n3 true n4 false n5 false "; got != want {
+		if want := "n2 true n3 true n4 false n5 false n6 false "; got != want {
 			t.Errorf("agree: %s, want %s", got, want)
 		}
 	})

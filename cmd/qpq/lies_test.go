@@ -30,7 +30,7 @@ const noOthers = "* health: empty\n"
 //
 //	lie RULE…                 what the node does from now on (package liar); honest ends it
 //	breaks PROFILE TITLE ACT  the member does what its program would not: garbled, rename,
-//	                          remove, close
+//	                          remove, close, aside
 func runLies(t *testing.T, c *testcluster.Cluster) {
 	front, err := liar.Start(t.Context(), liar.Options{Node: func() *testcluster.Node { return c.Node(0) }})
 	if err != nil {
@@ -110,6 +110,7 @@ func breaks(options func() (client.Options, error), dir, pass, title, act string
 // acts are what such a member does.
 var acts = map[string]func(ctx context.Context, g *roguemember.Grip) error{
 	"garbled": func(ctx context.Context, g *roguemember.Grip) error { return g.Say(ctx, []byte("no content")) },
+	"aside":   func(ctx context.Context, g *roguemember.Grip) error { return g.LeadAside(ctx, 1, 3) }, // the first invited
 	"rename":  func(ctx context.Context, g *roguemember.Grip) error { return g.Rename(ctx, "mine") },
 	"remove": func(ctx context.Context, g *roguemember.Grip) error {
 		return g.Propose(ctx, func(group *mls.Group) (*mls.Group, []byte, error) {

@@ -244,6 +244,23 @@ func (g *Grip) Commit(ctx context.Context, opt mls.CommitOptions) error {
 	return g.offer(ctx, made.Commit, verifier, g.deliveries(rogue.Shot{}), nil)
 }
 
+// LeadAside sends one member n commits that the cluster never has. The grip stays where
+// the others are.
+func (g *Grip) LeadAside(ctx context.Context, victim tree.LeafIndex, n int) error {
+	group, to := g.group, g.deliveries(rogue.Shot{Only: func(l tree.LeafIndex) bool { return l == victim }})
+	for range n {
+		made, err := group.Commit(mls.CommitOptions{}, time.Now())
+		if err != nil {
+			return fmt.Errorf("lead aside: %w", err)
+		}
+		if err := g.post(ctx, made.Commit, to); err != nil {
+			return fmt.Errorf("lead aside: %w", err)
+		}
+		group = made.Next
+	}
+	return nil
+}
+
 // Rename has the group bear another title from the next epoch on.
 func (g *Grip) Rename(ctx context.Context, title string) error {
 	extensions := g.group.Public().Context().Extensions
