@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"quicproquo/cluster/datadir"
@@ -34,20 +35,48 @@ type Secrets struct {
 // Provision makes a new cluster: a certificate authority and a cluster key, and
 // for each peer the directory root/<id> with its certificate and both secrets.
 func Provision(root string, peers []Peer, now time.Time) error {
+	var key tlsid.ClusterKey
+	if _, err := rand.Read(key[:]); err != nil {
+		return fmt.Errorf("make cluster key: %w", err)
+	}
+	return ProvisionWith(root, peers, Custody{Key: key, WriteKey: writeKey(key)}, now)
+}
+
+// Custody says who of a new cluster's nodes is given what of its secrets.
+type Custody struct {
+	Key tlsid.ClusterKey
+	// WriteKey leaves the cluster key in a node's directory, or does not.
+	WriteKey func(dir string) error
+	// Authorities are the nodes that are given the key of the certificate authority: they
+	// sign the others' certificates anew. Nil: all.
+	Authorities []tlsid.NodeID
+}
+
+func (c *Custody) check(peers []Peer) error {
+	for _, id := range c.Authorities {
+		if !slices.ContainsFunc(peers, func(p Peer) bool { return p.ID == id }) {
+			return fmt.Errorf("node %s, which is to hold the CA's key, is none of the cluster's nodes", id)
+		}
+	}
+	return nil
+}
+
+func (c *Custody) isAuthority(id tlsid.NodeID) bool {
+	return c.Authorities == nil || slices.Contains(c.Authorities, id)
+}
+
+// ProvisionWith is Provision with a say in who holds what.
+func ProvisionWith(root string, peers []Peer, custody Custody, now time.Time) error {
 	cfg := Config{Peers: peers, Join: true}
-	if err := cfg.checkPeers(); err != nil {
+	if err := errors.Join(cfg.checkPeers(), custody.check(peers)); err != nil {
 		return err
 	}
 	authority, err := tlsid.NewAuthority(tlsid.NewClusterID(), now)
 	if err != nil {
 		return err
 	}
-	var key tlsid.ClusterKey
-	if _, err := rand.Read(key[:]); err != nil {
-		return fmt.Errorf("make cluster key: %w", err)
-	}
 	for _, p := range peers {
-		if err := provisionNode(filepath.Join(root, string(p.ID)), p, authority, key, now); err != nil {
+		if err := provisionNode(filepath.Join(root, string(p.ID)), p, authority, &custody, now); err != nil {
 			return fmt.Errorf("make directory of node %s: %w", p.ID, err)
 		}
 	}
@@ -64,10 +93,15 @@ func ProvisionMember(from, to string, p Peer, now time.Time) error {
 	if secrets.Authority == nil {
 		return fmt.Errorf("%s does not hold the CA's key", from)
 	}
-	return provisionNode(to, p, secrets.Authority, secrets.ClusterKey, now)
+	return provisionNode(to, p, secrets.Authority, &Custody{Key: secrets.ClusterKey, WriteKey: writeKey(secrets.ClusterKey)}, now)
 }
 
-func provisionNode(dir string, p Peer, authority *tlsid.Authority, key tlsid.ClusterKey, now time.Time) error {
+// writeKey leaves the cluster key in the clear.
+func writeKey(key tlsid.ClusterKey) func(string) error {
+	return func(dir string) error { return os.WriteFile(filepath.Join(dir, clusterKeyFile), key[:], 0o600) }
+}
+
+func provisionNode(dir string, p Peer, authority *tlsid.Authority, custody *Custody, now time.Time) error {
 	host, _, err := net.SplitHostPort(p.Address)
 	if err != nil {
 		return fmt.Errorf("address %q is not HOST:PORT: %w", p.Address, err)
@@ -82,20 +116,44 @@ func provisionNode(dir string, p Peer, authority *tlsid.Authority, key tlsid.Clu
 	if err := identity.Save(filepath.Join(dir, tlsDir)); err != nil {
 		return err
 	}
-	if err := authority.Save(filepath.Join(dir, tlsDir), key); err != nil {
-		return err
+	if custody.isAuthority(p.ID) {
+		if err := authority.Save(filepath.Join(dir, tlsDir), custody.Key); err != nil {
+			return err
+		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, clusterKeyFile), key[:], 0o600); err != nil {
+	if err := custody.WriteKey(dir); err != nil {
 		return fmt.Errorf("write cluster key: %w", err)
 	}
 	return nil
 }
 
-// LoadSecrets reads a node's directory.
-func LoadSecrets(dir string) (Secrets, error) {
+// LoadIdentity reads a node's certificate, without any of the cluster's secrets.
+func LoadIdentity(dir string) (*tlsid.Identity, error) {
 	identity, err := tlsid.Load(filepath.Join(dir, tlsDir))
 	if err != nil {
-		return Secrets{}, fmt.Errorf("read certificates: %w; `qpqd init` makes them", err)
+		return nil, fmt.Errorf("read certificates: %w; `qpqd init` makes them", err)
+	}
+	return identity, nil
+}
+
+// LoadSecretsWith is LoadSecrets for a cluster key that is not in the directory.
+func LoadSecretsWith(dir string, key tlsid.ClusterKey) (Secrets, error) {
+	identity, err := LoadIdentity(dir)
+	if err != nil {
+		return Secrets{}, err
+	}
+	secrets := Secrets{Identity: identity, ClusterKey: key}
+	secrets.Authority, err = tlsid.LoadAuthority(filepath.Join(dir, tlsDir), key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Secrets{}, err
+	}
+	return secrets, nil
+}
+
+// LoadSecrets reads a node's directory.
+func LoadSecrets(dir string) (Secrets, error) {
+	if _, err := LoadIdentity(dir); err != nil {
+		return Secrets{}, err
 	}
 	file := filepath.Join(dir, clusterKeyFile)
 	raw, err := os.ReadFile(file)
@@ -103,17 +161,12 @@ func LoadSecrets(dir string) (Secrets, error) {
 		return Secrets{}, fmt.Errorf("read cluster key: %w; copy it from another node", err)
 	}
 	defer clear(raw)
-	secrets := Secrets{Identity: identity}
-	if len(raw) != len(secrets.ClusterKey) {
-		return Secrets{}, fmt.Errorf("cluster key %s has %d bytes, want %d: copy it from another node",
-			file, len(raw), len(secrets.ClusterKey))
+	var key tlsid.ClusterKey
+	if len(raw) != len(key) {
+		return Secrets{}, fmt.Errorf("cluster key %s has %d bytes, want %d: copy it from another node", file, len(raw), len(key))
 	}
-	copy(secrets.ClusterKey[:], raw)
-	secrets.Authority, err = tlsid.LoadAuthority(filepath.Join(dir, tlsDir), secrets.ClusterKey)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Secrets{}, err
-	}
-	return secrets, nil
+	copy(key[:], raw)
+	return LoadSecretsWith(dir, key)
 }
 
 // MigrateLog moves a stopped node's raft log to another store and returns how

@@ -38,7 +38,7 @@ func operate(ctx context.Context, dir string, commands ...func(schemas.Entry_com
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := cluster.LoadSecrets(home)
+	identity, err := cluster.LoadIdentity(home)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func operate(ctx context.Context, dir string, commands ...func(schemas.Entry_com
 		if err != nil {
 			return results, exitError{exitIO, fmt.Errorf("open a UDP socket: %w", err)}
 		}
-		result, err := cluster.Operate(ctx, conn, secrets.Identity, peers, slog.New(slog.DiscardHandler), entry)
+		result, err := cluster.Operate(ctx, conn, identity, peers, slog.New(slog.DiscardHandler), entry)
 		if err != nil {
 			return results, exitError{exitIO, err}
 		}

@@ -51,11 +51,11 @@ func pinned(dir string) ([]client.Address, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := cluster.LoadSecrets(home)
+	identity, err := cluster.LoadIdentity(home)
 	if err != nil {
 		return nil, err
 	}
-	pin := secrets.Identity.Pin()
+	pin := identity.Pin()
 	addresses := make([]client.Address, 0, len(peers))
 	for _, p := range peers {
 		addresses = append(addresses, client.Address{Endpoint: p.Address, Pin: &pin})

@@ -15,6 +15,7 @@ import (
 
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
+	"quicproquo/cmd/internal/keysource"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/rpc"
@@ -23,6 +24,7 @@ import (
 // runFlags are the settings of one node.
 type runFlags struct {
 	dir, config                  string
+	clusterKey                   string
 	id, listen, address          string
 	peers                        []string
 	join                         bool
@@ -43,6 +45,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.address, "address", "", "HOST:PORT where peers and clients reach the node")
 	flags.StringArrayVar(&f.peers, "peers", nil, "a node of the first set as ID=HOST:PORT; repeat for each")
 	flags.BoolVar(&f.join, "join", false, "wait to be added to a running cluster instead of starting one; also for a member that has lost its disk")
+	flags.StringVar(&f.clusterKey, "cluster-key", "", "where the cluster key comes from: file, fd:N, command:PROGRAM ARGS, passphrase-file:PATH or passphrase-fd:N (default file: cluster.key in the directory)")
 	flags.StringVar(&f.logStore, "log-store", string(raftlog.BoltDB), "where the raft log lies: boltdb or wal")
 	flags.Int64Var(&f.cacheMiB, "cache-mib", 64, "the store's block cache, in MiB")
 	flags.Float64Var(&f.minFree, "min-free-disk", 0.10, "share of free disk below which writes are refused")
@@ -137,7 +140,14 @@ func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.Clu
 	if err != nil {
 		return cluster.Config{}, key, err
 	}
-	secrets, err := cluster.LoadSecrets(f.dir)
+	source, err := keysource.Parse(f.clusterKey)
+	if err != nil {
+		return cluster.Config{}, key, err
+	}
+	if key, err = source.Read(f.dir); err != nil {
+		return cluster.Config{}, key, fmt.Errorf("read the cluster key from %s: %w; copy it from another node", source, err)
+	}
+	secrets, err := cluster.LoadSecretsWith(f.dir, key)
 	if err != nil {
 		return cluster.Config{}, key, err
 	}

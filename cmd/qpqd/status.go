@@ -89,7 +89,7 @@ func status(ctx context.Context, dir string) ([]statusRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := cluster.LoadSecrets(home)
+	identity, err := cluster.LoadIdentity(home)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func status(ctx context.Context, dir string) ([]statusRow, error) {
 	if err != nil {
 		return nil, exitError{exitIO, fmt.Errorf("open a UDP socket: %w", err)}
 	}
-	seen, err := cluster.Observe(ctx, conn, secrets.Identity, peers, slog.New(slog.DiscardHandler))
+	seen, err := cluster.Observe(ctx, conn, identity, peers, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, exitError{exitIO, err}
 	}

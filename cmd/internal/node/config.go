@@ -28,6 +28,8 @@ type Config struct {
 	Listen  string   `toml:"listen" comment:"The one UDP port, on this machine."`
 	Address string   `toml:"address" comment:"Where the other nodes and clients reach it."`
 	Peers   []string `toml:"peers" comment:"The set that the cluster starts from; the same on every node."`
+	// ClusterKey is where the cluster key comes from (cmd/internal/keysource); empty: the file.
+	ClusterKey string `toml:"cluster-key,omitempty" comment:"Where the cluster key comes from."`
 }
 
 func (c Config) write(dir string) error {
@@ -71,6 +73,16 @@ func ParsePeers(texts []string) ([]cluster.Peer, error) {
 // Provision writes root/<id> for each peer. listen gives the local address for a
 // node's public one.
 func Provision(root string, peers []cluster.Peer, listen func(string) (string, error)) error {
+	return provision(root, peers, listen, "", func() error { return cluster.Provision(root, peers, time.Now()) })
+}
+
+// ProvisionWith is Provision with a say in who holds which of the cluster's secrets; source
+// is what node.toml says of the cluster key.
+func ProvisionWith(root string, peers []cluster.Peer, listen func(string) (string, error), source string, custody cluster.Custody) error {
+	return provision(root, peers, listen, source, func() error { return cluster.ProvisionWith(root, peers, custody, time.Now()) })
+}
+
+func provision(root string, peers []cluster.Peer, listen func(string) (string, error), source string, secrets func() error) error {
 	texts := make([]string, 0, len(peers))
 	for _, p := range peers {
 		texts = append(texts, string(p.ID)+"="+p.Address)
@@ -79,7 +91,7 @@ func Provision(root string, peers []cluster.Peer, listen func(string) (string, e
 			return fmt.Errorf("%s exists already: choose another --out, a new cluster must not overwrite an old one", dir)
 		}
 	}
-	if err := cluster.Provision(root, peers, time.Now()); err != nil {
+	if err := secrets(); err != nil {
 		return err
 	}
 	for _, p := range peers {
@@ -87,7 +99,7 @@ func Provision(root string, peers []cluster.Peer, listen func(string) (string, e
 		if err != nil {
 			return err
 		}
-		config := Config{ID: string(p.ID), Listen: local, Address: p.Address, Peers: texts}
+		config := Config{ID: string(p.ID), Listen: local, Address: p.Address, Peers: texts, ClusterKey: source}
 		if err := config.write(filepath.Join(root, string(p.ID))); err != nil {
 			return err
 		}

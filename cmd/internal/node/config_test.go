@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"quicproquo/cluster"
+	"quicproquo/crypto/tlsid"
 )
 
 // Peers are ID=HOST:PORT; a port is kept, a host is not listened on.
@@ -66,5 +67,38 @@ func TestProvisionOverwritesNothing(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, "n1")); err == nil {
 		t.Error("and yet n1 was made")
+	}
+}
+
+// The authority's key goes to the nodes that are named and to no other, and the cluster key
+// where it is left; a node that is none of the cluster's is refused.
+func TestProvisionWithCustody(t *testing.T) {
+	peers := []cluster.Peer{{ID: "n1", Address: "127.0.0.1:1"}, {ID: "n2", Address: "127.0.0.1:2"}}
+	key := tlsid.ClusterKey{1}
+	custody := cluster.Custody{Key: key, Authorities: []tlsid.NodeID{"n2"}, WriteKey: func(string) error { return nil }}
+	root := filepath.Join(t.TempDir(), "cluster")
+	if err := ProvisionWith(root, peers, ListenThere, "fd:3", custody); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"n1", "n2"} {
+		dir := filepath.Join(root, id)
+		secrets, err := cluster.LoadSecretsWith(dir, key)
+		if err != nil || (secrets.Authority != nil) != (id == "n2") || secrets.ClusterKey != key {
+			t.Errorf("%s holds the authority's key: %v, %v", id, secrets.Authority != nil, err)
+		}
+		if _, err := cluster.LoadSecrets(dir); err == nil {
+			t.Errorf("%s holds the cluster key", id)
+		}
+		if config, err := Load(dir); err != nil || config.ClusterKey != "fd:3" {
+			t.Errorf("node.toml of %s says that the cluster key comes from %q, %v", id, config.ClusterKey, err)
+		}
+	}
+	if _, err := cluster.LoadSecretsWith(filepath.Join(root, "n2"), tlsid.ClusterKey{2}); err == nil {
+		t.Error("another cluster key opens the authority's key")
+	}
+	custody.Authorities = []tlsid.NodeID{"n7"}
+	err := ProvisionWith(filepath.Join(t.TempDir(), "cluster"), peers, ListenThere, "", custody)
+	if err == nil || !strings.Contains(err.Error(), "node n7") {
+		t.Errorf("an authority that is no node: %v", err)
 	}
 }

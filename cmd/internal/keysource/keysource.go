@@ -1,0 +1,290 @@
+// Package keysource finds the cluster key, which opens the secrets that the cluster's nodes
+// share and, on a node that has it, the key of the cluster's certificate authority. Where
+// the key lies beside what it opens, whoever has the directory has everything. So it may
+// come from elsewhere:
+//
+//	file                     cluster.key in the node's directory (the default)
+//	fd:N                     an open file descriptor: an init system, a secret store
+//	command:PROGRAM ARGS     what a program prints, such as a KMS's client
+//	passphrase-file:PATH     cluster.key.sealed in the directory, under the passphrase in a file
+//	passphrase-fd:N          the same, with the passphrase from a file descriptor
+//
+// A key is 32 bytes, or their 64 hexadecimal digits with or without an end of line.
+package keysource
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"quicproquo/crypto/tlsid"
+)
+
+// ErrSource tells that a source can't be read as one, or gives no key.
+var ErrSource = errors.New("no cluster key")
+
+// Names in a node's directory, and what is read at most, in bytes.
+const (
+	keyFile    = "cluster.key"
+	sealedFile = "cluster.key.sealed"
+	maxRead    = 4096
+)
+
+// Source is where a cluster key comes from. The zero Source is the file.
+type Source struct{ kind, value string }
+
+const (
+	kindFile           = "file"
+	kindFD             = "fd"
+	kindCommand        = "command"
+	kindPassphraseFile = "passphrase-file"
+	kindPassphraseFD   = "passphrase-fd"
+)
+
+// Parse reads a source; empty is the file. Error: [ErrSource].
+func Parse(text string) (Source, error) {
+	if text == "" || text == kindFile {
+		return Source{}, nil
+	}
+	kind, value, ok := strings.Cut(text, ":")
+	s := Source{kind, value}
+	switch {
+	case !ok || strings.TrimSpace(value) == "":
+	case kind == kindCommand, kind == kindPassphraseFile:
+		return s, nil
+	case kind == kindFD, kind == kindPassphraseFD:
+		if _, err := strconv.ParseUint(value, 10, 16); err == nil {
+			return s, nil
+		}
+	}
+	return Source{}, fmt.Errorf("%w: %q is no source: write file, fd:N, command:PROGRAM ARGS, passphrase-file:PATH or passphrase-fd:N", ErrSource, text)
+}
+
+// Sealed reports whether the key lies in the directory under a passphrase.
+func (s Source) Sealed() bool { return s.kind == kindPassphraseFile || s.kind == kindPassphraseFD }
+
+// Local reports whether the key itself lies in the directory.
+func (s Source) Local() bool { return s.kind == "" }
+
+// Read returns the key of the node with this directory. Error: [ErrSource].
+func (s Source) Read(dir string) (key tlsid.ClusterKey, err error) {
+	if s.Sealed() {
+		return s.open(dir)
+	}
+	raw, err := s.raw(dir)
+	defer clear(raw)
+	if err != nil {
+		return key, fmt.Errorf("%w: %w", ErrSource, err)
+	}
+	return parseKey(raw)
+}
+
+// raw reads what the source gives.
+func (s Source) raw(dir string) ([]byte, error) {
+	switch s.kind {
+	case kindFD, kindPassphraseFD:
+		n, err := strconv.ParseUint(s.value, 10, 16)
+		if err != nil {
+			return nil, err
+		}
+		f := os.NewFile(uintptr(n), "fd "+s.value)
+		if f == nil {
+			return nil, fmt.Errorf("file descriptor %d is not open", n)
+		}
+		defer f.Close()
+		return readAll(f)
+	case kindCommand:
+		return runCommand(strings.Fields(s.value))
+	case kindPassphraseFile:
+		return readFile(s.value)
+	}
+	return readFile(filepath.Join(dir, keyFile))
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, maxRead+1))
+	if err == nil && len(raw) > maxRead {
+		err = fmt.Errorf("there are more than %d bytes", maxRead)
+	}
+	return raw, err
+}
+
+// runCommand runs a program, without a shell. What it prints to standard error is the
+// node's to show.
+func runCommand(words []string) ([]byte, error) {
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", words[0], err)
+	}
+	raw, err := readAll(out)
+	if err != nil {
+		_ = cmd.Process.Kill()
+	}
+	if ended := cmd.Wait(); ended != nil {
+		err = errors.Join(err, fmt.Errorf("run %s: %w", words[0], ended))
+	}
+	return raw, err
+}
+
+// parseKey reads 32 bytes, or their hexadecimal digits.
+func parseKey(raw []byte) (key tlsid.ClusterKey, err error) {
+	if len(raw) == len(key) {
+		return tlsid.ClusterKey(raw), nil
+	}
+	text := bytes.TrimSpace(raw)
+	if len(text) != hex.EncodedLen(len(key)) {
+		return key, fmt.Errorf("%w: there are %d bytes, want 32, or 64 hexadecimal digits", ErrSource, len(raw))
+	}
+	if _, err := hex.Decode(key[:], text); err != nil {
+		clear(key[:])
+		return key, fmt.Errorf("%w: there are 64 bytes that are not all hexadecimal digits", ErrSource)
+	}
+	return key, nil
+}
+
+// A sealed key is
+//
+//	"qpqk" (4) ‖ format 1 (1) ‖ salt (16) ‖ nonce (24) ‖ XChaCha20-Poly1305(key) ‖ tag (16)
+//
+// with what stands before the nonce as associated data, under Argon2id of the passphrase:
+// 3 passes over 64 MiB.
+const (
+	sealedMagic  = "qpqk\x01"
+	saltSize     = 16
+	sealedHeader = len(sealedMagic) + saltSize
+	sealedSize   = sealedHeader + chacha20poly1305.NonceSizeX + 32 + chacha20poly1305.Overhead
+	passes       = 3
+	memory       = 64 << 10 // KiB
+)
+
+// passphrase is the first line of what the source gives.
+func (s Source) passphrase() ([]byte, error) {
+	raw, err := s.raw("")
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the passphrase: %w", ErrSource, err)
+	}
+	line, _, _ := bytes.Cut(raw, []byte("\n"))
+	if line = bytes.TrimSuffix(line, []byte("\r")); len(line) == 0 {
+		return nil, fmt.Errorf("%w: the passphrase is empty", ErrSource)
+	}
+	return line, nil
+}
+
+// open reads the sealed key of a directory.
+func (s Source) open(dir string) (key tlsid.ClusterKey, err error) {
+	pass, err := s.passphrase()
+	if err != nil {
+		return key, err
+	}
+	defer clear(pass)
+	sealed, err := readFile(filepath.Join(dir, sealedFile))
+	if err != nil {
+		return key, fmt.Errorf("%w: %w", ErrSource, err)
+	}
+	return unseal(sealed, pass)
+}
+
+func unseal(sealed, pass []byte) (key tlsid.ClusterKey, err error) {
+	if len(sealed) != sealedSize || !bytes.HasPrefix(sealed, []byte(sealedMagic)) {
+		return key, fmt.Errorf("%w: %s is no sealed key of a format that this program knows", ErrSource, sealedFile)
+	}
+	aead, err := sealedAEAD(pass, sealed[len(sealedMagic):sealedHeader])
+	if err != nil {
+		return key, err
+	}
+	nonce := sealed[sealedHeader : sealedHeader+chacha20poly1305.NonceSizeX]
+	plain, err := aead.Open(nil, nonce, sealed[sealedHeader+len(nonce):], sealed[:sealedHeader])
+	if err != nil {
+		return key, fmt.Errorf("%w: the passphrase is not the one, or %s is damaged", ErrSource, sealedFile)
+	}
+	defer clear(plain)
+	return tlsid.ClusterKey(plain), nil
+}
+
+func seal(key *tlsid.ClusterKey, pass []byte) ([]byte, error) {
+	out := append(make([]byte, 0, sealedSize), sealedMagic...)
+	var random [saltSize + chacha20poly1305.NonceSizeX]byte
+	_, _ = rand.Read(random[:]) // never fails
+	out = append(out, random[:saltSize]...)
+	aead, err := sealedAEAD(pass, random[:saltSize])
+	if err != nil {
+		return nil, err
+	}
+	nonce := random[saltSize:]
+	return aead.Seal(append(out, nonce...), nonce, key[:], out[:sealedHeader]), nil
+}
+
+type aead interface {
+	Seal(dst, nonce, plaintext, additionalData []byte) []byte
+	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
+}
+
+func sealedAEAD(pass, salt []byte) (aead, error) {
+	derived := argon2.IDKey(pass, salt, passes, memory, 1, chacha20poly1305.KeySize)
+	defer clear(derived)
+	return chacha20poly1305.NewX(derived)
+}
+
+// New returns the key of a new cluster: drawn, unless the source is one that has it.
+func (s Source) New() (key tlsid.ClusterKey, err error) {
+	if s.Local() || s.Sealed() {
+		_, _ = rand.Read(key[:]) // never fails
+		return key, nil
+	}
+	return s.Read("")
+}
+
+// Writer returns what leaves a new cluster's key in a node's directory, as far as the
+// source wants it there. The passphrase is read once.
+func (s Source) Writer(key tlsid.ClusterKey) (func(dir string) error, error) {
+	switch {
+	case s.Local():
+		return func(dir string) error { return os.WriteFile(filepath.Join(dir, keyFile), key[:], 0o600) }, nil
+	case !s.Sealed():
+		return func(string) error { return nil }, nil
+	}
+	pass, err := s.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	return func(dir string) error {
+		sealed, err := seal(&key, pass)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, sealedFile), sealed, 0o600)
+	}, nil
+}
+
+// String is the source as it is written.
+func (s Source) String() string {
+	if s.Local() {
+		return kindFile
+	}
+	return s.kind + ":" + s.value
+}
