@@ -225,7 +225,7 @@ func (c *Conn) finishLogin(ctx context.Context, name account.Username, who *Cred
 			if err != nil {
 				return err
 			}
-			s.Expires = timeOf(r.ExpiresAtMs())
+			s.Seen, s.Expires = c.Seen(), timeOf(r.ExpiresAtMs())
 			return fill(s.Token[:], token, "session token")
 		})
 }

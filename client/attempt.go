@@ -59,6 +59,9 @@ func (m *message) release() {
 var (
 	errSilent   = errors.New("the node does not acknowledge the request")
 	errResponse = errors.New("the node's response can't be read")
+	// errUntaken: a stream that ends in peace, without a byte of an answer, has taken no
+	// request (docs/protocol.md, A node that stops).
+	errUntaken = errors.New("the node takes no more requests here")
 )
 
 // exchange sends the request on a stream of the link and reads the response. It
@@ -80,7 +83,7 @@ func (m *message) exchange(ctx context.Context, l *link, deadline time.Time) (se
 		l.discard(s)
 	}
 	if err != nil {
-		return true, fmt.Errorf("call %s: %w", l.at.address, err)
+		return !errors.Is(err, errUntaken), fmt.Errorf("call %s: %w", l.at.address, err)
 	}
 	return true, nil
 }
@@ -119,8 +122,9 @@ func (m *message) roundTrip(ctx context.Context, l *link, s *quic.Stream, deadli
 	if ctx.Err() != nil { // its deadline may have been overwritten
 		return ctx.Err()
 	}
-	if _, err := s.Write(m.sent); err != nil {
-		return orContext(ctx, err)
+	_, refused := s.Write(m.sent)
+	if !stopped(refused) && refused != nil {
+		return orContext(ctx, refused)
 	}
 	if err := m.awaitHead(ctx, l, s, deadline); err != nil {
 		return orContext(ctx, err)
@@ -131,6 +135,13 @@ func (m *message) roundTrip(ctx context.Context, l *link, s *quic.Stream, deadli
 	}
 	m.received = frame
 	return m.open()
+}
+
+// stopped tells whether a request could not be written because the node reads no more of
+// it: its answer, which is on its way, says why.
+func stopped(err error) bool {
+	stop, is := errors.AsType[*quic.StreamError](err)
+	return is && stop.Remote
 }
 
 // orContext prefers the caller's reason over what it did to the stream.
@@ -157,6 +168,8 @@ func (m *message) awaitHead(ctx context.Context, l *link, s *quic.Stream, deadli
 		have += n
 		switch {
 		case err == nil || have == frameHead:
+		case have == 0 && errors.Is(err, io.EOF):
+			return errUntaken
 		case !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !time.Now().Before(deadline):
 			return err
 		case !w.look():

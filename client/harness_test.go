@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
+	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -44,11 +47,43 @@ type network struct {
 	mu      sync.Mutex
 	dark    map[string]bool
 	largest int // larger datagrams are lost, in bytes; 0: none is
+	// moved are clients that are behind a translator, or have moved: where the nodes see
+	// them. What is sent to where they were is lost.
+	moved map[string]*net.UDPAddr
+}
+
+// move has the nodes see a client at another address from now on.
+func (n *network) move(client string, to *net.UDPAddr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.moved == nil {
+		n.moved = map[string]*net.UDPAddr{}
+	}
+	n.moved[client] = to
+}
+
+// translate does to a packet's addresses what translators do; the caller holds mu.
+func (n *network) translate(p *simnet.Packet) (lost bool) {
+	if at := n.moved[p.From.String()]; at != nil {
+		p.From = at
+		return false
+	}
+	for client, at := range n.moved {
+		if p.To.String() == client {
+			return true
+		}
+		if p.To.String() == at.String() {
+			to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(client))
+			p.To = &net.UDPAddr{IP: to.IP.To16(), Port: to.Port} // as the router has it
+			return false
+		}
+	}
+	return false
 }
 
 func (n *network) SendPacket(p simnet.Packet) error {
 	n.mu.Lock()
-	lost := n.dark[p.To.String()] || n.dark[p.From.String()] || n.largest > 0 && len(p.Data) > n.largest
+	lost := n.dark[p.To.String()] || n.dark[p.From.String()] || n.largest > 0 && len(p.Data) > n.largest || n.translate(&p)
 	n.mu.Unlock()
 	if !lost {
 		time.AfterFunc(latency, func() { _ = n.PerfectRouter.SendPacket(p) })
@@ -85,6 +120,7 @@ type reply struct {
 	hangUp  bool          // the node closes the connection
 	reset   bool          // the node resets the stream
 	endless bool          // the node never replies
+	end     bool          // the node ends the stream in peace, without an answer
 }
 
 // cluster is a set of scripted nodes: they speak the protocol and do to each
@@ -103,6 +139,7 @@ type cluster struct {
 	hellos   map[string]int           // handshakes that have come to a node
 	members  []string                 // what the nodes name to who asks
 	delay    time.Duration            // of each answer, besides the script's
+	takes    int                      // larger requests are refused, in bytes; 0: none is
 }
 
 // newCluster starts nodes; script runs on their goroutines, one call at a time.
@@ -192,7 +229,7 @@ func (c *cluster) serve(ctx context.Context, tasks *sync.WaitGroup, node string,
 
 // turn is one call; it tells whether the stream goes on.
 func (c *cluster) turn(node string, qc *quic.Conn, s *quic.Stream) bool {
-	frame, err := schemas.ReadFrame(s, schemas.MaxRequest, nil)
+	frame, err := c.readFrame(s)
 	if err != nil {
 		_ = s.Close()
 		return false
@@ -222,6 +259,22 @@ func (c *cluster) turn(node string, qc *quic.Conn, s *quic.Stream) bool {
 	return c.do(node, qc, s, r)
 }
 
+// readFrame reads a request, unless it is larger than the node takes: then it says so
+// before it has read it, and reads no more.
+func (c *cluster) readFrame(s *quic.Stream) ([]byte, error) {
+	head := make([]byte, frameHead)
+	if _, err := io.ReadFull(s, head); err != nil {
+		return nil, err
+	}
+	if size := 8 * int(binary.LittleEndian.Uint32(head[4:])); c.takes > 0 && size > c.takes {
+		s.CancelRead(0)
+		time.Sleep(100 * time.Millisecond) // the client learns first that it is to stop
+		_, _ = s.Write(responseFrame(reply{code: schemas.Code_messageTooLarge, value: uint64(c.takes)}, nil))
+		return nil, io.ErrShortBuffer
+	}
+	return schemas.ReadFrame(io.MultiReader(bytes.NewReader(head), s), schemas.MaxRequest, nil)
+}
+
 func (c *cluster) do(node string, qc *quic.Conn, s *quic.Stream, r reply) bool {
 	wait := r.delay
 	if r.endless {
@@ -237,6 +290,10 @@ func (c *cluster) do(node string, qc *quic.Conn, s *quic.Stream, r reply) bool {
 		return false
 	}
 	switch {
+	case r.end:
+		_ = s.Close()
+		s.CancelRead(0)
+		return false
 	case r.crash:
 		c.network.silence(node)
 		return false

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -175,6 +176,90 @@ func TestDialersAreTheProcesss(t *testing.T) {
 		one, other := c.open(c.t), c.open(c.t)
 		if one.dialers == nil || one.dialers != other.dialers {
 			c.t.Error("two connections have two turnstiles")
+		}
+	})
+}
+
+// A client whose translator gives it another port, or that is in another network, goes on
+// within two seconds of its next call: on the connection that it has, or, where it moves
+// more often than a node follows, on another.
+func TestClientThatMoves(t *testing.T) {
+	for name, to := range map[string]*net.UDPAddr{
+		"another port":    {IP: net.IPv4(10, 0, 1, 1), Port: 5999},
+		"another network": {IP: net.IPv4(172, 16, 0, 9), Port: 40001},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, 1, always(reply{}), func(c *cluster) {
+				t := c.t
+				conn := c.open(t)
+				if err := read(within(t, 10*time.Second), conn); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				for i := range 3 {
+					c.network.move("10.0.1.1:5000", &net.UDPAddr{IP: to.IP, Port: to.Port + i})
+					began := time.Now()
+					if err := write(within(t, 10*time.Second), conn); err != nil {
+						t.Fatal(err)
+					}
+					if took := time.Since(began); took > 2*time.Second {
+						t.Errorf("after its move number %d the client was served after %v", i+1, took)
+					}
+					if n := c.hellos[c.endpoints[0]]; i < 2 && n != 1 {
+						t.Errorf("after its move number %d the client has made %d handshakes, want that it keeps its connection", i+1, n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A node that refuses a request before it has read it says why, and the client hears it
+// though it could not write to the end.
+func TestRefusedBeforeItWasRead(t *testing.T) {
+	run(t, 1, always(reply{}), func(c *cluster) {
+		c.takes = 64 << 10
+		err := Call(within(c.t, 10*time.Second), c.open(c.t), Request{Method: 2, Write: true}, schemas.NewEnqueueParams,
+			func(p schemas.EnqueueParams) error { return p.SetPayload(make([]byte, 900<<10)) },
+			func(schemas.EnqueueResults) error { return nil })
+		if !Is(err, schemas.Code_messageTooLarge) {
+			c.t.Errorf("got %v, want the node's own refusal", err)
+		}
+	})
+}
+
+// A stream that ends in peace before an answer has taken no request; one that breaks off in
+// the middle of an answer may have.
+func TestStreamThatEndsInPeace(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reply   reply
+		certain bool
+	}{
+		"in peace":                   {reply{end: true}, true},
+		"in the middle of an answer": {reply{raw: []byte{0, 0, 0}}, false},
+		"reset":                      {reply{reset: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, 1, always(tt.reply), func(c *cluster) {
+				err := write(within(c.t, 2*time.Second), c.open(c.t))
+				if err == nil || errors.Is(err, ErrUnknownOutcome) == tt.certain {
+					c.t.Errorf("got %v, want an error, and certain that nothing was applied: %t", err, tt.certain)
+				}
+			})
+		})
+	}
+}
+
+// A session says to the next connection what a node must have seen to know it.
+func TestSessionCarriesWhatWasSeen(t *testing.T) {
+	run(t, 1, always(reply{}), func(c *cluster) {
+		conn := c.open(c.t)
+		conn.SetSession(&Session{Seen: 77})
+		if err := read(within(c.t, 10*time.Second), conn); err != nil {
+			c.t.Fatal(err)
+		}
+		if got := c.seenBy()[0].seen; got != 77 {
+			c.t.Errorf("the first call of a session that index 77 has made asks for index %d", got)
 		}
 	})
 }

@@ -31,11 +31,17 @@ type Session struct {
 	Copies Copies
 	// Expires is when the session ends unless it is used before.
 	Expires time.Time
+	// Seen is a log index that has the session: a Conn that calls as it asks no node that
+	// is behind, which would not know it. Login sets it; 0: unknown.
+	Seen uint64
 }
 
 // SetSession makes the Conn call as a session, or as nobody if it is nil. Calls
 // on their way end as who they began.
 func (c *Conn) SetSession(s *Session) {
+	if s != nil {
+		c.Observe(s.Seen)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.session.Store(s)

@@ -200,7 +200,7 @@ func (s *subscriber) follow(ctx context.Context, l *link, stream *quic.Stream, m
 	if ctx.Err() != nil { // its deadline may have been overwritten
 		return false, ctx.Err()
 	}
-	if _, err := stream.Write(m.sent); err != nil {
+	if _, err := stream.Write(m.sent); err != nil && !stopped(err) {
 		return false, err
 	}
 	if err := m.awaitHead(ctx, l, stream, deadline); err != nil {

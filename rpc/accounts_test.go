@@ -183,7 +183,11 @@ func (p *person) as() client.Credentials {
 func (d accountDoor) login(tb testing.TB, who client.Credentials) *client.Conn {
 	tb.Helper()
 	c := d.client(tb)
-	if _, _, err := c.Login(tb.Context(), who); err != nil {
+	session, _, err := c.Login(tb.Context(), who)
+	if err == nil && session.Seen == 0 {
+		err = errors.New("the session does not say what a node must have seen to know it")
+	}
+	if err != nil {
 		tb.Fatalf("log in %s: %v", who.Username, err)
 	}
 	return c

@@ -256,6 +256,14 @@ func (n *Process) Signal(s syscall.Signal) error {
 	return nil
 }
 
+// Rebind has the node see all who call it at other ports, where there is a relay before it.
+func (n *Process) Rebind() error {
+	if n.relay == nil {
+		return fmt.Errorf("give the callers of node %s other ports: there is no relay", n.peer.ID)
+	}
+	return n.relay.rebind()
+}
+
 // Kill ends the process at once, as a crash would, and returns when it is gone.
 func (n *Process) Kill() error { return n.end(syscall.SIGKILL, 0) }
 

@@ -108,6 +108,18 @@ func (r *relay) pass(from, to string, packet []byte, send func([]byte)) {
 	f.deliver(packet, send)
 }
 
+// rebind has the node see everybody at other ports from now on, and loses what it sends to
+// those of before: a translator of addresses does so that was started anew (RFC 9000 §9).
+func (r *relay) rebind() (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for from, path := range r.paths {
+		err = errors.Join(err, path.Close())
+		delete(r.paths, from)
+	}
+	return err
+}
+
 func (r *relay) close() error {
 	err := r.public.Close()
 	r.mu.Lock()

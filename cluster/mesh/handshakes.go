@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"runtime/metrics"
 	"sync"
 	"time"
 )
@@ -21,9 +22,9 @@ const (
 	// handshakePause is how much longer than a handshake took its place stays taken while
 	// the node is busy.
 	handshakePause = 3
-	// handshakeBusy is how late a goroutine may be that has given way to others once,
-	// before the node counts as busy.
-	handshakeBusy = 4 * time.Millisecond
+	// handshakeBusy goroutines for each processor wait for one on a busy node. Other
+	// programs on the machine don't count: who waits for them would wait for ever.
+	handshakeBusy = 8
 	// maxHandshakeTurn bounds how long one handshake holds its place, pause and all.
 	maxHandshakeTurn = 100 * time.Millisecond
 	// maxHandshakeWait is how long a handshake waits for its place.
@@ -35,11 +36,11 @@ var errNoTurn = errors.New("too many handshakes: it was not this one's turn in t
 // handshakeLine is where handshakes of guests wait for their turn.
 type handshakeLine struct {
 	places chan struct{} // a token for each that is worked on
-	yield  func()        // gives way to other goroutines once: runtime.Gosched
+	busy   func() bool   // runnable goroutines are too many
 }
 
 func newHandshakeLine() *handshakeLine {
-	return &handshakeLine{places: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), yield: runtime.Gosched}
+	return &handshakeLine{places: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), busy: isBusy}
 }
 
 // enter waits for a turn. done ends it, and may be called again; the end of ctx, which is
@@ -58,10 +59,7 @@ func (l *handshakeLine) enter(ctx context.Context) (done func(), err error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	began := time.Now()
-	l.yield()
-	busy := time.Since(began) > handshakeBusy
-	began = time.Now()
+	began, busy := time.Now(), l.busy()
 	done = sync.OnceFunc(func() {
 		if took := time.Since(began); busy {
 			time.AfterFunc(min(handshakePause*took, maxHandshakeTurn), l.leave)
@@ -71,6 +69,14 @@ func (l *handshakeLine) enter(ctx context.Context) (done func(), err error) {
 	})
 	context.AfterFunc(ctx, done)
 	return done, nil
+}
+
+// isBusy tells whether so many goroutines are ready that calls wait for a processor.
+func isBusy() bool {
+	ready := []metrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}}
+	metrics.Read(ready)
+	return ready[0].Value.Kind() == metrics.KindUint64 &&
+		ready[0].Value.Uint64() > uint64(handshakeBusy*runtime.GOMAXPROCS(0))
 }
 
 func (l *handshakeLine) leave() { <-l.places }

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,15 +18,15 @@ import (
 // as long as the handshake took; on one with nothing else to do it does not.
 func TestHandshakesGiveWay(t *testing.T) {
 	for name, tt := range map[string]struct {
-		late time.Duration
+		busy bool
 		want time.Duration // for 8 handshakes of 10 ms at 2 places
 	}{
-		"nothing else to do": {0, 40 * time.Millisecond},
-		"busy":               {5 * time.Millisecond, 3*45*time.Millisecond + 15*time.Millisecond},
+		"nothing else to do": {false, 40 * time.Millisecond},
+		"busy":               {true, 3*40*time.Millisecond + 10*time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				line := &handshakeLine{places: make(chan struct{}, 2), yield: func() { time.Sleep(tt.late) }}
+				line := &handshakeLine{places: make(chan struct{}, 2), busy: func() bool { return tt.busy }}
 				began := time.Now()
 				var all sync.WaitGroup
 				for range 8 {
@@ -60,7 +61,7 @@ func TestHandshakesGiveWay(t *testing.T) {
 // that stops gives its place back.
 func TestHandshakesWaitTheirTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		line := &handshakeLine{places: make(chan struct{}, 1), yield: func() {}}
+		line := &handshakeLine{places: make(chan struct{}, 1), busy: func() bool { return false }}
 		first, end := context.WithCancel(t.Context())
 		if _, err := line.enter(first); err != nil {
 			t.Fatal(err)
@@ -115,4 +116,25 @@ func TestWhoStandsInLine(t *testing.T) {
 	if err := <-came; err != nil {
 		t.Errorf("a client whose turn has come: %v", err)
 	}
+}
+
+// A node is busy when its own goroutines wait for a processor.
+func TestBusy(t *testing.T) {
+	over := make(chan struct{})
+	var all sync.WaitGroup
+	for range 20 * handshakeBusy * runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+			}
+		})
+	}
+	waitFor(t, isBusy, func() string { return "goroutines wait for a processor, and the node is not busy" })
+	close(over)
+	all.Wait()
+	waitFor(t, func() bool { return !isBusy() }, func() string { return "nothing is left to do, and the node is busy" })
 }

@@ -2,12 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
+	"quicproquo/client"
+	"quicproquo/cmd/internal/node"
+	"quicproquo/cmd/qpqchaos/internal/chaos"
 	"quicproquo/cmd/qpqchaos/internal/crowd"
+	"quicproquo/testcluster"
 )
 
 // The measurement of crowds, in small: every client is served beside the load, again after
@@ -40,5 +46,58 @@ func TestCrowd(t *testing.T) {
 	}
 	if a := r.Arrivals; len(r.Calls) != 4 || a.Clients != 20 || a.There == 0 || a.Errors > 0 || len(r.LoneMs) != 1 {
 		t.Errorf("got %s, want four turns of calls, twenty clients without an error, and one that was left alone", out)
+	}
+}
+
+// A translator that gives everybody other ports costs a client, and the nodes among each
+// other, no more than two seconds.
+func TestTranslatorWithOtherPorts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts nodes as processes")
+	}
+	t.Parallel()
+	c, err := testcluster.StartProcesses(testcluster.ProcessOptions{
+		Dir: t.TempDir(), Prepare: node.Provision, Faults: testcluster.NewFaults(1),
+		Command: func(dir string) *exec.Cmd {
+			cmd := nodeProcess(os.Args[0], dir, &chaos.Options{})
+			cmd.Env = append(os.Environ(), programEnv+"=1")
+			return cmd
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if _, err := c.WaitLeader(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.Nodes() {
+		options, err := c.ClientOptions(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := client.Dial(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		for i := range 3 {
+			if _, err := conn.Health(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Rebind(); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if _, err := conn.Health(ctx); err != nil || time.Since(began) > 5*time.Second {
+				t.Errorf("node %s, time %d: %v after %v, want an answer within 2 s, 5 on a busy machine", n.ID(), i+1, err, time.Since(began))
+			}
+		}
 	}
 }

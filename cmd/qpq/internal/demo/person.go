@@ -44,13 +44,8 @@ func (p *person) dir() string { return filepath.Join(p.demo.Dir, "clients", p.na
 
 // open opens the vault with one of client.Create and client.Open.
 func (p *person) open(how func(client.Profile) (*client.Client, error)) error {
-	nodes := []*testcluster.Process{p.first}
-	for _, n := range p.demo.nodes.Nodes() {
-		if n != p.first {
-			nodes = append(nodes, n)
-		}
-	}
-	options, err := p.demo.nodes.ClientOptions(nodes...)
+	// One node is all that it is given: it learns of the others, and outlives that one.
+	options, err := p.demo.nodes.ClientOptions(p.first)
 	if err != nil {
 		return err
 	}
