@@ -10,3 +10,5 @@ func (c *call) plantedAck([]byte) (fsm.Result, bool) { return fsm.Result{}, fals
 func (c *call) plantedStale() bool { return false }
 
 func (c *call) plantedSession(_ tokenHash, s fsm.Session, ok bool) (fsm.Session, bool) { return s, ok }
+
+func (p *pool) plantedShares() bool { return false }

@@ -42,6 +42,10 @@ func (c *call) plantedAck(entry []byte) (fsm.Result, bool) {
 // plantedStale tells whether this call is to be answered from whatever the node has.
 func (c *call) plantedStale() bool { return planted.On(planted.StaleRead) && c.method.name == "peek" }
 
+// plantedShares has the whole pool be everybody's share, and nobody be too slow, where
+// that fault is switched on.
+func (p *pool) plantedShares() bool { return planted.On(planted.SharesOff) }
+
 // remembered are sessions that nodes have seen, by node and token.
 var remembered sync.Map //nolint:gochecknoglobals // of a program that is wrong on purpose
 

@@ -122,7 +122,9 @@ func (p *pool) short(h *hold, n int64) *owner {
 	for i := range h.count {
 		o := &h.owners[i]
 		limit := p.shares[o.kind]
-		if !small {
+		if p.plantedShares() {
+			limit = p.shares[ownAll]
+		} else if !small {
 			limit -= limit / smallShare
 		}
 		have := int64(0)
@@ -172,7 +174,7 @@ func (p *pool) uncharge(h *hold) {
 // dropSlowest ends the slowest transfer among those of an owner that are slow, and
 // reports whether there was one.
 func (p *pool) dropSlowest(among *holding, but *hold, now time.Time) bool {
-	if among == nil || now.Before(among.calm) {
+	if among == nil || now.Before(among.calm) || p.plantedShares() {
 		return false
 	}
 	var slowest *hold

@@ -31,6 +31,15 @@ const (
 	VerifyLeaderRead Bug = "verify-leader-read"
 	// RandomApply makes the state differ from node to node.
 	RandomApply Bug = "non-deterministic-apply"
+	// RequestIDAlone answers another command under a known request id with the outcome of
+	// the first.
+	RequestIDAlone Bug = "request-id-alone"
+	// StampUnbounded has a leader stamp batches with its own clock, whatever the others' say.
+	StampUnbounded Bug = "stamp-unbounded"
+	// VoteTwice lets a node start under another's name.
+	VoteTwice Bug = "vote-twice"
+	// SharesOff lets one caller have all of a node's memory for answers and requests.
+	SharesOff Bug = "shares-off"
 	// ProposalFilterOff has a client keep and commit whatever members propose.
 	ProposalFilterOff Bug = "proposal-filter-off"
 	// LineageOff has a client take any way back into a group.
@@ -44,5 +53,6 @@ const (
 //nolint:gochecknoglobals // a table
 var All = []Bug{
 	AckBeforeCommit, DedupeOff, StaleRead, EpochCheckOff, RevokeOnLeader, SnapshotWithoutDedupe, FsyncOff, ChecksumOff,
-	HeartbeatFastPath, VerifyLeaderRead, RandomApply, ProposalFilterOff, LineageOff, WelcomeOff,
+	HeartbeatFastPath, VerifyLeaderRead, RandomApply, RequestIDAlone, StampUnbounded, VoteTwice, SharesOff,
+	ProposalFilterOff, LineageOff, WelcomeOff,
 }

@@ -124,9 +124,12 @@ func (p *inProcess) harm(ctx context.Context, f Fault, victim int) (undo func() 
 	case SnapshotStorm:
 		p.storm(ctx, f)
 		return nothing, nil
-	case ClockJump:
-		n.SetClock(time.Duration(1-2*rng.IntN(2)) * 10 * time.Minute)
+	case ClockJump, LeaderClockJump:
+		jumps := []time.Duration{2 * time.Minute, 10 * time.Minute, 60 * 24 * time.Hour}
+		n.SetClock(jumps[rng.IntN(len(jumps))] * time.Duration(1-2*rng.IntN(2)))
 		return func() error { n.SetClock(0); return nil }, nil
+	case MixUp:
+		return restart, p.mixUp(n, rng)
 	case SlowClock, VerySlowClock, LateAnswers:
 		return p.harmSlowly(ctx, f.Kind, n)
 	case SwitchLog:
@@ -246,6 +249,27 @@ func (p *inProcess) slowClock(ctx context.Context, n *testcluster.Node, factor i
 	depose(slices.DeleteFunc(p.c.Nodes(), func(other *testcluster.Node) bool { return other == n }))
 	p.c.Heal()
 	return undo, nil
+}
+
+// mixUp starts a node with another's certificate or in another's data directory, as an
+// operator does who has put the wrong disk in. It must refuse: two nodes of one name vote
+// twice.
+func (p *inProcess) mixUp(n *testcluster.Node, rng *rand.Rand) error {
+	others := slices.DeleteFunc(p.c.Nodes(), func(other *testcluster.Node) bool { return other == n })
+	other := others[rng.IntN(len(others))]
+	if err := n.Kill(); err != nil {
+		return err
+	}
+	what, mixed := "certificate", testcluster.Mixed{Secrets: other}
+	if rng.IntN(2) == 0 {
+		what, mixed = "data", testcluster.Mixed{Data: other}
+	}
+	err := n.StartMixed(mixed)
+	p.w.tell("%s was started with %s's %s: %.160v", n.ID(), other.ID(), what, err)
+	if !errors.Is(err, cluster.ErrIdentity) {
+		p.w.violation("nemesis", "%s was started with %s's %s, and its answer was: %v", n.ID(), other.ID(), what, err)
+	}
+	return nil
 }
 
 // harmSlowly does the kinds of faults in which a leader has a slow clock.

@@ -42,7 +42,7 @@ func (w *world) harm(ctx context.Context, plan []Fault) {
 // do begins a fault and returns how it ends.
 func (w *world) do(ctx context.Context, f Fault) (undo func() error, err error) {
 	victim := f.Node
-	if slices.Contains([]Kind{KillLeader, StopLeader, PauseLeader, IsolateLeader}, f.Kind) {
+	if slices.Contains([]Kind{KillLeader, StopLeader, PauseLeader, IsolateLeader, LeaderClockJump}, f.Kind) {
 		short, cancel := context.WithTimeout(ctx, findLeader)
 		defer cancel()
 		if i, err := w.target.leader(short); err == nil {
@@ -75,6 +75,8 @@ func (w *world) do(ctx context.Context, f Fault) (undo func() error, err error) 
 			sleep(ctx, time.Second)
 		}
 		return nothing, nil
+	case Stalled:
+		return w.stall(ctx, f, victim)
 	}
 	if undo, err = w.harmLinks(ctx, f, victim); !errors.Is(err, errNotHere) {
 		return undo, err

@@ -43,6 +43,8 @@ const (
 	Unplugged       Kind = "unplugged"         // a node's link is down, and it hears so
 	NarrowLink      Kind = "narrow-link"       // a node's link takes 1,280 bytes, and says so
 
+	Stalled Kind = "stalled" // callers begin much at a node, take nothing and go no further
+
 	PowerCut          Kind = "power-cut"          // a node loses what it had not synced
 	PowerCutAll       Kind = "power-cut-all"      // all nodes, at once
 	FullDisk          Kind = "full-disk"          // a node's disk has no room
@@ -53,7 +55,9 @@ const (
 	WipedDisk         Kind = "wiped-disk"         // a node comes back under its name with nothing on its disk
 	Churn             Kind = "churn"              // one more node comes and goes
 	SnapshotStorm     Kind = "snapshot-storm"     // snapshots again and again
-	ClockJump         Kind = "clock-jump"         // a node's clock is ten minutes off
+	ClockJump         Kind = "clock-jump"         // a node's clock is minutes or sixty days off
+	LeaderClockJump   Kind = "leader-clock-jump"  // the same, whoever leads then
+	MixUp             Kind = "mix-up"             // a node is started with what is another's, and must refuse
 	SlowClock         Kind = "slow-clock"         // a node's timers take five times as long
 	VerySlowClock     Kind = "very-slow-clock"    // ten times: it leads until its successor tells it so
 	LateAnswers       Kind = "late-answers"       // as slow-clock, and what the others say to it is late
@@ -78,6 +82,7 @@ func kinds(o *Options) []Kind {
 		Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart,
 		IsolateNode, IsolateLeader, Halves, Ring, AllApart, OneWay, Swizzle, ClientsCut, Slow, Lossy, Reordering, Duplicating,
 		Corrupting, SmallPackets, MinorityForLong, BitFlip, WipedDisk,
+		Stalled,
 	}
 	if o.Level == LevelNetns {
 		list = append(list, Unplugged, NarrowLink)
@@ -95,8 +100,8 @@ func kinds(o *Options) []Kind {
 		}
 		return list
 	}
-	return append(list, PowerCut, PowerCutAll, FullDisk, FailingWrites, LostDisk, Churn, SnapshotStorm, ClockJump, SlowClock, VerySlowClock, LateAnswers, SwitchLog,
-		RenewCertificates)
+	return append(list, PowerCut, PowerCutAll, FullDisk, FailingWrites, LostDisk, Churn, SnapshotStorm, ClockJump, LeaderClockJump, SlowClock, VerySlowClock,
+		LateAnswers, SwitchLog, RenewCertificates, MixUp)
 }
 
 // plan draws the faults of a seed: one at a time, each undone before the next, with a

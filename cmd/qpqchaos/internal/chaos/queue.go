@@ -46,6 +46,10 @@ type sent struct {
 	seq  uint64
 }
 
+// levelTime is how long a new cluster may take until its nodes have agreed to keep what a
+// request id asked for.
+const levelTime = 20 * time.Second
+
 // remembered is how many messages a producer may send a second time.
 const remembered = 16
 
@@ -101,6 +105,9 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 		}
 		if len(p.recent) > 0 && rng.IntN(8) == 0 {
 			q.repeat(ctx, p, rng)
+		}
+		if len(p.recent) == remembered && rng.IntN(16) == 0 && time.Since(q.w.began) > levelTime {
+			q.reuse(ctx, p, rng)
 		}
 		sleep(ctx, time.Duration(rng.IntN(2*int(q.w.options.Pace))))
 	}
@@ -177,6 +184,23 @@ func (q *queues) repeat(ctx context.Context, p *pair, rng *rand.Rand) {
 	done(err)
 	if err == nil && seq != old.seq {
 		q.w.violation(q.name(), "%s was number %d; when it was repeated the answer was %d", old.body, old.seq, seq)
+	}
+}
+
+// reuse sends something else under the request id of a message that was acknowledged: it
+// must not hear of that one's success.
+func (q *queues) reuse(ctx context.Context, p *pair, rng *rand.Rand) {
+	old := p.recent[rng.IntN(len(p.recent))]
+	other := p.message(old)
+	other.Payload = []byte("not " + old.body)
+	short, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	done := q.w.call(p.from.name, "reuse the id of "+old.body)
+	_, err := p.from.conn(rng.IntN(len(p.from.conns))).Enqueue(short, other)
+	q.w.ops.Add(1)
+	done(err)
+	if err == nil {
+		q.w.violation(q.name(), "another message under the request id of %s got that one's answer", old.body)
 	}
 }
 

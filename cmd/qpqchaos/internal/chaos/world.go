@@ -25,6 +25,7 @@ type world struct {
 
 	ops, acked, unknown, unauthorized, faults, flips, detected atomic.Int64
 	timeline                                                   timeline
+	stalling                                                   stalling
 
 	mu         sync.Mutex
 	conns      []*client.Conn

@@ -1,0 +1,225 @@
+package chaos
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	capnp "capnproto.org/go/capnp/v3"
+	"github.com/quic-go/quic-go"
+
+	"quicproquo/client"
+	"quicproquo/crypto/tlsid"
+	"quicproquo/schemas"
+)
+
+// stalling is somebody who has a node make and hold much and takes nothing of it, and
+// somebody honest at the same address. Of the latter's calls nine of ten must succeed.
+type stalling struct {
+	mu             sync.Mutex
+	greedy, honest *account
+}
+
+// What the greedy one does to a node, in all.
+const (
+	stalledFetches  = 64      // of 4 MiB each
+	stalledRequests = 64      // of which half of 3 MiB arrives
+	largeEnvelope   = 1 << 20 // bytes
+	honestCalls     = 20
+	honestEnvelope  = 100 << 10 // bytes
+)
+
+// stall has a node's memory asked for and not used, for as long as a fault lasts.
+func (w *world) stall(ctx context.Context, f Fault, victim int) (undo func() error, err error) {
+	s := &w.stalling
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.setUp(ctx, w); err != nil {
+		// The cluster is not there, which others look for: nobody can stall it either.
+		w.tell("nobody stalls: %v", err)
+		return nothing, nil
+	}
+	fetch, err := fetchFrame(s.greedy)
+	if err != nil {
+		return nothing, err
+	}
+	for begin, count := range map[string]int{string(fetch): stalledFetches, string(halfRequest()): stalledRequests} {
+		attack, err := w.openStalled(ctx, victim, []byte(begin), count)
+		if err != nil {
+			w.tell("nobody stalls: %v", err)
+			return nothing, nil
+		}
+		defer attack.close()
+	}
+	sleep(ctx, 500*time.Millisecond)
+	failed, last := 0, error(nil)
+	for range honestCalls {
+		if err := w.readLarge(ctx, s.honest.conn(victim)); err != nil {
+			failed, last = failed+1, err
+		}
+		if !sleep(ctx, f.For/honestCalls) {
+			return nothing, nil
+		}
+	}
+	if failed*10 > honestCalls {
+		w.violation("nemesis", "beside %d stalled fetches and %d stalled requests at node %s, %d of %d honest reads failed, the last with: %v",
+			stalledFetches, stalledRequests, w.target.name(victim), failed, honestCalls, last)
+	}
+	return nothing, nil
+}
+
+// setUp makes the two accounts, and fills their inboxes.
+func (s *stalling) setUp(ctx context.Context, w *world) error {
+	if s.honest != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	greedy, err := w.enroll(ctx, "greedy")
+	if err != nil {
+		return err
+	}
+	honest, err := w.enrollApart(ctx, "honest")
+	if err != nil {
+		return err
+	}
+	for range 4 {
+		err = errors.Join(err, w.deliver(ctx, greedy, largeEnvelope))
+	}
+	if err := errors.Join(err, w.deliver(ctx, honest, honestEnvelope)); err != nil {
+		return err
+	}
+	s.greedy, s.honest = greedy, honest
+	return nil
+}
+
+// deliver puts an envelope of so many bytes into an account's own inbox.
+func (w *world) deliver(ctx context.Context, to *account, size int) error {
+	return w.write(ctx, func(ctx context.Context, id []byte) error {
+		_, err := to.conn(0).Enqueue(ctx, client.Message{To: to.id(), Payload: make([]byte, size), RequestID: id})
+		return err
+	})
+}
+
+// enrollApart is enroll with connections that know one node each: a call that fails
+// there is not made elsewhere.
+func (w *world) enrollApart(ctx context.Context, name string) (*account, error) {
+	a, err := w.enroll(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	for i := range a.conns {
+		options, err := w.target.options(i)
+		if err != nil {
+			return nil, err
+		}
+		c, err := client.Dial(options)
+		if err != nil {
+			return nil, err
+		}
+		w.mu.Lock()
+		w.conns = append(w.conns, c)
+		w.mu.Unlock()
+		c.SetSession(a.conns[i].Session())
+		c.Observe(a.conns[i].Seen())
+		a.conns[i] = c
+	}
+	return a, nil
+}
+
+// readLarge fetches the honest one's envelope.
+func (w *world) readLarge(ctx context.Context, conn *client.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	w.ops.Add(1)
+	list, err := conn.Fetch(ctx, client.Read{Limit: 1})
+	if err == nil && (len(list) != 1 || len(list[0].Data) != honestEnvelope) {
+		err = fmt.Errorf("%d envelopes, want the one of %d bytes", len(list), honestEnvelope)
+	}
+	return err
+}
+
+// stalled is an open attack.
+type stalled struct {
+	conn      *quic.Conn
+	transport *quic.Transport
+}
+
+func (s *stalled) close() {
+	_ = s.conn.CloseWithError(0, "")
+	_ = s.transport.Close()
+	_ = s.transport.Conn.Close()
+}
+
+// openStalled opens a connection to a node whose windows are tiny, sends so many streams
+// the same bytes, and takes nothing of what comes back.
+func (w *world) openStalled(ctx context.Context, victim int, begin []byte, streams int) (*stalled, error) {
+	options, err := w.target.options(victim)
+	if err != nil {
+		return nil, err
+	}
+	s := &stalled{transport: &quic.Transport{Conn: options.PacketConn}}
+	at, err := netip.ParseAddrPort(options.Endpoints[0])
+	if err != nil {
+		return nil, errors.Join(err, s.transport.Close(), options.PacketConn.Close())
+	}
+	trust := options.TLS.Clone()
+	trust.NextProtos, trust.ServerName = []string{tlsid.ALPNClient}, at.Addr().String()
+	dial, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	s.conn, err = s.transport.Dial(dial, net.UDPAddrFromAddrPort(at), trust, &quic.Config{
+		InitialStreamReceiveWindow: 1 << 10, MaxStreamReceiveWindow: 1 << 10,
+		InitialPacketSize: 1200, KeepAlivePeriod: time.Second,
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.transport.Close(), options.PacketConn.Close())
+	}
+	for range streams {
+		go func() {
+			if stream, err := s.conn.OpenStreamSync(s.conn.Context()); err == nil {
+				_, _ = stream.Write(begin) // as much as the node takes
+			}
+		}()
+	}
+	return s, nil
+}
+
+// halfRequest is half of a request of 3 MiB: a segment table of one segment, and zeros.
+func halfRequest() []byte {
+	const size = 3 << 20
+	return binary.LittleEndian.AppendUint32(make([]byte, 4, size/2), size/8)[:size/2]
+}
+
+// methodFetch is fetch's ordinal in NodeService.
+const methodFetch = 3
+
+// fetchFrame asks for all that the greedy one has.
+func fetchFrame(who *account) ([]byte, error) {
+	msg, seg := schemas.NewMessage()
+	request, err := schemas.NewRootRequest(seg)
+	if err != nil {
+		return nil, err
+	}
+	request.SetMethod(methodFetch)
+	params, err := schemas.NewFetchParams(seg)
+	if err != nil {
+		return nil, err
+	}
+	params.SetVersion(schemas.WireVersion)
+	params.SetLimit(4)
+	auth, err := params.NewAuth()
+	if err != nil {
+		return nil, err
+	}
+	auth.SetVersion(schemas.AuthVersion)
+	key, token := who.id(), who.conns[0].Session().Token
+	if err := errors.Join(params.SetRecipientKey(key[:]), auth.SetAccessToken(token[:]), request.SetParams(capnp.Struct(params).ToPtr())); err != nil {
+		return nil, err
+	}
+	return msg.Marshal()
+}
