@@ -70,6 +70,7 @@ type Process struct {
 	listen  string       // where it really listens
 	dir     string
 	relay   *relay    // nil: none
+	left    []*relay  // where it was before: Move
 	disk    *loopDisk // nil: the machine's
 
 	mu      sync.Mutex
@@ -315,6 +316,9 @@ func (c *Processes) Close() error {
 func (n *Process) release() (err error) {
 	if n.relay != nil {
 		err = n.relay.close()
+	}
+	for _, before := range n.left {
+		err = errors.Join(err, before.close())
 	}
 	if n.disk != nil {
 		err = errors.Join(err, n.disk.close())

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // relay stands between a node and all who call it, as the network does between
@@ -16,6 +17,8 @@ type relay struct {
 	node   string         // its name
 	public *net.UDPConn   // where everybody believes the node to be
 	local  netip.AddrPort // where it is
+	// clientsOnly: the node has moved away, and other nodes don't reach it here.
+	clientsOnly atomic.Bool
 
 	mu    sync.Mutex
 	paths map[netip.AddrPort]*net.UDPConn // by who sends: the socket that the node sees
@@ -53,11 +56,15 @@ func (r *relay) inward() {
 		if err != nil {
 			continue // an ICMP answer to an earlier packet
 		}
+		sender := r.faults.nameOr(from.String(), Clients)
+		if sender != Clients && r.clientsOnly.Load() {
+			continue
+		}
 		path, err := r.path(from)
 		if err != nil {
 			continue // lost, as packets are
 		}
-		r.pass(r.faults.nameOr(from.String(), Clients), r.node, buf[:n], func(packet []byte) {
+		r.pass(sender, r.node, buf[:n], func(packet []byte) {
 			_, _ = path.WriteToUDPAddrPort(packet, r.local) // lost, as packets are
 		})
 	}

@@ -77,6 +77,8 @@ func (w *world) do(ctx context.Context, f Fault) (undo func() error, err error) 
 		return nothing, nil
 	case Stalled:
 		return w.stall(ctx, f, victim)
+	case RegistrationFlood:
+		return w.flood(ctx, f, victim)
 	}
 	if undo, err = w.harmLinks(ctx, f, victim); !errors.Is(err, errNotHere) {
 		return undo, err

@@ -43,7 +43,8 @@ const (
 	Unplugged       Kind = "unplugged"         // a node's link is down, and it hears so
 	NarrowLink      Kind = "narrow-link"       // a node's link takes 1,280 bytes, and says so
 
-	Stalled Kind = "stalled" // callers begin much at a node, take nothing and go no further
+	Stalled           Kind = "stalled"            // callers begin much at a node, take nothing and go no further
+	RegistrationFlood Kind = "registration-flood" // strangers make accounts at a node as fast as they can
 
 	PowerCut          Kind = "power-cut"          // a node loses what it had not synced
 	PowerCutAll       Kind = "power-cut-all"      // all nodes, at once
@@ -51,6 +52,8 @@ const (
 	FailingWrites     Kind = "failing-writes"     // a node's disk refuses writes; in a simulation its store's
 	BitFlip           Kind = "bit-flip"           // a bit changes in an entry of a log, which the node must notice
 	BitRot            Kind = "bit-rot"            // a bit changes anywhere in a node's files
+	NewAddress        Kind = "new-address"        // a node comes back at another address
+	NewAddresses      Kind = "new-addresses"      // all nodes do, at once
 	LostDisk          Kind = "lost-disk"          // a node is gone for ever and replaced
 	WipedDisk         Kind = "wiped-disk"         // a node comes back under its name with nothing on its disk
 	Churn             Kind = "churn"              // one more node comes and goes
@@ -82,10 +85,13 @@ func kinds(o *Options) []Kind {
 		Kill, KillLeader, KillMajority, KillAll, Stop, StopLeader, RollingRestart,
 		IsolateNode, IsolateLeader, Halves, Ring, AllApart, OneWay, Swizzle, ClientsCut, Slow, Lossy, Reordering, Duplicating,
 		Corrupting, SmallPackets, MinorityForLong, BitFlip, WipedDisk,
-		Stalled,
+		Stalled, RegistrationFlood,
 	}
 	if o.Level == LevelNetns {
 		list = append(list, Unplugged, NarrowLink)
+	}
+	if o.Level == LevelProc {
+		list = append(list, NewAddress, NewAddresses)
 	}
 	if o.Level != LevelSim {
 		list = append(list, Pause, PauseLeader, PauseMajority, BitRot)

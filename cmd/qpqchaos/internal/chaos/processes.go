@@ -198,12 +198,33 @@ func (p *processes) harm(ctx context.Context, f Fault, victim int) (undo func() 
 		return nothing, p.switchVersion(victim)
 	case WipedDisk:
 		return p.wipe(ctx, victim)
+	case NewAddress:
+		return p.move(n)
+	case NewAddresses:
+		return p.move(p.c.Nodes()...)
 	case BitFlip:
 		return p.flip(ctx, f, n)
 	case BitRot:
 		return p.rot(ctx, f, n)
 	}
 	return nothing, fmt.Errorf("there is no fault %q: %w", f.Kind, errNotHere)
+}
+
+// move ends nodes; they come back at other addresses, which every node.toml has then.
+func (p *processes) move(nodes ...*testcluster.Process) (undo func() error, err error) {
+	back := func() error {
+		var errs []error
+		for _, n := range nodes {
+			errs = append(errs, n.Start())
+		}
+		return errors.Join(errs...)
+	}
+	for _, n := range nodes {
+		if err := n.Kill(); err != nil {
+			return back, err
+		}
+	}
+	return back, p.c.Move(nodes...)
 }
 
 // switchVersion upgrades a node, or downgrades it: it stops in good order and goes on

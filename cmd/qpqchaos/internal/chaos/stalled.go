@@ -36,41 +36,86 @@ const (
 
 // stall has a node's memory asked for and not used, for as long as a fault lasts.
 func (w *world) stall(ctx context.Context, f Fault, victim int) (undo func() error, err error) {
+	begin := func(s *stalling) (stop func(), err error) {
+		fetch, err := fetchFrame(s.greedy)
+		if err != nil {
+			return nil, err
+		}
+		one, err := w.openStalled(ctx, victim, fetch, stalledFetches)
+		if err != nil {
+			return nil, err
+		}
+		other, err := w.openStalled(ctx, victim, halfRequest(), stalledRequests)
+		if err != nil {
+			one.close()
+			return nil, err
+		}
+		return func() { one.close(); other.close() }, nil
+	}
+	honest := func(s *stalling) error { return w.readLarge(ctx, s.honest.conn(victim)) }
+	what := fmt.Sprintf("%d stalled fetches and %d stalled requests", stalledFetches, stalledRequests)
+	return nothing, w.beside(ctx, f, victim, what, begin, honest)
+}
+
+// flood has strangers register at a node.
+func (w *world) flood(ctx context.Context, f Fault, victim int) (undo func() error, err error) {
+	const strangers, each = 4, 3
+	begin := func(*stalling) (stop func(), err error) {
+		flooding, cancel := context.WithCancel(ctx)
+		var all sync.WaitGroup
+		for i := range strangers {
+			all.Go(func() {
+				for n := 0; n < each && flooding.Err() == nil; n++ {
+					if a, err := w.enrollOn(flooding, fmt.Sprintf("flood%d-%d-%d", f.At.Milliseconds(), i, n), 1); err == nil {
+						w.disconnect(a)
+					}
+				}
+			})
+		}
+		return func() { cancel(); all.Wait() }, nil
+	}
+	honest := func(s *stalling) error {
+		short, cancel := context.WithTimeout(ctx, callTime)
+		defer cancel()
+		w.ops.Add(1)
+		conn := s.honest.conn(victim)
+		_, err := conn.Enqueue(short, client.Message{To: s.honest.id(), Payload: []byte("beside a flood")})
+		return err
+	}
+	return nothing, w.beside(ctx, f, victim, "a flood of registrations", begin, honest)
+}
+
+// beside has an honest account call while others attack: nine of ten calls must succeed.
+func (w *world) beside(ctx context.Context, f Fault, victim int, what string, begin func(*stalling) (func(), error), call func(*stalling) error) error {
 	s := &w.stalling
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.setUp(ctx, w); err != nil {
-		// The cluster is not there, which others look for: nobody can stall it either.
-		w.tell("nobody stalls: %v", err)
-		return nothing, nil
+	err := s.setUp(ctx, w)
+	var stop func()
+	if err == nil {
+		stop, err = begin(s)
 	}
-	fetch, err := fetchFrame(s.greedy)
 	if err != nil {
-		return nothing, err
+		// The cluster is not there, which others look for: nobody can attack it either.
+		w.tell("no attack: %v", err)
+		return nil
 	}
-	for begin, count := range map[string]int{string(fetch): stalledFetches, string(halfRequest()): stalledRequests} {
-		attack, err := w.openStalled(ctx, victim, []byte(begin), count)
-		if err != nil {
-			w.tell("nobody stalls: %v", err)
-			return nothing, nil
-		}
-		defer attack.close()
-	}
+	defer stop()
 	sleep(ctx, 500*time.Millisecond)
 	failed, last := 0, error(nil)
 	for range honestCalls {
-		if err := w.readLarge(ctx, s.honest.conn(victim)); err != nil {
+		if err := call(s); err != nil {
 			failed, last = failed+1, err
 		}
 		if !sleep(ctx, f.For/honestCalls) {
-			return nothing, nil
+			return nil
 		}
 	}
 	if failed*10 > honestCalls {
-		w.violation("nemesis", "beside %d stalled fetches and %d stalled requests at node %s, %d of %d honest reads failed, the last with: %v",
-			stalledFetches, stalledRequests, w.target.name(victim), failed, honestCalls, last)
+		w.violation("nemesis", "beside %s at node %s, %d of %d honest calls failed, the last with: %v",
+			what, w.target.name(victim), failed, honestCalls, last)
 	}
-	return nothing, nil
+	return nil
 }
 
 // setUp makes the two accounts, and fills their inboxes.
