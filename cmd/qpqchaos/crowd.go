@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,18 +66,14 @@ func spinCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: childSpin, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			over := make(chan struct{})
+			var over atomic.Bool
 			go func() {
-				defer close(over)
 				_, _ = io.Copy(io.Discard, os.Stdin) // ends with whoever started it
+				over.Store(true)
 			}()
-			for {
-				select {
-				case <-over:
-					return nil
-				default:
-				}
+			for !over.Load() {
 			}
+			return nil
 		},
 	}
 }
