@@ -127,7 +127,7 @@ func (tx *Tx) run(r *request) Result {
 	}
 	result := tx.decide(c, r)
 	if planted.On(planted.RequestIDAlone) {
-		tx.dedupe.print = 0
+		tx.dedupe.anyCommand()
 	}
 	tx.record(result)
 	return result

@@ -115,6 +115,10 @@ func (tx *Tx) recorded(r *request) (Result, bool) {
 	return Result{}, false
 }
 
+// anyCommand has the outcome that is recorded next answer any command under its id: a
+// fault that is planted.
+func (d *dedupe) anyCommand() { d.print = 0 }
+
 // record keeps the outcome of the request that recorded was asked about.
 func (tx *Tx) record(result Result) {
 	d := &tx.dedupe

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,7 +102,7 @@ func TestWhoStandsInLine(t *testing.T) {
 	go func() {
 		conn, err := dialAs(t, n1, clientConfig(t, w), nil)
 		if err == nil {
-			defer conn.CloseWithError(0, "")
+			defer func() { _ = conn.CloseWithError(0, "") }()
 		}
 		came <- err
 	}()
@@ -120,21 +121,16 @@ func TestWhoStandsInLine(t *testing.T) {
 
 // A node is busy when its own goroutines wait for a processor.
 func TestBusy(t *testing.T) {
-	over := make(chan struct{})
+	var over atomic.Bool
 	var all sync.WaitGroup
 	for range 20 * handshakeBusy * runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			for {
-				select {
-				case <-over:
-					return
-				default:
-				}
+			for !over.Load() {
 			}
 		})
 	}
 	waitFor(t, isBusy, func() string { return "goroutines wait for a processor, and the node is not busy" })
-	close(over)
+	over.Store(true)
 	all.Wait()
 	waitFor(t, func() bool { return !isBusy() }, func() string { return "nothing is left to do, and the node is busy" })
 }
