@@ -96,6 +96,19 @@ var hostileRows = map[string]hostileRow{
 			}, schemas.Code_channelWithSelf},
 		},
 	},
+	"createInvite": {
+		good: good(func(_ *world, p schemas.CreateInviteParams) error {
+			p.SetUses(1)
+			return p.SetInviteHash(bytes.Repeat([]byte{9}, schemas.InviteHashSize))
+		}),
+		fields: "inviteHash:verifier uses:any ttlSecs:any",
+		more: []hostileCase{
+			{"for too many", func(_ *world, p capnp.Struct) { schemas.CreateInviteParams(p).SetUses(schemas.MaxInviteUses + 1) }, schemas.Code_inviteTerms},
+			{"for too long", func(_ *world, p capnp.Struct) { schemas.CreateInviteParams(p).SetTtlSecs(1 << 31) }, schemas.Code_inviteTerms},
+			{"more than a day has", func(_ *world, p capnp.Struct) { schemas.CreateInviteParams(p).SetUses(11) }, schemas.Code_inviteTerms},
+			{"to end one that there is not", func(_ *world, p capnp.Struct) { schemas.CreateInviteParams(p).SetUses(0) }, schemas.Code_inviteInvalid},
+		},
+	},
 	"logout": {good: nothing[schemas.LogoutParams], fields: "all:any"},
 	"resolveUser": {
 		good:   good(func(_ *world, p schemas.ResolveUserParams) error { return p.SetUsername("bob") }),

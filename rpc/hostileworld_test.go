@@ -67,6 +67,8 @@ func newWorld(tb testing.TB) *world {
 		hash := sha256.Sum256(w.revoked)
 		return s.SetTokenHash(hash[:])
 	})
+	w.node.set(tb, fsm.SettingFeatureLevel, schemas.FeatureLevel)
+	w.node.set(tb, "member_invites_daily", 10)
 	return w
 }
 

@@ -159,7 +159,9 @@ func receiveFile(fs vfs.FS, name string, size int64, from io.Reader) error {
 		return err
 	}
 	sum := xxhash.New()
-	_, err = io.CopyN(io.MultiWriter(file, sum), from, size)
+	// The sum first: a file system in memory may change what it was given (Pebble's, where
+	// it looks for those who rely on it).
+	_, err = io.CopyN(io.MultiWriter(sum, file), from, size)
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w: file %s: %w", ErrStream, path.Base(name), err), file.Close())
 	}
