@@ -11,4 +11,6 @@ func (c *call) plantedStale() bool { return false }
 
 func (c *call) plantedSession(_ tokenHash, s fsm.Session, ok bool) (fsm.Session, bool) { return s, ok }
 
+func (c *call) plantedForget() bool { return false }
+
 func (p *pool) plantedShares() bool { return false }

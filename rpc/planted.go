@@ -42,6 +42,10 @@ func (c *call) plantedAck(entry []byte) (fsm.Result, bool) {
 // plantedStale tells whether this call is to be answered from whatever the node has.
 func (c *call) plantedStale() bool { return planted.On(planted.StaleRead) && c.method.name == "peek" }
 
+// plantedForget has a node let the log tell what became of a request id, as long as a
+// snapshot may come without that.
+func (c *call) plantedForget() bool { return planted.On(planted.SnapshotWithoutDedupe) }
+
 // plantedShares has the whole pool be everybody's share, and nobody be too slow, where
 // that fault is switched on.
 func (p *pool) plantedShares() bool { return planted.On(planted.SharesOff) }

@@ -124,7 +124,7 @@ func (c *call) proposeAgain(id []byte, by schemas.Caller, entry []byte) (fsm.Res
 	switch {
 	case err != nil:
 		return fsm.Result{}, storageFault(err)
-	case known:
+	case known && !c.plantedForget():
 		return outcome, refusalIn(outcome)
 	}
 	if instead, may := view.RefuseInstead(entry, view.Check(entry)); may {

@@ -50,8 +50,12 @@ type sent struct {
 // request id asked for.
 const levelTime = 20 * time.Second
 
-// remembered is how many messages a producer may send a second time.
-const remembered = 16
+// remembered is how many messages a producer may send a second time: enough for some to
+// be older than the snapshot that a node came back with.
+const remembered = 256
+
+// fresh is how many of them may lend their request id to something else.
+const fresh = 16
 
 func newQueues(ctx context.Context, w *world, n int) (*queues, error) {
 	q := &queues{w: w}
@@ -106,7 +110,7 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 		if len(p.recent) > 0 && rng.IntN(8) == 0 {
 			q.repeat(ctx, p, rng)
 		}
-		if len(p.recent) == remembered && rng.IntN(16) == 0 && time.Since(q.w.began) > levelTime {
+		if len(p.recent) >= fresh && rng.IntN(16) == 0 && time.Since(q.w.began) > levelTime {
 			q.reuse(ctx, p, rng)
 		}
 		sleep(ctx, time.Duration(rng.IntN(2*int(q.w.options.Pace))))
@@ -190,7 +194,7 @@ func (q *queues) repeat(ctx context.Context, p *pair, rng *rand.Rand) {
 // reuse sends something else under the request id of a message that was acknowledged: it
 // must not hear of that one's success.
 func (q *queues) reuse(ctx context.Context, p *pair, rng *rand.Rand) {
-	old := p.recent[rng.IntN(len(p.recent))]
+	old := p.recent[len(p.recent)-1-rng.IntN(fresh)]
 	other := p.message(old)
 	other.Payload = []byte("not " + old.body)
 	short, cancel := context.WithTimeout(ctx, callTime)
