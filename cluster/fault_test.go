@@ -16,6 +16,7 @@ import (
 	"quicproquo/cluster/datadir"
 	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/raftlog"
+	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
@@ -200,7 +201,17 @@ func TestFullDiskRefusesWritesAndLosesNothing(t *testing.T) {
 	root := t.TempDir()
 	disk := filepath.Join(root, "n1")
 	mountTmpfs(t, disk, "96m")
-	c := testcluster.StartT(t, testcluster.Options{Dir: root})
+	// The node on the small disk measures it, as processes do; the machine's is not asked.
+	measure := func(id tlsid.NodeID) diskguard.Usage {
+		usage := diskguard.Usage{Total: 100 << 30, Free: 50 << 30}
+		if id == "n1" {
+			if usage, err := diskguard.Statfs(disk); err == nil {
+				return usage
+			}
+		}
+		return usage
+	}
+	c := testcluster.StartT(t, testcluster.Options{Dir: root, Disk: measure})
 	c.LeaderT(t)
 	if err := c.Node(1).Engine().TransferLeadership(t.Context(), "n1"); err != nil {
 		t.Fatal(err)
