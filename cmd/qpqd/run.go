@@ -145,7 +145,7 @@ func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.Clu
 		return cluster.Config{}, key, err
 	}
 	if key, err = source.Read(f.dir); err != nil {
-		return cluster.Config{}, key, fmt.Errorf("read the cluster key from %s: %w; copy it from another node", source, err)
+		return cluster.Config{}, key, fmt.Errorf("read the cluster key from %s: %w; copy it from another node, or make a new cluster with qpqd init", source, err)
 	}
 	secrets, err := cluster.LoadSecretsWith(f.dir, key)
 	if err != nil {
