@@ -181,9 +181,13 @@ func (c *Client) learnNames(ctx context.Context) {
 		c.manyNameless.Store(true)
 		c.ring()
 	default:
-		ctx, cancel := context.WithTimeout(ctx, nameWait)
+		short, cancel := context.WithTimeout(ctx, nameWait)
 		defer cancel()
-		c.learnAll(ctx, asked)
+		c.learnAll(short, asked)
+		if c.nameless.Load() && ctx.Err() == nil { // the node is slow: upkeep takes its time
+			c.manyNameless.Store(true)
+			c.ring()
+		}
 	}
 }
 

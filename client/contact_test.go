@@ -49,3 +49,40 @@ func TestNamesAskedForByAnother(t *testing.T) {
 		}
 	})
 }
+
+// A node that takes longer for a name than its reader is made to wait has the name asked
+// for by upkeep, and not only with the next batch, which may be long in coming.
+func TestNamesOfASlowNode(t *testing.T) {
+	script := func(r received) reply {
+		if r.method == methodBindSession {
+			return reply{}
+		}
+		return reply{code: schemas.Code_accountNotFound, delay: nameWait + time.Second}
+	}
+	run(t, 1, script, func(nodes *cluster) {
+		t := nodes.t
+		c, err := Create(Profile{
+			Dir: filepath.Join(t.TempDir(), "vault"), Key: vault.Raw(bytes.Repeat([]byte{1}, 32)), Options: nodes.options(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		c.conn.SetSession(newSession(1))
+		if err := c.turn(func(turn *turn) error { return turn.wantName(AccountKey{7}) }); err != nil {
+			t.Fatal(err)
+		}
+		c.learnNames(t.Context())
+		if !c.manyNameless.Swap(false) {
+			t.Fatal("nobody asks again for a name that was late")
+		}
+		c.learnMany(t.Context()) // as upkeep does then
+		if asked, err := c.listNameless(); err != nil || len(asked) != 0 {
+			t.Errorf("still asked for: %x (%v); want none", asked, err)
+		}
+	})
+}
