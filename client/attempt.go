@@ -137,7 +137,7 @@ func (m *message) roundTrip(ctx context.Context, l *link, s *quic.Stream, deadli
 	return m.open()
 }
 
-// stopped tells whether a request could not be written because the node reads no more of
+// stopped reports whether a request could not be written because the node reads no more of
 // it: its answer, which is on its way, says why.
 func stopped(err error) bool {
 	stop, is := errors.AsType[*quic.StreamError](err)
@@ -183,7 +183,7 @@ func (m *message) awaitHead(ctx context.Context, l *link, s *quic.Stream, deadli
 	return ctx.Err() // its deadline may have been overwritten
 }
 
-// waits tells whether the call waits for something on the node, so that the time of its
+// waits reports whether the call waits for something on the node, so that the time of its
 // answer tells nothing of the node.
 func (m *message) waits() bool { return m.request.Method() == methodFetchWait }
 

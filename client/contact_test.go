@@ -10,6 +10,22 @@ import (
 	"quicproquo/schemas"
 )
 
+// wantingName is a client with a session that wants to know one account's name.
+func wantingName(nodes *cluster) *Client {
+	t := nodes.t
+	c, err := Create(Profile{
+		Dir: filepath.Join(t.TempDir(), "vault"), Key: vault.Raw(bytes.Repeat([]byte{1}, 32)), Options: nodes.options(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.conn.SetSession(newSession(1))
+	if err := c.turn(func(turn *turn) error { return turn.wantName(AccountKey{7}) }); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // Upkeep asks for the names that a batch of messages needs: whoever is about to show
 // the batch waits for the same answers, and does not show keys in place of names.
 func TestNamesAskedForByAnother(t *testing.T) {
@@ -21,22 +37,12 @@ func TestNamesAskedForByAnother(t *testing.T) {
 	}
 	run(t, 1, script, func(nodes *cluster) {
 		t := nodes.t
-		c, err := Create(Profile{
-			Dir: filepath.Join(t.TempDir(), "vault"), Key: vault.Raw(bytes.Repeat([]byte{1}, 32)), Options: nodes.options(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := wantingName(nodes)
 		defer func() {
 			if err := c.Close(); err != nil {
 				t.Error(err)
 			}
 		}()
-		c.conn.SetSession(newSession(1))
-		stranger := AccountKey{7}
-		if err := c.turn(func(turn *turn) error { return turn.wantName(stranger) }); err != nil {
-			t.Fatal(err)
-		}
 		go c.learnNames(t.Context()) // as upkeep does
 		time.Sleep(time.Second / 2)
 		if got := nodes.methods(); count(got, methodResolveIdentity) != 1 {
@@ -61,21 +67,12 @@ func TestNamesOfASlowNode(t *testing.T) {
 	}
 	run(t, 1, script, func(nodes *cluster) {
 		t := nodes.t
-		c, err := Create(Profile{
-			Dir: filepath.Join(t.TempDir(), "vault"), Key: vault.Raw(bytes.Repeat([]byte{1}, 32)), Options: nodes.options(),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := wantingName(nodes)
 		defer func() {
 			if err := c.Close(); err != nil {
 				t.Error(err)
 			}
 		}()
-		c.conn.SetSession(newSession(1))
-		if err := c.turn(func(turn *turn) error { return turn.wantName(AccountKey{7}) }); err != nil {
-			t.Fatal(err)
-		}
 		c.learnNames(t.Context())
 		if !c.manyNameless.Swap(false) {
 			t.Fatal("nobody asks again for a name that was late")

@@ -190,7 +190,7 @@ func (l *link) watch() *watch {
 	return &watch{link: l, heard: l.packets(), since: now, quiet: quiet, check: now.Add(quiet)}
 }
 
-// look looks for packets when it is time to, and tells whether to go on.
+// look looks for packets when it is time to, and reports whether to go on.
 func (w *watch) look() bool {
 	now, first := time.Now(), !w.late
 	w.late = true

@@ -45,7 +45,7 @@ type Refusal struct {
 	Value       uint64
 }
 
-// RefuseInstead tells whether a refusal may stand in for an entry, and which: the rules of
+// RefuseInstead reports whether a refusal may stand in for an entry, and which: the rules of
 // the log must know it, and it must be smaller by more than a few KiB. result is what
 // Check has said.
 func (v *View) RefuseInstead(entry []byte, result Result) (Refusal, bool) {

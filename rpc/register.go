@@ -9,7 +9,7 @@ import (
 )
 
 // registerStart is the first step of a registration. It reads nothing about the
-// name: not even the time it takes tells whether the name is taken.
+// name: not even the time it takes reports whether the name is taken.
 func registerStart(c *call, p schemas.OpaqueRegisterStartParams, results schemas.OpaqueRegisterStartResults) error {
 	name, err := username(p.Username())
 	if err != nil {

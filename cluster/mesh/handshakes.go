@@ -71,7 +71,7 @@ func (l *handshakeLine) enter(ctx context.Context) (done func(), err error) {
 	return done, nil
 }
 
-// isBusy tells whether so many goroutines are ready that calls wait for a processor.
+// isBusy reports whether so many goroutines are ready that calls wait for a processor.
 func isBusy() bool {
 	ready := []metrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}}
 	metrics.Read(ready)

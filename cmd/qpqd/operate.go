@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/cluster"
-	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/account"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
@@ -26,19 +25,7 @@ const operateTime = 30 * time.Second
 // operate has the cluster, one of whose nodes has its directory at or below dir, carry out
 // commands of its operator's, one after the other.
 func operate(ctx context.Context, dir string, commands ...func(schemas.Entry_command) error) ([]fsm.Result, error) {
-	home, err := findNodeDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	config, err := node.Load(home)
-	if err != nil {
-		return nil, err
-	}
-	peers, err := node.ParsePeers(config.Peers)
-	if err != nil {
-		return nil, err
-	}
-	identity, err := cluster.LoadIdentity(home)
+	peers, identity, err := readNode(dir)
 	if err != nil {
 		return nil, err
 	}

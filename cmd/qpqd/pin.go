@@ -6,8 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/client"
-	"quicproquo/cluster"
-	"quicproquo/cmd/internal/node"
 )
 
 func pinCommand() *cobra.Command {
@@ -39,19 +37,7 @@ renew their certificates under it by themselves.`,
 // pinned returns the client addresses of a cluster, one of whose nodes has its
 // directory at or below dir.
 func pinned(dir string) ([]client.Address, error) {
-	home, err := findNodeDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	config, err := node.Load(home)
-	if err != nil {
-		return nil, err
-	}
-	peers, err := node.ParsePeers(config.Peers)
-	if err != nil {
-		return nil, err
-	}
-	identity, err := cluster.LoadIdentity(home)
+	peers, identity, err := readNode(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"quicproquo/cluster"
 	"quicproquo/cmd/internal/node"
+	"quicproquo/crypto/tlsid"
 )
 
 // statusTime bounds the whole command.
@@ -77,19 +78,7 @@ type statusRow struct {
 }
 
 func status(ctx context.Context, dir string) ([]statusRow, error) {
-	home, err := findNodeDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	config, err := node.Load(home)
-	if err != nil {
-		return nil, err
-	}
-	peers, err := node.ParsePeers(config.Peers)
-	if err != nil {
-		return nil, err
-	}
-	identity, err := cluster.LoadIdentity(home)
+	peers, identity, err := readNode(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +91,28 @@ func status(ctx context.Context, dir string) ([]statusRow, error) {
 		return nil, exitError{exitIO, err}
 	}
 	return statusRows(seen), nil
+}
+
+// readNode returns the peers and the certificate of a node that has its directory at or
+// below dir.
+func readNode(dir string) ([]cluster.Peer, *tlsid.Identity, error) {
+	home, err := findNodeDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := node.Load(home)
+	if err != nil {
+		return nil, nil, err
+	}
+	peers, err := node.ParsePeers(config.Peers)
+	if err != nil {
+		return nil, nil, err
+	}
+	identity, err := cluster.LoadIdentity(home)
+	if err != nil {
+		return nil, nil, err
+	}
+	return peers, identity, nil
 }
 
 // findNodeDir returns dir if it is a node's directory, else the first one in it.
