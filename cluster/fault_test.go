@@ -236,8 +236,9 @@ func TestFullDiskRefusesWritesAndLosesNothing(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	var last uint64
 	for range 50 {
-		write(t, c.Node(1), 1, nil, strings.Repeat("y", 512<<10))
+		_, last = write(t, c.Node(1), 1, nil, strings.Repeat("y", 512<<10))
 		acked++
 	}
 	if err := os.Remove(filler); err != nil {
@@ -262,6 +263,9 @@ func TestFullDiskRefusesWritesAndLosesNothing(t *testing.T) {
 	default:
 	}
 	for _, n := range c.Nodes()[1:] {
+		if err := n.Engine().WaitSeen(t.Context(), last); err != nil {
+			t.Fatal(err)
+		}
 		if got := bodies(t, n, 1); len(got) != acked+1 {
 			t.Errorf("%s has %d envelopes, %d were acknowledged", n.ID(), len(got), acked+1)
 		}

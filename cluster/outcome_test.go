@@ -34,7 +34,10 @@ func TestWithoutMajorityWritesAreUnavailable(t *testing.T) {
 	if err := leader.Start(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, alone, 1, nil, "found")
+	_, index := write(t, alone, 1, nil, "found")
+	if err := alone.Engine().WaitSeen(t.Context(), index); err != nil { // the leader's answer comes before its entry is applied here
+		t.Fatal(err)
+	}
 	if got := bodies(t, alone, 1); len(got) != 1 || got[0] != "found" {
 		t.Errorf("inbox %v, want [found]: a write refused as unavailable was applied", got)
 	}
