@@ -3,6 +3,7 @@ package quicproquo_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"slices"
@@ -10,55 +11,61 @@ import (
 	"testing"
 )
 
-// floors is the law of the house: a package imports lower floors only, never
-// its own floor or up. The longest matching prefix counts. docs/architecture.md
-// says what each floor is for.
-var floors = map[string]float64{
-	"cmd": 6,
-	// The rooms under cmd: what both programs use, then those of qpq.
-	"cmd/internal":                   5.2,
-	"cmd/qpq/internal":               5.5,
-	"cmd/qpq/internal/plain":         5.3,
-	"cmd/qpqchaos/internal":          5.5,
-	"cmd/qpqchaos/internal/netns":    5.3,
-	"cmd/qpqchaos/internal/weakdisk": 5.3,
-	"testcluster":                    5,
-	"testcluster/liar":               5.1,
-	"testcluster/mutants":            0.1, // a tool of its own: it reads the code and imports none of it
-	"testcluster/npm":                0.1, // as alone as that
-	"testcluster/vectors":            0.1, // and that
-	"rpc":                            4,
-	"cluster":                        3,
-	// The rooms under cluster, each usable alone.
-	"cluster/mesh":      2.5,
-	"cluster/raftlog":   2.5,
-	"cluster/snapshot":  2.5,
-	"cluster/reference": 2.5,
-	"cluster/datadir":   2.5,
-	"cluster/diskguard": 2.5,
-	"cluster/clock":     2.5,
-	"fsm/planted":       0.5,
-	"fsm":               2,
-	"client":            2,
-	// The rooms under client, each usable alone.
-	"client/content":  1.5,
-	"client/room":     1.5,
-	"client/vault":    1.5,
-	"client/internal": 1.2,
-	"schemas":         1,
-	"happyeyeballs":   1,
-	"crypto":          1,
+// layers is the law of imports, from the top down: a package imports packages
+// of lower layers only, never of its own layer or above. Every package has its
+// place here by its full name; docs/architecture.md says what each is for.
+var layers = []struct {
+	name     string
+	packages []string
+}{
+	// Each a program for us: it reads the code, imports none of it and is in no other program.
+	{"tools", []string{"testcluster/mutants"}},
+	{"programs", []string{"cmd/mlspeer", "cmd/qpq", "cmd/qpqchaos", "cmd/qpqd"}},
+	{"parts of programs", []string{"cmd/qpq/internal/chat", "cmd/qpq/internal/demo", "cmd/qpqchaos/internal/chaos", "cmd/qpqchaos/internal/crowd"}},
+	{"helpers of programs", []string{
+		"cmd/internal/keysource", "cmd/internal/node", "cmd/internal/settings", "cmd/qpq/internal/plain",
+		"cmd/qpqchaos/internal/netns", "cmd/qpqchaos/internal/weakdisk",
+	}},
+	{"attackers", []string{"testcluster/liar"}},
+	{"test clusters", []string{"testcluster"}},
+	{"parts of test clusters", []string{"testcluster/keypool", "testcluster/npm", "testcluster/roguemember", "testcluster/vectors"}},
+	{"client server", []string{"rpc"}},
+	{"node", []string{"cluster"}},
+	{"parts of a node", []string{
+		"cluster/clock", "cluster/datadir", "cluster/diskguard", "cluster/mesh", "cluster/raftlog",
+		"cluster/reference", "cluster/snapshot",
+	}},
+	{"store", []string{"fsm"}},
+	{"client", []string{"client"}},
+	{"parts of the client", []string{"client/content", "client/room", "client/vault"}},
+	{"helpers of the client", []string{
+		"client/internal/crashpoint", "client/internal/pace", "client/internal/patience", "client/internal/resume",
+		"client/internal/senders", "client/internal/turnstile",
+	}},
+	{"MLS members who lie", []string{"crypto/mls/rogue"}},
+	{"MLS groups", []string{"crypto/mls"}},
+	{"MLS messages", []string{"crypto/mls/message"}},
+	{"MLS key schedule", []string{"crypto/mls/schedule"}},
+	{"MLS trees", []string{"crypto/mls/tree"}},
+	{"wire and cipher suites", []string{"crypto/suite", "schemas"}},
+	{"foundations", []string{
+		"crypto/account", "crypto/codec", "crypto/confusable", "crypto/identity", "crypto/mls/interop",
+		"crypto/mls/rule", "crypto/mls/treemath", "crypto/tlsid", "happyeyeballs",
+	}},
+	// Constants, unless a build asks for faults.
+	{"faults", []string{"internal/planted"}},
 }
 
-// forbidden are imports that a floor alone does not exclude.
+// forbidden are imports that the layers alone do not exclude.
 var forbidden = []struct{ from, to, why string }{
 	{"client", "quicproquo/fsm", "a client knows the wire, not the server"},
 	{"client", "quicproquo/cluster", "a client knows the wire, not the server"},
 	{"client", "quicproquo/rpc", "a client knows the wire, not the server"},
-	{"rpc", "github.com/hashicorp/raft", "the front door knows no consensus"},
-	{"rpc", "github.com/hashicorp/memberlist", "the front door knows no gossip"},
+	{"rpc", "github.com/hashicorp/raft", "the client server knows no consensus"},
+	{"rpc", "github.com/hashicorp/memberlist", "the client server knows no gossip"},
 	{"cluster", "quicproquo/rpc", "a node does not know who calls"},
 	{"crypto", "quicproquo/schemas", "crypto stands alone"},
+	{"crypto", "quicproquo/happyeyeballs", "crypto stands alone"},
 	{"fsm", "github.com/hashicorp/raft", "the store is a function of its entries"},
 	{"fsm", "github.com/quic-go/quic-go", "the store has no network"},
 	{"cmd/qpq", "quicproquo/testcluster/liar", "a node that lies is for tests"},
@@ -68,6 +75,8 @@ var forbidden = []struct{ from, to, why string }{
 	{"", "capnproto.org/go/capnp/v3/rpc", "the RPC runtime must not face the network (docs/decisions/0002)"},
 }
 
+const module = "quicproquo/"
+
 type goPackage struct {
 	ImportPath string
 	Imports    []string
@@ -75,27 +84,87 @@ type goPackage struct {
 
 // The packages that are built import downwards only (go list -json ./...).
 func TestImportsGoDownwards(t *testing.T) {
-	const module = "quicproquo/"
-	for _, p := range listPackages(t) {
-		from, ok := strings.CutPrefix(p.ImportPath, module)
-		if !ok {
-			continue // the root package has no code
-		}
-		own, known := floorOf(from)
-		if !known {
-			t.Errorf("%s stands on no floor: add it to the table", from)
-		}
-		for _, imported := range p.Imports {
-			checkForbidden(t, from, imported)
-			to, ours := strings.CutPrefix(imported, module)
-			if !ours || (strings.HasPrefix(from, "crypto/") && strings.HasPrefix(to, "crypto/")) {
-				continue // the layers inside crypto are held by their own package graph
-			}
-			if floor, _ := floorOf(to); floor >= own {
-				t.Errorf("%s (floor %v) imports %s (floor %v): imports go downwards only", from, own, to, floor)
+	packages := listPackages(t)
+	for _, wrong := range breaches(packages) {
+		t.Error(wrong)
+	}
+	for _, l := range layers {
+		for _, name := range l.packages {
+			if !slices.ContainsFunc(packages, func(p goPackage) bool { return p.ImportPath == module+name }) {
+				t.Errorf("layer %q names %s, which is no package: take it out of the table", l.name, name)
 			}
 		}
 	}
+}
+
+// The law notices an import of a higher layer, one of the same layer, one that
+// it names as forbidden, and a package that has no place.
+func TestTheLawNoticesEachBreach(t *testing.T) {
+	for name, broken := range map[string]goPackage{
+		"up":          {module + "cluster", []string{module + "rpc"}},
+		"same layer":  {module + "cluster/mesh", []string{module + "cluster/raftlog"}},
+		"inside MLS":  {module + "crypto/mls/tree", []string{module + "crypto/mls/message"}},
+		"forbidden":   {module + "crypto/mls", []string{module + "schemas"}},
+		"the runtime": {module + "rpc", []string{"capnproto.org/go/capnp/v3/rpc"}},
+		"no place":    {module + "cluster/attic", nil},
+	} {
+		if len(breaches([]goPackage{broken})) == 0 {
+			t.Errorf("%s: %s importing %v is taken for lawful", name, broken.ImportPath, broken.Imports)
+		}
+	}
+	if wrong := breaches([]goPackage{{module + "rpc", []string{module + "cluster", "fmt"}}}); len(wrong) != 0 {
+		t.Errorf("an import downwards is refused: %v", wrong)
+	}
+}
+
+// breaches are the imports that the law has no room for, one sentence each.
+func breaches(packages []goPackage) []string {
+	var wrong []string
+	for _, p := range packages {
+		from, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours {
+			continue // the root package has no code
+		}
+		own := layerOf(from)
+		if own < 0 {
+			wrong = append(wrong, from+" has no layer: give it a place in the table")
+			continue
+		}
+		for _, imported := range p.Imports {
+			if why := forbiddenFor(from, imported); why != "" {
+				wrong = append(wrong, fmt.Sprintf("%s imports %s: %s", from, imported, why))
+			}
+			to, ours := strings.CutPrefix(imported, module)
+			if !ours {
+				continue
+			}
+			if layer := layerOf(to); layer >= 0 && layer <= own {
+				wrong = append(wrong, fmt.Sprintf("%s (%s) imports %s (%s): imports go downwards only",
+					from, layers[own].name, to, layers[layer].name))
+			}
+		}
+	}
+	return wrong
+}
+
+// layerOf is a package's place in the table, counted from the top, or -1.
+func layerOf(path string) int {
+	for i, l := range layers {
+		if slices.Contains(l.packages, path) {
+			return i
+		}
+	}
+	return -1
+}
+
+func forbiddenFor(from, imported string) string {
+	for _, f := range forbidden {
+		inside := f.from == "" || from == f.from || strings.HasPrefix(from, f.from+"/")
+		if inside && (imported == f.to || strings.HasPrefix(imported, f.to+"/")) {
+			return f.why
+		}
+	}
+	return ""
 }
 
 // What people run contains nothing that is made to attack or to test it
@@ -114,29 +183,6 @@ func TestProgramsContainNoAttacker(t *testing.T) {
 			t.Errorf("qpq or qpqd contains %s, which is for tests only", attacker)
 		}
 	}
-}
-
-func checkForbidden(t *testing.T, from, imported string) {
-	t.Helper()
-	for _, f := range forbidden {
-		if imported == "quicproquo/fsm/planted" {
-			continue // names of faults: without the tag of that name no code
-		}
-		inside := f.from == "" || from == f.from || strings.HasPrefix(from, f.from+"/")
-		if inside && (imported == f.to || strings.HasPrefix(imported, f.to+"/")) {
-			t.Errorf("%s imports %s: %s", from, imported, f.why)
-		}
-	}
-}
-
-func floorOf(path string) (float64, bool) {
-	best, floor := -1, 0.0
-	for prefix, f := range floors {
-		if (path == prefix || strings.HasPrefix(path, prefix+"/")) && len(prefix) > best {
-			best, floor = len(prefix), f
-		}
-	}
-	return floor, best >= 0
 }
 
 func listPackages(t *testing.T) []goPackage {

@@ -9,7 +9,7 @@ import (
 	"quicproquo/client/vault"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 	"quicproquo/schemas"
 )
 

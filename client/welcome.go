@@ -9,7 +9,7 @@ import (
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // welcome takes an invitation: it becomes a conversation, or a request of somebody who

@@ -13,7 +13,7 @@ import (
 	"quicproquo/cluster/mesh"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // Peer is one node of the set that a cluster starts from.

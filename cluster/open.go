@@ -12,7 +12,7 @@ import (
 	"quicproquo/cluster/raftlog"
 	"quicproquo/cluster/snapshot"
 	"quicproquo/fsm"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 func (n *Node) openDir() error {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // heartbeats wakes those who wait for the next heartbeat on the fast path. mu guards

@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"quicproquo/fsm"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // View returns a consistent view of this node's own state, as fresh as the node

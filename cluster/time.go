@@ -7,7 +7,7 @@ import (
 	"quicproquo/cluster/clock"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // Now is the cluster's time: what this node's clock says while it agrees with those of a

@@ -5,7 +5,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 	"quicproquo/schemas"
 )
 

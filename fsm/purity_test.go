@@ -56,7 +56,7 @@ var rules = map[string][]string{
 	"stage.go":         {"bytes", "encoding/binary", "fmt", "slices", pebblePath},
 	"dedupe.go":        {"fmt", "github.com/cespare/xxhash/v2", pebblePath, "quicproquo/schemas"},
 	"tx.go":            {"bytes", "capnproto.org/go/capnp/v3", "errors", "fmt", pebblePath, "quicproquo/schemas", "slices"},
-	"apply.go":         {"fmt", pebblePath, "quicproquo/fsm/planted", "quicproquo/schemas"}, // planted is constants unless a build asks for faults
+	"apply.go":         {"fmt", pebblePath, "quicproquo/internal/planted", "quicproquo/schemas"}, // planted is constants unless a build asks for faults
 	"read.go":          {"encoding/binary", "errors", "fmt", "log/slog", pebblePath},
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // Restore makes a snapshot's state the store's. The directory holds what

@@ -10,7 +10,7 @@ import (
 	"capnproto.org/go/capnp/v3"
 
 	"quicproquo/fsm"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 	"quicproquo/schemas"
 )
 

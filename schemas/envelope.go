@@ -7,7 +7,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // The envelope around every log entry. Neither log store can be trusted with

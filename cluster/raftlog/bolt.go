@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // boltLockWait bounds the wait for a second process; without it Open waits for

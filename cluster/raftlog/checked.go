@@ -14,7 +14,7 @@ import (
 	raftwal "github.com/hashicorp/raft-wal"
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 	"quicproquo/schemas"
 )
 

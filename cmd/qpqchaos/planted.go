@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/cmd/qpqchaos/internal/chaos"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 	"quicproquo/testcluster"
 )
 

@@ -11,7 +11,7 @@ import (
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/mls/treemath"
 	"quicproquo/crypto/suite"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // LeftOut is a waiting proposal that a commit does not contain. It is void in the new

@@ -11,7 +11,7 @@ import (
 	"quicproquo/crypto/mls/schedule"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"
-	"quicproquo/fsm/planted"
+	"quicproquo/internal/planted"
 )
 
 // store keeps a verified proposal for a later commit. It refuses what no commit of this
