@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"iter"
 
 	"quicproquo/crypto/mls/rule"
@@ -10,88 +11,129 @@ import (
 // checkAmong checks what new leaves need from the other members and each other: unique
 // keys and credential types that go together (RFC 9420 §7.3). A path's leaf is not in the
 // tree yet: it counts in place of what is there. The cost is that of the tree and the
-// leaves, not their product.
+// leaves, not their product: one pass over the members, which every commit pays.
 func checkAmong(t *tree.Tree, fresh []Member) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	at := make(map[tree.LeafIndex]bool, len(fresh))
+	n, err := newcomersOf(fresh)
+	if err != nil {
+		return err
+	}
+	var others types
+	for i, l := range t.Members {
+		if n.at(i) {
+			continue
+		}
+		if err := n.checkKeys(i, l); err != nil {
+			return err
+		}
+		if err := checkCredentials(i, l, n.types.list, rule.LeafCredentialSupported); err != nil {
+			return err
+		}
+		others.add(l.Credential.Type)
+	}
 	for _, m := range fresh {
-		at[m.Index] = true
-	}
-	others := func(yield func(tree.LeafIndex, *tree.LeafNode) bool) {
-		for i, l := range t.Members {
-			if !at[i] && !yield(i, l) {
-				return
-			}
+		if err := checkCredentials(m.Index, m.Leaf, n.types.list, rule.LeafCredentialSupported); err != nil {
+			return err
 		}
-	}
-	news := func(yield func(tree.LeafIndex, *tree.LeafNode) bool) {
-		for _, m := range fresh {
-			if !yield(m.Index, m.Leaf) {
-				return
-			}
-		}
-	}
-	if err := checkKeysAmong(others, fresh); err != nil {
-		return err
-	}
-	types := credentialTypes(news)
-	if err := checkCredentials(others, types, rule.LeafCredentialSupported); err != nil {
-		return err
-	}
-	if err := checkCredentials(news, types, rule.LeafCredentialSupported); err != nil {
-		return err
-	}
-	return checkCredentials(news, credentialTypes(others), rule.LeafSupportsCredentials)
-}
-
-func checkKeysAmong(others iter.Seq2[tree.LeafIndex, *tree.LeafNode], fresh []Member) error {
-	signers := make(map[string]tree.LeafIndex, len(fresh))
-	keys := make(map[string]tree.LeafIndex, len(fresh))
-	for _, m := range fresh {
-		if i, used := signers[string(m.Leaf.SignatureKey)]; used {
-			return rule.Break(rule.LeafSignatureKeyUnique, "leaves %d and %d", i, m.Index)
-		}
-		if i, used := keys[string(m.Leaf.EncryptionKey)]; used {
-			return rule.Break(rule.LeafEncryptionKeyUnique, "leaves %d and %d", i, m.Index)
-		}
-		signers[string(m.Leaf.SignatureKey)], keys[string(m.Leaf.EncryptionKey)] = m.Index, m.Index
-	}
-	for i, l := range others {
-		if j, used := signers[string(l.SignatureKey)]; used {
-			return rule.Break(rule.LeafSignatureKeyUnique, "leaves %d and %d", i, j)
-		}
-		if j, used := keys[string(l.EncryptionKey)]; used {
-			return rule.Break(rule.LeafEncryptionKeyUnique, "leaves %d and %d", i, j)
+		if err := checkCredentials(m.Index, m.Leaf, others.list, rule.LeafSupportsCredentials); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// credentialTypes returns the types of the leaves' credentials, each once, in the order
-// of their first leaf.
-func credentialTypes(leaves iter.Seq2[tree.LeafIndex, *tree.LeafNode]) []tree.CredentialType {
-	seen := map[tree.CredentialType]bool{}
-	var out []tree.CredentialType
-	for _, l := range leaves {
-		if t := l.Credential.Type; !seen[t] {
-			seen[t] = true
-			out = append(out, t)
-		}
-	}
-	return out
+// newcomers are the new leaves of a change, to be found by place and by key. One alone,
+// a path's leaf, is compared: tables for it would cost each member two look-ups.
+type newcomers struct {
+	alone         Member
+	places        map[tree.LeafIndex]bool
+	signers, keys map[string]tree.LeafIndex
+	types         types
 }
 
-// checkCredentials checks that the leaves support all the types; broken is the rule if
-// one does not.
-func checkCredentials(leaves iter.Seq2[tree.LeafIndex, *tree.LeafNode], types []tree.CredentialType, broken rule.Rule) error {
-	for i, l := range leaves {
-		supported := tree.SetOf(l.Capabilities.Credentials)
-		for _, t := range types {
-			if !supported.Has(t) {
-				return rule.Break(broken, "leaf %d, credential type %d", i, t)
-			}
+// newcomersOf fails if two of the leaves share a key.
+func newcomersOf(fresh []Member) (*newcomers, error) {
+	if len(fresh) == 1 {
+		n := &newcomers{alone: fresh[0]}
+		n.types.add(fresh[0].Leaf.Credential.Type)
+		return n, nil
+	}
+	n := &newcomers{
+		places:  make(map[tree.LeafIndex]bool, len(fresh)),
+		signers: make(map[string]tree.LeafIndex, len(fresh)),
+		keys:    make(map[string]tree.LeafIndex, len(fresh)),
+	}
+	for _, m := range fresh {
+		if err := n.checkKeys(m.Index, m.Leaf); err != nil {
+			return nil, err
+		}
+		n.places[m.Index] = true
+		n.signers[string(m.Leaf.SignatureKey)], n.keys[string(m.Leaf.EncryptionKey)] = m.Index, m.Index
+		n.types.add(m.Leaf.Credential.Type)
+	}
+	return n, nil
+}
+
+// at reports whether a newcomer is at this place.
+func (n *newcomers) at(i tree.LeafIndex) bool {
+	if n.places == nil {
+		return i == n.alone.Index
+	}
+	return n.places[i]
+}
+
+// checkKeys fails if a newcomer has a key of this leaf.
+func (n *newcomers) checkKeys(i tree.LeafIndex, l *tree.LeafNode) error {
+	j, signer := n.signers[string(l.SignatureKey)]
+	k, key := n.keys[string(l.EncryptionKey)]
+	if n.places == nil {
+		j, signer = n.alone.Index, bytes.Equal(l.SignatureKey, n.alone.Leaf.SignatureKey)
+		k, key = n.alone.Index, bytes.Equal(l.EncryptionKey, n.alone.Leaf.EncryptionKey)
+	}
+	switch {
+	case signer:
+		return rule.Break(rule.LeafSignatureKeyUnique, "leaves %d and %d", i, j)
+	case key:
+		return rule.Break(rule.LeafEncryptionKeyUnique, "leaves %d and %d", i, k)
+	}
+	return nil
+}
+
+// types are credential types, each once, in the order of their first leaf.
+type types struct {
+	list []tree.CredentialType
+	seen map[tree.CredentialType]bool
+}
+
+func (t *types) add(c tree.CredentialType) {
+	if n := len(t.list); n > 0 && t.list[n-1] == c || t.seen[c] { // most groups have one type
+		return
+	}
+	if t.seen == nil {
+		t.seen = map[tree.CredentialType]bool{}
+	}
+	t.seen[c] = true
+	t.list = append(t.list, c)
+}
+
+// credentialTypes returns the types of the leaves' credentials.
+func credentialTypes(leaves iter.Seq2[tree.LeafIndex, *tree.LeafNode]) []tree.CredentialType {
+	var t types
+	for _, l := range leaves {
+		t.add(l.Credential.Type)
+	}
+	return t.list
+}
+
+// checkCredentials checks that a leaf supports all the types; broken is the rule if it
+// does not.
+func checkCredentials(i tree.LeafIndex, l *tree.LeafNode, types []tree.CredentialType, broken rule.Rule) error {
+	supported := tree.SetOf(l.Capabilities.Credentials)
+	for _, t := range types {
+		if !supported.Has(t) {
+			return rule.Break(broken, "leaf %d, credential type %d", i, t)
 		}
 	}
 	return nil

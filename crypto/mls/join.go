@@ -209,8 +209,11 @@ func (p *PublicGroup) checkInfo(cfg *Config, info *message.GroupInfo, now time.T
 
 // checkMembers checks every leaf against the group (RFC 9420 §7.3), signatures aside.
 func (p *PublicGroup) checkMembers(cfg *Config, now time.Time) error {
-	if err := checkCredentials(p.tree.Members, credentialTypes(p.tree.Members), rule.LeafSupportsCredentials); err != nil {
-		return err
+	types := credentialTypes(p.tree.Members)
+	for i, l := range p.tree.Members {
+		if err := checkCredentials(i, l, types, rule.LeafSupportsCredentials); err != nil {
+			return err
+		}
 	}
 	for _, l := range p.tree.Members {
 		if err := p.checkParameters(l, p.context.Extensions); err != nil {
