@@ -47,7 +47,7 @@ var layers = []struct {
 	{"MLS messages", []string{"crypto/mls/message"}},
 	{"MLS key schedule", []string{"crypto/mls/schedule"}},
 	{"MLS trees", []string{"crypto/mls/tree"}},
-	{"wire and cipher suites", []string{"crypto/suite", "schemas"}},
+	{"wire, addresses, cipher suites", []string{"crypto/suite", "nodeaddr", "schemas"}},
 	{"foundations", []string{
 		"crypto/account", "crypto/codec", "crypto/confusable", "crypto/identity", "crypto/mls/interop",
 		"crypto/mls/rule", "crypto/mls/treemath", "crypto/tlsid", "happyeyeballs",

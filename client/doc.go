@@ -29,8 +29,8 @@
 //
 // Reading order, the connection: conn.go (Conn, Dial, Options), call.go (one logical
 // call), retry.go (what happens after an attempt), errors.go, attempt.go (one request,
-// one response), link.go (a connection and its streams), dial.go, endpoints.go and
-// address.go (which node, whom to trust), limits.go; topics have a file each, named as
+// one response), link.go (a connection and its streams), dial.go, endpoints.go
+// (which node), limits.go; topics have a file each, named as
 // in schemas, fsm and rpc: health.go, account.go, device.go, keys.go, queue.go,
 // subscribe.go, channel.go, group.go.
 //

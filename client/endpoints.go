@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"quicproquo/nodeaddr"
 )
 
 // endpoint is one node's address, HOST:PORT, and how it did lately. The book's
@@ -34,7 +36,7 @@ func newEndpoints(addresses []string, inOrder bool) (*endpoints, error) {
 	}
 	book := &endpoints{inOrder: inOrder}
 	for _, address := range addresses {
-		if err := checkEndpoint(address); err != nil {
+		if err := nodeaddr.CheckEndpoint(address); err != nil {
 			return nil, err
 		}
 		book.list = append(book.list, &endpoint{address: address})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -100,11 +99,4 @@ func TestExamples(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("the echo bot ended with %v", err)
 	}
-}
-
-// A profile is a directory with a vault, a key for it, and the addresses of nodes.
-func ExampleParseAddress() {
-	a, err := client.ParseAddress("qpq://chat.example.com:4430?pin=sha256:" + strings.Repeat("5a", 32))
-	fmt.Println(a.Endpoint, a.Pin != nil, err)
-	// Output: chat.example.com:4430 true <nil>
 }

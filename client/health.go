@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"quicproquo/nodeaddr"
 	"quicproquo/schemas"
 )
 
@@ -50,7 +51,7 @@ func (c *Conn) Members(ctx context.Context) (list []string, err error) {
 				if err != nil {
 					return err
 				}
-				if len(address) <= maxEndpointLength && checkEndpoint(address) == nil {
+				if len(address) <= maxEndpointLength && nodeaddr.CheckEndpoint(address) == nil {
 					list = append(list, address)
 				}
 			}

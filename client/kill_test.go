@@ -23,6 +23,7 @@ import (
 	"quicproquo/client/content"
 	"quicproquo/client/internal/crashpoint"
 	"quicproquo/cluster"
+	"quicproquo/nodeaddr"
 	"quicproquo/testcluster"
 )
 
@@ -167,7 +168,7 @@ func runBob(t *testing.T, bob *person, at int) (said []string, ended bool) {
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), "QPQ_TEST_CHILD=bob", "QPQ_TEST_DIR="+bob.profile.Dir, "QPQ_TEST_KILL="+strconv.Itoa(at))
 	for _, n := range bob.cluster.Nodes() {
-		address := client.Address{Endpoint: n.Address(), Pin: &pin}
+		address := nodeaddr.Address{Endpoint: n.Address(), Pin: &pin}
 		cmd.Env = append(cmd.Env, "QPQ_TEST_SERVER_"+string(n.ID())+"="+address.String())
 	}
 	var out, errs bytes.Buffer
@@ -261,20 +262,20 @@ func bobsRound(ctx context.Context, bob *client.Client, at int64) error {
 }
 
 func childOptions() (o client.Options, err error) {
-	var list []client.Address
+	var list []nodeaddr.Address
 	for _, v := range os.Environ() {
 		name, text, _ := strings.Cut(v, "=")
 		if !strings.HasPrefix(name, "QPQ_TEST_SERVER_") {
 			continue
 		}
-		a, err := client.ParseAddress(text)
+		a, err := nodeaddr.Parse(text)
 		if err != nil {
 			return o, err
 		}
 		list = append(list, a)
 		o.Endpoints = append(o.Endpoints, a.Endpoint)
 	}
-	if o.TLS, err = client.Trust(list, nil, nil); err != nil {
+	if o.TLS, err = nodeaddr.Trust(list, nil, nil); err != nil {
 		return o, err
 	}
 	o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))

@@ -19,6 +19,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/client/vault"
+	"quicproquo/nodeaddr"
 )
 
 // app is one run of the program.
@@ -117,13 +118,13 @@ func (a *app) connection() (client.Options, error) {
 		return client.Options{}, fmt.Errorf("open a UDP socket: %w", err)
 	}
 	return client.Options{
-		Endpoints: client.Endpoints(addresses), TLS: trust, PacketConn: conn, Logger: logger,
+		Endpoints: nodeaddr.Endpoints(addresses), TLS: trust, PacketConn: conn, Logger: logger,
 	}, nil
 }
 
-func (a *app) addresses() (list []client.Address, err error) {
+func (a *app) addresses() (list []nodeaddr.Address, err error) {
 	for _, text := range a.options.servers {
-		some, err := client.ParseAddresses(text)
+		some, err := nodeaddr.ParseList(text)
 		if err != nil {
 			return nil, usage("%w", err)
 		}

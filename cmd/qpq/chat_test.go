@@ -17,6 +17,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cluster"
+	"quicproquo/nodeaddr"
 	"quicproquo/testcluster"
 )
 
@@ -57,7 +58,7 @@ func seat(t testing.TB, c *testcluster.Cluster, name string, node int) *desk {
 		t.Fatal(err)
 	}
 	pin := secrets.Identity.Pin()
-	d.qpq("register", name, "--server", client.Address{Endpoint: c.Node(node).Address(), Pin: &pin}.String())
+	d.qpq("register", name, "--server", nodeaddr.Address{Endpoint: c.Node(node).Address(), Pin: &pin}.String())
 	return d
 }
 

@@ -17,6 +17,7 @@ import (
 	"quicproquo/crypto/mls"
 	wire "quicproquo/crypto/mls/message"
 	"quicproquo/crypto/mls/tree"
+	"quicproquo/nodeaddr"
 	"quicproquo/testcluster"
 	"quicproquo/testcluster/liar"
 	"quicproquo/testcluster/roguemember"
@@ -50,7 +51,7 @@ func runLies(t *testing.T, c *testcluster.Cluster) {
 	}
 	pin := secrets.Identity.Pin()
 	play(t, c, "testdata/script/lies/*.txtar", func(env *testscript.Env) error {
-		env.Setenv("LIAR", client.Address{Endpoint: front.Address(), Pin: &pin}.String())
+		env.Setenv("LIAR", nodeaddr.Address{Endpoint: front.Address(), Pin: &pin}.String())
 		return nil
 	}, map[string]command{
 		"lie": func(ts *testscript.TestScript, _ bool, rules []string) {

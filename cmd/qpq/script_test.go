@@ -13,9 +13,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"quicproquo/client"
 	"quicproquo/client/content"
 	"quicproquo/cluster"
+	"quicproquo/nodeaddr"
 	"quicproquo/testcluster"
 )
 
@@ -85,7 +85,7 @@ func setUp(env *testscript.Env, c *testcluster.Cluster, suffix string) error {
 	}
 	pin := secrets.Identity.Pin()
 	for i, n := range c.Nodes() {
-		env.Setenv(fmt.Sprintf("NODE%d", i+1), client.Address{Endpoint: n.Address(), Pin: &pin}.String())
+		env.Setenv(fmt.Sprintf("NODE%d", i+1), nodeaddr.Address{Endpoint: n.Address(), Pin: &pin}.String())
 		env.Setenv(fmt.Sprintf("ADDRESS%d", i+1), n.Address())
 	}
 	env.Setenv("QPQ_ACCEPT_ALL", "true") // requests have a script of their own

@@ -12,6 +12,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/cmd/qpq/internal/plain"
+	"quicproquo/nodeaddr"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -76,7 +77,7 @@ func (a *app) askNodes(ctx context.Context) ([]nodeRecord, error) {
 	return nodes, nil
 }
 
-func (a *app) askNode(ctx context.Context, address client.Address) nodeRecord {
+func (a *app) askNode(ctx context.Context, address nodeaddr.Address) nodeRecord {
 	ctx, cancel := context.WithTimeout(ctx, nodePatience)
 	defer cancel()
 	n := nodeRecord{Endpoint: address.Endpoint, Status: "unreachable"}
@@ -101,7 +102,7 @@ func (a *app) askNode(ctx context.Context, address client.Address) nodeRecord {
 }
 
 // dialOne connects to one node only, with the trust of all.
-func (a *app) dialOne(address client.Address) (*client.Conn, error) {
+func (a *app) dialOne(address nodeaddr.Address) (*client.Conn, error) {
 	options, err := a.connection()
 	if err != nil {
 		return nil, err

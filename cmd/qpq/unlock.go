@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/term"
 
-	"quicproquo/client"
 	"quicproquo/client/vault"
+	"quicproquo/nodeaddr"
 )
 
 // keyringService is the name under which the operating system's keyring keeps the
@@ -145,7 +145,7 @@ func firstLine(r io.Reader) ([]byte, error) {
 }
 
 // trust says how nodes prove themselves.
-func (a *app) trust(addresses []client.Address) (*tls.Config, error) {
+func (a *app) trust(addresses []nodeaddr.Address) (*tls.Config, error) {
 	var authorities []byte
 	if a.options.ca != "" {
 		var err error
@@ -153,7 +153,7 @@ func (a *app) trust(addresses []client.Address) (*tls.Config, error) {
 			return nil, fmt.Errorf("read the CA file: %w", err)
 		}
 	}
-	config, err := client.Trust(addresses, authorities, nil)
+	config, err := nodeaddr.Trust(addresses, authorities, nil)
 	if err != nil {
 		return nil, usage("%w", err)
 	}

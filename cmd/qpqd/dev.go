@@ -16,11 +16,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"quicproquo/client"
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/tlsid"
+	"quicproquo/nodeaddr"
 	"quicproquo/testcluster"
 )
 
@@ -95,7 +95,7 @@ func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, k
 	}
 	fmt.Fprintf(w, "\n%d nodes run. See them with:  qpqd status --dir %s\n", len(addresses), dir)
 	if clients, err := pinned(dir); err == nil {
-		fmt.Fprintf(w, "Talk through them:           qpq register NAME --server '%s'\n", client.FormatAddresses(clients))
+		fmt.Fprintf(w, "Talk through them:           qpq register NAME --server '%s'\n", nodeaddr.Format(clients))
 	}
 	fmt.Fprint(w, "Ctrl-C stops them; the data stays.\n\n")
 	stopMetrics, failure := serveMetrics(metrics, nodesSeen, logger)

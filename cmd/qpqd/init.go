@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quicproquo/client"
 	"quicproquo/cluster"
 	"quicproquo/cmd/internal/keysource"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/tlsid"
+	"quicproquo/nodeaddr"
 )
 
 func initCommand() *cobra.Command {
@@ -57,7 +57,7 @@ passphrase-fd:N (the directory then holds cluster.key.sealed).`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(notes, "Clients trust the cluster by its pin:  qpq register NAME --server '%s'\n", client.FormatAddresses(clients))
+			fmt.Fprintf(notes, "Clients trust the cluster by its pin:  qpq register NAME --server '%s'\n", nodeaddr.Format(clients))
 			if len(peers) < 3 || len(peers)%2 == 0 {
 				fmt.Fprintf(notes, "Note: %d nodes survive the loss of %d; three survive one, five survive two.\n",
 					len(peers), (len(peers)-1)/2)

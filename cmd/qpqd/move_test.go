@@ -14,6 +14,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/client/vault"
+	"quicproquo/nodeaddr"
 )
 
 // moveTime is how long a cluster whose nodes all have new addresses may take until it
@@ -112,15 +113,15 @@ func newClient(t *testing.T, binary, dir string) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var addresses []client.Address
+	var addresses []nodeaddr.Address
 	for _, line := range strings.Fields(string(out)) {
-		a, err := client.ParseAddresses(line)
+		a, err := nodeaddr.ParseList(line)
 		if err != nil {
 			t.Fatal(err)
 		}
 		addresses = append(addresses, a...)
 	}
-	trust, err := client.Trust(addresses, nil, nil)
+	trust, err := nodeaddr.Trust(addresses, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func newClient(t *testing.T, binary, dir string) *client.Client {
 	}
 	c, err := client.Create(client.Profile{
 		Dir: filepath.Join(t.TempDir(), fmt.Sprint("vault", len(out))), Key: vault.Raw(make([]byte, 32)),
-		Options: client.Options{Endpoints: client.Endpoints(addresses), TLS: trust, PacketConn: socket},
+		Options: client.Options{Endpoints: nodeaddr.Endpoints(addresses), TLS: trust, PacketConn: socket},
 	})
 	if err != nil {
 		t.Fatal(err)

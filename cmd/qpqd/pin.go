@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quicproquo/client"
+	"quicproquo/nodeaddr"
 )
 
 func pinCommand() *cobra.Command {
@@ -26,7 +26,7 @@ renew their certificates under it by themselves.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), client.FormatAddresses(addresses))
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), nodeaddr.Format(addresses))
 			return err
 		},
 	}
@@ -36,15 +36,15 @@ renew their certificates under it by themselves.`,
 
 // pinned returns the client addresses of a cluster, one of whose nodes has its
 // directory at or below dir.
-func pinned(dir string) ([]client.Address, error) {
+func pinned(dir string) ([]nodeaddr.Address, error) {
 	peers, identity, err := readNode(dir)
 	if err != nil {
 		return nil, err
 	}
 	pin := identity.Pin()
-	addresses := make([]client.Address, 0, len(peers))
+	addresses := make([]nodeaddr.Address, 0, len(peers))
 	for _, p := range peers {
-		addresses = append(addresses, client.Address{Endpoint: p.Address, Pin: &pin})
+		addresses = append(addresses, nodeaddr.Address{Endpoint: p.Address, Pin: &pin})
 	}
 	return addresses, nil
 }

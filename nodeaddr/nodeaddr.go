@@ -1,4 +1,7 @@
-package client
+// Package nodeaddr reads and writes the addresses of nodes as people write them down,
+// and says how the nodes of some addresses prove themselves: what the server prints
+// (qpqd pin) and a client takes (qpq --server).
+package nodeaddr
 
 import (
 	"crypto/sha256"
@@ -29,7 +32,7 @@ const (
 	pinPrefix     = "sha256:"
 )
 
-// String is the address as ParseAddress takes it.
+// String is the address as Parse takes it.
 func (a Address) String() string {
 	text := addressScheme + "://" + a.Endpoint
 	if a.Pin != nil {
@@ -38,9 +41,9 @@ func (a Address) String() string {
 	return text
 }
 
-// ParseAddress reads an address. What is not understood is refused: a misspelt pin
+// Parse reads an address. What is not understood is refused: a misspelt pin
 // must not become no pin.
-func ParseAddress(text string) (Address, error) {
+func Parse(text string) (Address, error) {
 	rest, ok := strings.CutPrefix(text, addressScheme+"://")
 	if !ok {
 		if strings.Contains(text, "://") || strings.ContainsAny(text, "?/#@") {
@@ -50,7 +53,7 @@ func ParseAddress(text string) (Address, error) {
 	}
 	endpoint, query, _ := strings.Cut(rest, "?")
 	a := Address{Endpoint: strings.TrimSuffix(endpoint, "/")}
-	if err := checkEndpoint(a.Endpoint); err != nil {
+	if err := CheckEndpoint(a.Endpoint); err != nil {
 		return Address{}, err
 	}
 	values, err := url.ParseQuery(query)
@@ -68,9 +71,9 @@ func ParseAddress(text string) (Address, error) {
 	return a, nil
 }
 
-// ParseAddresses reads an address line, which names one node or, divided by commas,
+// ParseList reads an address line, which names one node or, divided by commas,
 // several of one cluster: qpq://HOST:PORT,HOST:PORT?pin=sha256:HEX.
-func ParseAddresses(text string) ([]Address, error) {
+func ParseList(text string) ([]Address, error) {
 	rest, query, hasQuery := strings.Cut(text, "?")
 	scheme := ""
 	if trimmed, ok := strings.CutPrefix(rest, addressScheme+"://"); ok {
@@ -82,7 +85,7 @@ func ParseAddresses(text string) ([]Address, error) {
 		if hasQuery {
 			one += "?" + query
 		}
-		a, err := ParseAddress(one)
+		a, err := Parse(one)
 		if err != nil {
 			return nil, err
 		}
@@ -91,9 +94,9 @@ func ParseAddresses(text string) ([]Address, error) {
 	return list, nil
 }
 
-// FormatAddresses returns the address line of a cluster's nodes, as ParseAddresses takes
+// Format returns the address line of a cluster's nodes, as ParseList takes
 // it. The pin is the first one's.
-func FormatAddresses(list []Address) string {
+func Format(list []Address) string {
 	if len(list) == 0 {
 		return ""
 	}
@@ -109,7 +112,8 @@ func parsePin(text string) (*[sha256.Size]byte, error) {
 	return (*[sha256.Size]byte)(raw), nil
 }
 
-func checkEndpoint(address string) error {
+// CheckEndpoint refuses what is not HOST:PORT.
+func CheckEndpoint(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err == nil && (host == "" || port == "") {
 		err = errors.New("host or port is missing")

@@ -1,4 +1,4 @@
-package client
+package nodeaddr
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 )
 
 // An address is understood whole or refused.
-func TestParseAddress(t *testing.T) {
+func TestParse(t *testing.T) {
 	pin := "sha256:" + strings.Repeat("0a", 32)
 	for text, want := range map[string]string{
 		"10.0.0.1:4430":                                    "qpq://10.0.0.1:4430",
@@ -25,7 +25,7 @@ func TestParseAddress(t *testing.T) {
 		"n1.example:4430?pin=" + pin:                       "",
 		"":                                                 "",
 	} {
-		a, err := ParseAddress(text)
+		a, err := Parse(text)
 		switch {
 		case want == "" && err == nil:
 			t.Errorf("%q was read as %s, expected a refusal", text, a)
@@ -39,7 +39,7 @@ func TestParseAddress(t *testing.T) {
 
 // One line names several nodes, and is read as it was written; a mistake in any of them is
 // one in all.
-func TestParseAddresses(t *testing.T) {
+func TestParseList(t *testing.T) {
 	pin := "?pin=sha256:" + strings.Repeat("0a", 32)
 	for text, want := range map[string]string{
 		"10.0.0.1:4430":               "qpq://10.0.0.1:4430",
@@ -53,14 +53,14 @@ func TestParseAddresses(t *testing.T) {
 		"qpq://a:1,b:2?pin=sha256:00": "",
 		"":                            "",
 	} {
-		list, err := ParseAddresses(text)
+		list, err := ParseList(text)
 		switch {
 		case want == "" && err == nil:
 			t.Errorf("%q was read as %v, expected a refusal", text, list)
 		case want != "" && err != nil:
 			t.Errorf("%q: %v", text, err)
-		case want != "" && FormatAddresses(list) != want:
-			t.Errorf("%q was read as %s, expected %s", text, FormatAddresses(list), want)
+		case want != "" && Format(list) != want:
+			t.Errorf("%q was read as %s, expected %s", text, Format(list), want)
 		}
 	}
 }
@@ -68,7 +68,7 @@ func TestParseAddresses(t *testing.T) {
 // A pin holds for all nodes; two pins are of two clusters.
 func TestTrustTakesOnePin(t *testing.T) {
 	parse := func(text string) Address {
-		a, err := ParseAddress(text)
+		a, err := Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
