@@ -20,8 +20,9 @@ var layers = []struct {
 }{
 	// Each a program for us: it reads the code, imports none of it and is in no other program.
 	{"tools", []string{"testcluster/mutants"}},
-	{"programs", []string{"cmd/mlspeer", "cmd/qpq", "cmd/qpqchaos", "cmd/qpqd"}},
-	{"parts of programs", []string{"cmd/qpq/internal/chat", "cmd/qpq/internal/demo", "cmd/qpqchaos/internal/chaos", "cmd/qpqchaos/internal/crowd"}},
+	{"programs", []string{"cmd/mlspeer", "cmd/qpq", "cmd/qpqchaos", "cmd/qpqd", "cmd/qpqdemo"}},
+	{"parts of programs", []string{"cmd/qpq/internal/chat", "cmd/qpqchaos/internal/chaos", "cmd/qpqchaos/internal/crowd", "cmd/qpqdemo/internal/demo"}},
+	{"clusters of programs", []string{"cmd/internal/localcluster"}},
 	{"helpers of programs", []string{
 		"cmd/internal/keysource", "cmd/internal/node", "cmd/internal/settings", "cmd/qpq/internal/plain",
 		"cmd/qpqchaos/internal/netns", "cmd/qpqchaos/internal/weakdisk",
@@ -50,7 +51,7 @@ var layers = []struct {
 	{"wire, addresses, cipher suites", []string{"crypto/suite", "nodeaddr", "schemas"}},
 	{"foundations", []string{
 		"crypto/account", "crypto/codec", "crypto/confusable", "crypto/identity", "crypto/mls/interop",
-		"crypto/mls/rule", "crypto/mls/treemath", "crypto/tlsid", "happyeyeballs",
+		"crypto/mls/rule", "crypto/mls/treemath", "crypto/tlsid", "happyeyeballs", "internal/await", "internal/process",
 	}},
 	// Constants, unless a build asks for faults.
 	{"faults", []string{"internal/planted"}},
@@ -167,22 +168,72 @@ func forbiddenFor(from, imported string) string {
 	return ""
 }
 
-// What people run contains nothing that is made to attack or to test it
-// (go list -deps).
-func TestProgramsContainNoAttacker(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/qpq", "./cmd/qpqd").Output()
+// links is what a program may contain besides Go itself: at most so many modules, and
+// nothing of what is named (packages by the beginning of their path). A program that is
+// made to attack or to test is in none that people run.
+var links = []struct {
+	program string
+	modules int
+	without []string
+}{
+	{"cmd/qpqd", 76, append([]string{
+		"quicproquo/client", "quicproquo/crypto/mls/rogue", "quicproquo/testcluster",
+		"github.com/ncruces/go-sqlite3", "github.com/zalando/go-keyring", "charm.land",
+	}, testTools...)},
+	{"cmd/qpq", 50, append(append([]string{"quicproquo/crypto/mls/rogue", "quicproquo/testcluster"}, server...), testTools...)},
+	{"client", 25, append(append([]string{
+		"quicproquo/cmd", "quicproquo/crypto/mls/rogue", "quicproquo/testcluster", "github.com/spf13", "charm.land",
+	}, server...), testTools...)},
+	{"cmd/qpqdemo", 81, append([]string{"quicproquo/crypto/mls/rogue", "quicproquo/testcluster"}, testTools...)},
+}
+
+// server is what a client has no use for.
+var server = []string{
+	"quicproquo/cluster", "quicproquo/fsm", "quicproquo/rpc", "github.com/hashicorp", "github.com/cockroachdb",
+	"go.etcd.io", "github.com/prometheus", "capnproto.org/go/capnp/v3/rpc",
+}
+
+var testTools = []string{"pgregory.net/rapid", "github.com/anishathalye/porcupine", "github.com/hanwen/go-fuse", "github.com/vishvananda"}
+
+// Each program contains what it needs and nothing else (go list -deps).
+func TestWhatProgramsLink(t *testing.T) {
+	t.Parallel()
+	for _, l := range links {
+		packages, modules := linked(t, l.program)
+		if !slices.Contains(packages, "github.com/quic-go/quic-go") {
+			t.Fatalf("%s does not contain quic-go: this tests nothing", l.program)
+		}
+		for _, p := range packages {
+			for _, no := range l.without {
+				if p == no || strings.HasPrefix(p, no+"/") {
+					t.Errorf("%s contains %s", l.program, p)
+				}
+			}
+		}
+		if modules > l.modules {
+			t.Errorf("%s is built of %d modules, at most %d are allowed", l.program, modules, l.modules)
+		}
+		t.Logf("%s: %d packages of %d modules besides this one", l.program, len(packages), modules)
+	}
+}
+
+// linked returns a program's packages and how many modules besides this one they are of.
+func linked(t *testing.T, program string) (packages []string, modules int) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}} {{with .Module}}{{.Path}}{{end}}", "./"+program).Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	linked := strings.Fields(string(out))
-	if !slices.Contains(linked, "quicproquo/crypto/mls") {
-		t.Fatal("qpq does not contain crypto/mls: this tests nothing")
-	}
-	for _, attacker := range []string{"quicproquo/crypto/mls/rogue", "quicproquo/testcluster/roguemember"} {
-		if slices.Contains(linked, attacker) {
-			t.Errorf("qpq or qpqd contains %s, which is for tests only", attacker)
+	seen := map[string]bool{"quicproquo": true}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		packages = append(packages, fields[0])
+		if len(fields) > 1 && !seen[fields[1]] {
+			seen[fields[1]] = true
+			modules++
 		}
 	}
+	return packages, modules
 }
 
 func listPackages(t *testing.T) []goPackage {

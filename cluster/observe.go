@@ -34,6 +34,21 @@ func Observe(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 	return o.observe(ctx), nil
 }
 
+// Followed returns the node that more than half of a cluster of size members say they
+// follow, "" for none.
+func Followed(seen []Observation, size int) tlsid.NodeID {
+	followers := map[tlsid.NodeID]int{}
+	for _, o := range seen {
+		if o.Status != nil && o.Status.Leader != "" {
+			followers[o.Status.Leader]++
+			if followers[o.Status.Leader] > size/2 {
+				return o.Status.Leader
+			}
+		}
+	}
+	return ""
+}
+
 // outside is where an operator's command stands: it has a node's certificate, and is none.
 type outside struct {
 	conn      net.PacketConn

@@ -6,26 +6,13 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"quicproquo/internal/await"
 )
 
-// pollInterval is how often a state that sends no signal is looked at.
-const pollInterval = 5 * time.Millisecond
-
-// Await polls until ok returns nil, or returns its last error when ctx ends.
+// Await is await.Until.
 func Await(ctx context.Context, what string, ok func() error) error {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for {
-		err := ok()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w", what, err)
-		case <-ticker.C:
-		}
-	}
+	return await.Until(ctx, what, ok)
 }
 
 // Leader returns the node that leads and is ready, nil for none.

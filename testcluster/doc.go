@@ -1,6 +1,7 @@
 // Package testcluster runs whole clusters: real nodes with real logs, stores,
 // certificates and QUIC, in this process, on loopback or on a network in memory,
-// or in processes of their own. Tests, benchmarks, chaos runs, `qpqd dev` and `qpq demo` use it.
+// or in processes of their own. Tests, benchmarks, chaos runs use it; no program that
+// people run contains it (`qpqd dev` and qpqdemo have cmd/internal/localcluster).
 //
 // It must never stand in for a part that can run for real: only the network may
 // be in memory, and only faults are invented.

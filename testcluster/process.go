@@ -8,17 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
-	"time"
 
 	"quicproquo/client"
 	"quicproquo/cluster"
 	"quicproquo/crypto/tlsid"
+	"quicproquo/internal/process"
 )
 
 // ProcessOptions shape a cluster of processes.
@@ -63,8 +60,9 @@ type Processes struct {
 	secrets cluster.Secrets // of the first node: its disk may be away later
 }
 
-// Process is one node. mu guards the rest.
+// Process is one node. mu guards command.
 type Process struct {
+	*process.Process
 	cluster *Processes
 	peer    cluster.Peer // Address is the public one
 	listen  string       // where it really listens
@@ -75,10 +73,6 @@ type Process struct {
 
 	mu      sync.Mutex
 	command func(dir string) *exec.Cmd // for the next Start; nil: the cluster's
-	cmd     *exec.Cmd
-	life    io.Closer     // the write end of its standard input
-	log     *os.File      // its standard error
-	done    chan struct{} // closed when it has ended
 }
 
 // StartProcesses makes a cluster on free ports of the loopback and starts it. It
@@ -126,9 +120,10 @@ func (c *Processes) newProcess(id tlsid.NodeID) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	dir := filepath.Join(c.options.Dir, string(id))
 	n := &Process{
-		cluster: c, peer: cluster.Peer{ID: id, Address: local}, listen: local,
-		dir: filepath.Join(c.options.Dir, string(id)),
+		Process: process.New("node "+string(id), dir+".log"),
+		cluster: c, peer: cluster.Peer{ID: id, Address: local}, listen: local, dir: dir,
 	}
 	if c.options.Faults == nil || c.options.Hosts != nil {
 		return n, nil
@@ -185,54 +180,19 @@ func (n *Process) Address() string { return n.peer.Address }
 // Dir returns the node's directory.
 func (n *Process) Dir() string { return n.dir }
 
-// logName is where the node's standard error goes.
-func (n *Process) logName() string { return n.dir + ".log" }
-
-// PID returns the process's id, 0 while there is none.
-func (n *Process) PID() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return 0
-	}
-	return n.cmd.Process.Pid
-}
-
 // Start starts the node's process with whatever its directory holds.
 func (n *Process) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.cmd != nil {
-		return fmt.Errorf("start node %s: it runs already", n.peer.ID)
-	}
-	log, err := os.OpenFile(n.logName(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("start node %s: %w", n.peer.ID, err)
-	}
 	command := n.cluster.options.Command
 	if n.command != nil {
 		command = n.command
 	}
-	cmd := command(n.dir)
-	cmd.Stderr = log
-	life, err := cmd.StdinPipe()
-	switch {
-	case err != nil:
-	case n.cluster.options.Hosts != nil:
-		err = n.cluster.options.Hosts.Start(string(n.peer.ID), cmd, life)
-	default:
-		err = cmd.Start()
+	var start func(*exec.Cmd, io.Writer) error
+	if hosts := n.cluster.options.Hosts; hosts != nil {
+		start = func(cmd *exec.Cmd, input io.Writer) error { return hosts.Start(string(n.peer.ID), cmd, input) }
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("start node %s: %w", n.peer.ID, err), log.Close())
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = cmd.Wait() // how it ended is told by its log
-	}()
-	n.cmd, n.life, n.log, n.done = cmd, life, log, done
-	return nil
+	return n.Process.Start(command(n.dir), start)
 }
 
 // SetCommand says how the node's process is started from its next start on; nil: as the
@@ -243,62 +203,12 @@ func (n *Process) SetCommand(command func(dir string) *exec.Cmd) {
 	n.command = command
 }
 
-// Signal sends a signal to the node's process: SIGSTOP pauses it, SIGCONT lets it
-// go on.
-func (n *Process) Signal(s syscall.Signal) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return fmt.Errorf("signal node %s: it does not run", n.peer.ID)
-	}
-	if err := n.cmd.Process.Signal(s); err != nil {
-		return fmt.Errorf("signal node %s: %w", n.peer.ID, err)
-	}
-	return nil
-}
-
 // Rebind has the node see all who call it at other ports, where there is a relay before it.
 func (n *Process) Rebind() error {
 	if n.relay == nil {
 		return fmt.Errorf("give the callers of node %s other ports: there is no relay", n.peer.ID)
 	}
 	return n.relay.rebind()
-}
-
-// Kill ends the process at once, as a crash would, and returns when it is gone.
-func (n *Process) Kill() error { return n.end(syscall.SIGKILL, 0) }
-
-// Stop ends the process in good order, and kills it if that takes too long.
-func (n *Process) Stop() error { return n.end(syscall.SIGTERM, stopTime) }
-
-// stopTime bounds an orderly stop of a process.
-const stopTime = 15 * time.Second
-
-func (n *Process) end(how syscall.Signal, patience time.Duration) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return nil
-	}
-	if err := n.cmd.Process.Signal(how); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("end node %s: %w", n.peer.ID, err)
-	}
-	var slow error
-	if patience > 0 {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		select {
-		case <-n.done:
-		case <-timer.C:
-			slow = fmt.Errorf("node %s did not end within %v and was killed", n.peer.ID, patience)
-			_ = n.cmd.Process.Kill()
-		}
-	}
-	<-n.done
-	_ = n.life.Close() // Wait has closed it
-	err := n.log.Close()
-	n.cmd = nil
-	return errors.Join(slow, err)
 }
 
 // Close ends all processes in good order, at the same time.
@@ -371,22 +281,17 @@ func (c *Processes) WaitLeader(ctx context.Context) (*Process, error) {
 	var leader *Process
 	err := Await(ctx, "a leader", func() error {
 		for _, n := range c.nodes {
-			if n.ended() {
-				return fmt.Errorf("node %s has ended: %s", n.peer.ID, n.lastWords())
+			if n.Ended() {
+				return fmt.Errorf("node %s has ended: %s", n.peer.ID, n.LastWords())
 			}
 		}
 		seen, err := c.Observe(ctx)
 		if err != nil {
 			return err
 		}
-		followed := map[tlsid.NodeID]int{}
-		for _, o := range seen {
-			if o.Status != nil {
-				followed[o.Status.Leader]++
-			}
-		}
+		followed := cluster.Followed(seen, len(c.nodes))
 		for _, n := range c.nodes {
-			if n.PID() != 0 && followed[n.peer.ID] > len(c.nodes)/2 {
+			if n.peer.ID == followed && n.PID() != 0 {
 				leader = n
 				return nil
 			}
@@ -394,40 +299,6 @@ func (c *Processes) WaitLeader(ctx context.Context) (*Process, error) {
 		return errors.New("no node is followed by a majority")
 	})
 	return leader, err
-}
-
-// ended tells whether the process ended by itself.
-func (n *Process) ended() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return false
-	}
-	select {
-	case <-n.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// LastWords is the end of the log of a node whose process has ended by itself, "" while
-// it runs.
-func (n *Process) LastWords() string {
-	if !n.ended() {
-		return ""
-	}
-	return n.lastWords()
-}
-
-// lastWords are the last lines of a node's log.
-func (n *Process) lastWords() string {
-	raw, err := os.ReadFile(n.logName())
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
-	return strings.Join(lines[max(0, len(lines)-3):], "; ")
 }
 
 // ClientOptions returns how a client reaches the cluster, the named nodes only, or

@@ -32,7 +32,7 @@ func (a *app) rootCommand() *cobra.Command {
 end encrypted with post-quantum MLS. The servers see ciphertext only, and any of
 them may fail.
 
-New here? "qpq demo" shows everything on this machine. To talk for real:
+New here? "go run ./cmd/qpqdemo" shows everything on this machine. To talk for real:
 
   qpq register alice --server 'qpq://HOST:PORT?pin=sha256:…'
   qpq dm bob "hello"
@@ -62,13 +62,24 @@ keys are the flags' names. Exit codes: 0 ok, 1 a mistake of the user,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(a.demoNodeCommand())
-	add(groupStart, a.demoCommand(), a.registerCommand(), a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.passwdCommand(), a.inviteCommand(), a.deviceCommand())
+	root.AddCommand(demoCommand())
+	add(groupStart, a.registerCommand(), a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.passwdCommand(), a.inviteCommand(), a.deviceCommand())
 	add(groupTalk, a.dmCommand(), a.sendCommand(), a.replyCommand(), a.reactCommand(), a.editCommand(), a.deleteCommand(),
 		a.recvCommand(), a.chatCommand(), a.listCommand(), a.requestsCommand(), a.acceptCommand(), a.declineCommand(), a.blockCommand(), a.unblockCommand(), a.aliasCommand(), a.historyCommand(), a.searchCommand(), a.readCommand(), a.groupCommand(), a.contactCommand())
 	add(groupCare, a.keysCommand(), a.statusCommand(), a.doctorCommand(), a.exportCommand(), a.importCommand(), a.takeOverCommand(), a.rekeyCommand(),
 		a.errorsCommand(), a.manCommand())
 	return root
+}
+
+// demoCommand says where the demo has gone: it starts nodes, which this program does not
+// contain.
+func demoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "demo", Hidden: true, DisableFlagParsing: true, PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
+		RunE: func(*cobra.Command, []string) error {
+			return usage("the demo is a program of its own: run `go run ./cmd/qpqdemo` in the source's directory, or qpqdemo where it is installed")
+		},
+	}
 }
 
 func (a *app) register(flags *pflag.FlagSet) {

@@ -41,7 +41,7 @@ func nodeCommand() *cobra.Command {
 		Use: childNode, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-			o := node.ChildOptions{Version: "chaos", LogStore: raftlog.Kind(logStore), Join: join}
+			o := node.ChildOptions{Options: node.Options{Version: "chaos", LogStore: raftlog.Kind(logStore), Join: join}}
 			if os.Getenv(linksEnv) != "" {
 				harmPackets(&o, logger)
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sort"
@@ -18,10 +17,10 @@ import (
 
 	"quicproquo/cluster"
 	"quicproquo/cluster/raftlog"
+	"quicproquo/cmd/internal/localcluster"
 	"quicproquo/cmd/internal/node"
-	"quicproquo/crypto/tlsid"
 	"quicproquo/nodeaddr"
-	"quicproquo/testcluster"
+	"quicproquo/rpc"
 )
 
 const (
@@ -78,22 +77,22 @@ goes on with the same data.`,
 const devMaxNodes = 9
 
 func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, kind raftlog.Kind, metrics string, logger *slog.Logger) error {
-	addresses, err := devAddresses(dir, nodes, chosen)
+	dirs, err := devNodes(dir, nodes, chosen)
 	if err != nil {
 		return err
 	}
-	c, err := testcluster.Start(testcluster.Options{
-		Nodes: len(addresses), Dir: dir, Addresses: addresses, Network: testcluster.Direct(), LogStore: kind, Logger: logger,
-	})
+	c, err := localcluster.Open(dirs, node.Options{Version: version, LogStore: kind}, logger)
 	if err != nil {
 		return exitError{exitIO, err}
 	}
 	var nodesSeen []observed
 	for _, n := range c.Nodes() {
-		nodesSeen = append(nodesSeen, observed{string(n.ID()), n.Engine, n.Server})
-		fmt.Fprintf(w, "%s  udp %s  %s\n", n.ID(), n.Address(), n.Dir())
+		nodesSeen = append(nodesSeen, observed{
+			string(n.ID), func() *cluster.Node { return n.Engine }, func() *rpc.Server { return n.Server },
+		})
+		fmt.Fprintf(w, "%s  udp %s  %s\n", n.ID, n.Address, n.Dir)
 	}
-	fmt.Fprintf(w, "\n%d nodes run. See them with:  qpqd status --dir %s\n", len(addresses), dir)
+	fmt.Fprintf(w, "\n%d nodes run. See them with:  qpqd status --dir %s\n", len(dirs), dir)
 	if clients, err := pinned(dir); err == nil {
 		fmt.Fprintf(w, "Talk through them:           qpq register NAME --server '%s'\n", nodeaddr.Format(clients))
 	}
@@ -111,8 +110,8 @@ func dev(ctx context.Context, w io.Writer, dir string, nodes int, chosen bool, k
 	return errors.Join(failure, c.Close(stopCtx))
 }
 
-// devAddresses returns the addresses of the nodes in dir, or makes a new cluster.
-func devAddresses(dir string, nodes int, chosen bool) ([]string, error) {
+// devNodes returns the directories of the nodes in dir, or makes a new cluster.
+func devNodes(dir string, nodes int, chosen bool) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(dir, "*", node.ConfigFile))
 	if err != nil {
 		return nil, fmt.Errorf("look into %s: %w", dir, err)
@@ -124,45 +123,27 @@ func devAddresses(dir string, nodes int, chosen bool) ([]string, error) {
 		return nil, fmt.Errorf("%s holds a cluster of %d nodes: leave --nodes away, or choose another --dir", dir, len(found))
 	}
 	sort.Strings(found)
-	addresses := make([]string, 0, len(found))
+	dirs := make([]string, 0, len(found))
 	for _, file := range found {
-		config, err := node.Load(filepath.Dir(file))
-		if err != nil {
-			return nil, err
-		}
-		addresses = append(addresses, config.Address)
+		dirs = append(dirs, filepath.Dir(file))
 	}
-	return addresses, nil
+	return dirs, nil
 }
 
 func newDevCluster(dir string, nodes int) ([]string, error) {
-	var peers []cluster.Peer
-	var addresses []string
-	for i := range nodes {
-		address, err := freeAddress(devPort + i)
-		if err != nil {
-			return nil, err
-		}
-		addresses = append(addresses, address)
-		peers = append(peers, cluster.Peer{ID: tlsid.NodeID(fmt.Sprintf("n%d", i+1)), Address: address})
-	}
-	return addresses, node.Provision(dir, peers, node.ListenThere)
-}
-
-// freeAddress prefers a port that a person can remember.
-func freeAddress(port int) (string, error) {
-	conn, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
+	peers, err := localcluster.Peers(nodes, devPort)
 	if err != nil {
-		conn, err = net.ListenPacket("udp", "127.0.0.1:0")
+		return nil, exitError{exitIO, err}
 	}
-	if err != nil {
-		return "", exitError{exitIO, fmt.Errorf("find a free UDP port: %w", err)}
+	dirs := make([]string, 0, nodes)
+	for _, p := range peers {
+		dirs = append(dirs, filepath.Join(dir, string(p.ID)))
 	}
-	return conn.LocalAddr().String(), conn.Close()
+	return dirs, node.Provision(dir, peers, node.ListenThere)
 }
 
 // showStatus keeps one line up to date until ctx ends or a node fails.
-func showStatus(ctx context.Context, w io.Writer, c *testcluster.Cluster) error {
+func showStatus(ctx context.Context, w io.Writer, c *localcluster.Cluster) error {
 	file, isFile := w.(*os.File)
 	live := isFile && term.IsTerminal(int(file.Fd()))
 	ticker := time.NewTicker(devRefresh)
@@ -189,17 +170,16 @@ func showStatus(ctx context.Context, w io.Writer, c *testcluster.Cluster) error 
 	}
 }
 
-func statusLine(c *testcluster.Cluster) (string, error) {
+func statusLine(c *localcluster.Cluster) (string, error) {
 	var parts []string
 	var failure error
 	for _, n := range c.Nodes() {
-		engine := n.Engine()
-		if err := engine.Err(); err != nil {
-			failure = fmt.Errorf("node %s stopped: %w", n.ID(), err)
-			parts = append(parts, fmt.Sprintf("%s stopped", n.ID()))
+		if err := n.Engine.Err(); err != nil {
+			failure = fmt.Errorf("node %s stopped: %w", n.ID, err)
+			parts = append(parts, fmt.Sprintf("%s stopped", n.ID))
 			continue
 		}
-		s := engine.Status()
+		s := n.Engine.Status()
 		parts = append(parts, fmt.Sprintf("%s %s @%d", s.ID, s.State, s.AppliedIndex))
 	}
 	return strings.Join(parts, "   "), failure

@@ -52,16 +52,62 @@ func Open(config cluster.Config, key tlsid.ClusterKey, limits rpc.Limits) (*Node
 func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), ShutdownTime)
 	defer cancel()
+	return n.Shutdown(ctx)
+}
+
+// Shutdown stops the node in good order, as long as ctx lets it.
+func (n *Node) Shutdown(ctx context.Context) error {
 	return errors.Join(n.Server.Close(ctx), n.Engine.Close(ctx))
 }
 
-// ChildOptions are what a child is told. Zero values mean the defaults.
-type ChildOptions struct {
+// Options are what a node's directory does not say. Zero values mean the defaults.
+type Options struct {
 	Version  string
 	LogStore raftlog.Kind
 	Join     bool // the node must not start a cluster of its own
 	// Socket returns what a node sends and receives by, given its socket; nil: that.
 	Socket func(socket *net.UDPConn, self tlsid.NodeID, peers []cluster.Peer) net.PacketConn
+}
+
+// OpenDir opens the node of a directory as Provision made it.
+func OpenDir(dir string, o Options, limits rpc.Limits, logger *slog.Logger) (*Node, error) {
+	config, err := Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	peers, err := ParsePeers(config.Peers)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := cluster.LoadSecrets(dir)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := o.listen(config, peers)
+	if err != nil {
+		return nil, err
+	}
+	return Open(cluster.Config{
+		ID: tlsid.NodeID(config.ID), Address: config.Address, Dir: dir, Conn: conn,
+		Identity: secrets.Identity, Authority: secrets.Authority, Peers: peers, Version: o.Version, LogStore: o.LogStore,
+		Join: o.Join, Logger: logger,
+	}, secrets.ClusterKey, limits)
+}
+
+func (o *Options) listen(config Config, peers []cluster.Peer) (net.PacketConn, error) {
+	conn, err := net.ListenPacket("udp", config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if socket, ok := conn.(*net.UDPConn); ok && o.Socket != nil {
+		return o.Socket(socket, tlsid.NodeID(config.ID), peers), nil
+	}
+	return conn, nil
+}
+
+// ChildOptions are what a child is told. Zero values mean the defaults.
+type ChildOptions struct {
+	Options
 	// Told gets each line that the parent writes into life; nil: nobody reads them.
 	Told func(line []byte)
 }
@@ -71,27 +117,7 @@ type ChildOptions struct {
 // when the node fails, or with life: the pipe from a parent, which closes when the
 // parent dies, however it does.
 func RunChild(ctx context.Context, dir string, o ChildOptions, life io.Reader, logger *slog.Logger) error {
-	config, err := Load(dir)
-	if err != nil {
-		return err
-	}
-	peers, err := ParsePeers(config.Peers)
-	if err != nil {
-		return err
-	}
-	secrets, err := cluster.LoadSecrets(dir)
-	if err != nil {
-		return err
-	}
-	conn, err := o.listen(config, peers)
-	if err != nil {
-		return err
-	}
-	n, err := Open(cluster.Config{
-		ID: tlsid.NodeID(config.ID), Address: config.Address, Dir: dir, Conn: conn,
-		Identity: secrets.Identity, Authority: secrets.Authority, Peers: peers, Version: o.Version, LogStore: o.LogStore,
-		Join: o.Join, Logger: logger,
-	}, secrets.ClusterKey, rpc.Limits{Rates: rpc.Off})
+	n, err := OpenDir(dir, o.Options, rpc.Limits{Rates: rpc.Off}, logger)
 	if err != nil {
 		return err
 	}
@@ -108,17 +134,6 @@ func RunChild(ctx context.Context, dir string, o ChildOptions, life io.Reader, l
 		failure = fmt.Errorf("the node stopped: %w", n.Engine.Err())
 	}
 	return errors.Join(failure, n.Close())
-}
-
-func (o *ChildOptions) listen(config Config, peers []cluster.Peer) (net.PacketConn, error) {
-	conn, err := net.ListenPacket("udp", config.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if socket, ok := conn.(*net.UDPConn); ok && o.Socket != nil {
-		return o.Socket(socket, tlsid.NodeID(config.ID), peers), nil
-	}
-	return conn, nil
 }
 
 // hear reads what the parent says until it has gone.

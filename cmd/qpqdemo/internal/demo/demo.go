@@ -21,8 +21,8 @@ import (
 	"time"
 
 	"quicproquo/client"
-	"quicproquo/cmd/internal/node"
-	"quicproquo/testcluster"
+	"quicproquo/cmd/internal/localcluster"
+	"quicproquo/internal/await"
 )
 
 // Options say how the demo runs.
@@ -30,7 +30,7 @@ type Options struct {
 	Nodes    int // at least three
 	Messages int // how many are said altogether, at least 12
 	Dir      string
-	// Command starts a node's process: see testcluster.ProcessOptions.
+	// Command starts a node's process: see localcluster.StartProcesses.
 	Command func(dir string) *exec.Cmd
 	// Timeline gets a line for each thing that happens.
 	Timeline io.Writer
@@ -65,7 +65,7 @@ func (o Options) Check() error {
 type demo struct {
 	Options
 	began  time.Time
-	nodes  *testcluster.Processes
+	nodes  *localcluster.Processes
 	people []*person
 	log    ledger
 	report Report
@@ -106,16 +106,13 @@ func (d *demo) play(ctx context.Context) error {
 }
 
 func (d *demo) startNodes(ctx context.Context) error {
-	nodes, err := testcluster.StartProcesses(testcluster.ProcessOptions{
-		Nodes: d.Nodes, Dir: filepath.Join(d.Dir, "nodes"), Command: d.Command,
-		Prepare: node.Provision,
-	})
+	nodes, err := localcluster.StartProcesses(filepath.Join(d.Dir, "nodes"), d.Nodes, d.Command)
 	if err != nil {
 		return err
 	}
 	d.nodes = nodes
 	for _, n := range nodes.Nodes() {
-		d.tell("node %s is process %d at udp %s", n.ID(), n.PID(), n.Address())
+		d.tell("node %s is process %d at udp %s", n.ID, n.PID(), n.Address)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -123,7 +120,7 @@ func (d *demo) startNodes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tell("%s leads; writes need %d of %d nodes", leader.ID(), d.Nodes/2+1, d.Nodes)
+	d.tell("%s leads; writes need %d of %d nodes", leader.ID, d.Nodes/2+1, d.Nodes)
 	return nil
 }
 
@@ -235,7 +232,7 @@ func (d *demo) crash(ctx context.Context, after time.Duration) error {
 	if err := leader.Kill(); err != nil {
 		return err
 	}
-	d.tell("KILL -9 of %s, the leader, while everybody talks", leader.ID())
+	d.tell("KILL -9 of %s, the leader, while everybody talks", leader.ID)
 	next, err := d.bob().say(ctx, d.bob().group, d.alice(), d.carol())
 	if err != nil {
 		return err
@@ -248,21 +245,21 @@ func (d *demo) crash(ctx context.Context, after time.Duration) error {
 	if err != nil {
 		return err
 	}
-	d.tell("%s leads now; the first message after the kill was acknowledged %d ms after it", leads.ID(), d.report.FailoverMs)
+	d.tell("%s leads now; the first message after the kill was acknowledged %d ms after it", leads.ID, d.report.FailoverMs)
 	if err := leader.Start(); err != nil {
 		return err
 	}
 	if err := d.follows(ctx, leader); err != nil {
 		return err
 	}
-	d.tell("%s is back and has caught up", leader.ID())
+	d.tell("%s is back and has caught up", leader.ID)
 	return nil
 }
 
 // follows waits until a node has all that the others had when it was asked.
-func (d *demo) follows(ctx context.Context, n *testcluster.Process) error {
+func (d *demo) follows(ctx context.Context, n *localcluster.Process) error {
 	var goal uint64
-	return testcluster.Await(ctx, fmt.Sprintf("%s to catch up", n.ID()), func() error {
+	return await.Until(ctx, fmt.Sprintf("%s to catch up", n.ID), func() error {
 		seen, err := d.nodes.Observe(ctx)
 		if err != nil {
 			return err
@@ -272,7 +269,7 @@ func (d *demo) follows(ctx context.Context, n *testcluster.Process) error {
 			if o.Status == nil {
 				continue
 			}
-			if o.ID == n.ID() {
+			if o.ID == n.ID {
 				have = o.Status.AppliedIndex
 			} else if goal == 0 {
 				goal = o.Status.AppliedIndex
@@ -292,7 +289,7 @@ func (d *demo) everybodyHas(ctx context.Context) error {
 	if err := d.everythingIsSent(ctx); err != nil {
 		return err
 	}
-	err := testcluster.Await(ctx, "what was said to arrive", func() error {
+	err := await.Until(ctx, "what was said to arrive", func() error {
 		if err := d.collect(); err != nil {
 			return err
 		}
@@ -311,7 +308,7 @@ func (d *demo) everybodyHas(ctx context.Context) error {
 // everythingIsSent waits until the cluster has acknowledged what was said so far; the
 // receipts take their time.
 func (d *demo) everythingIsSent(ctx context.Context) error {
-	return testcluster.Await(ctx, "what was said to be acknowledged", func() error {
+	return await.Until(ctx, "what was said to be acknowledged", func() error {
 		n, err := d.acknowledged()
 		if err == nil && n < d.log.count() {
 			err = fmt.Errorf("%d messages of %d are", n, d.log.count())

@@ -5,12 +5,15 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"path/filepath"
 
 	"quicproquo/client"
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
-	"quicproquo/testcluster"
+	"quicproquo/cmd/internal/localcluster"
+	"quicproquo/internal/await"
+	"quicproquo/nodeaddr"
 )
 
 // person is somebody with a client, whose vault is on disk.
@@ -19,12 +22,12 @@ type person struct {
 	demo      *demo
 	name      string
 	secret    [32]byte // of the vault
-	first     *testcluster.Process
+	first     *localcluster.Process
 	dm, group *client.Conversation
 }
 
 // newPerson registers somebody through one node; the client knows the others too.
-func newPerson(ctx context.Context, d *demo, name string, first *testcluster.Process) (*person, error) {
+func newPerson(ctx context.Context, d *demo, name string, first *localcluster.Process) (*person, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	p := &person{demo: d, name: name, first: first}
@@ -45,11 +48,16 @@ func (p *person) dir() string { return filepath.Join(p.demo.Dir, "clients", p.na
 // open opens the vault with one of client.Create and client.Open.
 func (p *person) open(how func(client.Profile) (*client.Client, error)) error {
 	// One node is all that it is given: it learns of the others, and outlives that one.
-	options, err := p.demo.nodes.ClientOptions(p.first)
+	pin := p.demo.nodes.Pin()
+	trust, err := nodeaddr.Trust([]nodeaddr.Address{{Endpoint: p.first.Address, Pin: &pin}}, nil, nil)
 	if err != nil {
 		return err
 	}
-	options.InOrder = true
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("open a UDP socket: %w", err)
+	}
+	options := client.Options{Endpoints: []string{p.first.Address}, TLS: trust, PacketConn: conn, InOrder: true}
 	p.Client, err = how(client.Profile{
 		Dir: p.dir(), Key: vault.Raw(bytes.Clone(p.secret[:])), Options: options,
 		Settings: client.Settings{Invitations: client.FromEverybody}, // nobody is there to be asked
@@ -70,8 +78,8 @@ func (p *person) close() error {
 func (p *person) node() string {
 	endpoint := p.Conn().Endpoint()
 	for _, n := range p.demo.nodes.Nodes() {
-		if n.Address() == endpoint {
-			return string(n.ID())
+		if n.Address == endpoint {
+			return string(n.ID)
 		}
 	}
 	return "no node"
@@ -88,5 +96,5 @@ func (p *person) say(ctx context.Context, in *client.Conversation, to ...*person
 }
 
 func (p *person) await(ctx context.Context, what string, ok func() error) error {
-	return testcluster.Await(ctx, what+" at "+p.name, ok)
+	return await.Until(ctx, what+" at "+p.name, ok)
 }
