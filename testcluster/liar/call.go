@@ -1,8 +1,10 @@
 package liar
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"capnproto.org/go/capnp/v3"
 	"github.com/quic-go/quic-go"
@@ -88,8 +90,14 @@ func (e *lieError) Unwrap() error { return e.err }
 
 // run has the call answered: by the lies that apply to it, by the node, or both.
 func (c *Call) run() error {
+	if c.done {
+		return c.finish()
+	}
 	if c.Method == "bindSession" {
-		return c.patron.bind(c)
+		if err := c.patron.bind(c); err != nil {
+			return err
+		}
+		return c.finish()
 	}
 	lies := c.patron.front.applicable(c)
 	for _, lie := range lies {
@@ -110,8 +118,52 @@ func (c *Call) run() error {
 	for _, then := range c.after {
 		then()
 	}
+	return c.finish()
+}
+
+// finish makes the bytes of the response.
+func (c *Call) finish() error {
+	if w := c.patron.front.watch; w != nil {
+		if err := w.After(c); err != nil {
+			return err
+		}
+	}
 	return c.encode()
 }
+
+// Context ends when the client's connection does.
+func (c *Call) Context() context.Context { return c.patron.down.Context() }
+
+// Connection is the client's.
+func (c *Call) Connection() *quic.Conn { return c.patron.down }
+
+// Refuse answers the call with an error, in the place of what it had for an answer.
+func (c *Call) Refuse(code schemas.Code, value uint64, wait time.Duration) error {
+	index := uint64(0)
+	if c.Response.IsValid() {
+		index = c.Response.Index()
+	}
+	return c.give(index, func(seg *segment) error {
+		failure, err := seg.response.NewError()
+		if err != nil {
+			return err
+		}
+		failure.SetCode(code)
+		failure.SetValue(value)
+		failure.SetRetryAfterMs(uint32(wait.Milliseconds()))
+		return failure.SetMessage_(code.Doc().Meaning)
+	})
+}
+
+// Answer answers the call with a response that another had.
+func (c *Call) Answer(frame []byte) (err error) {
+	c.Response, err = readResponse(frame)
+	c.done = err == nil
+	return err
+}
+
+// Frame is the response as it would be sent now.
+func (c *Call) Frame() ([]byte, error) { return c.Response.Message().Marshal() }
 
 // lieAfter changes the response.
 func (c *Call) lieAfter(lies []*rule) error {
@@ -237,13 +289,6 @@ func (c *Call) give(index uint64, fill func(*segment) error) error {
 
 // refuse makes up an error.
 func (c *Call) refuse(code schemas.Code, value uint64) error {
-	return c.give(0, func(seg *segment) error {
-		failure, err := seg.response.NewError()
-		if err != nil {
-			return err
-		}
-		failure.SetCode(code)
-		failure.SetValue(value)
-		return failure.SetMessage_(code.Doc().Meaning)
-	})
+	c.Response = schemas.Response{}
+	return c.Refuse(code, value, 0)
 }

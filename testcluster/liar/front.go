@@ -24,6 +24,21 @@ type Options struct {
 	Node func() *testcluster.Node
 	// Listen opens a socket: one for clients, one towards the node. Nil: loopback.
 	Listen func() (net.PacketConn, error)
+	// Watch is told of calls as they pass, before lies and after them; nil: nobody is.
+	Watch Watcher
+	// Retry has every client prove its address first, by a QUIC Retry; nil: none has to.
+	Retry func(net.Addr) bool
+}
+
+// Watcher sees calls as they pass, and may keep them waiting or answer them. Its methods
+// are called by many goroutines.
+type Watcher interface {
+	// Connected is told of a client's connection.
+	Connected(conn *quic.Conn)
+	// Before sees a call that has come. An error ends its stream without an answer.
+	Before(c *Call) error
+	// After sees the response that it gets, of a subscription each.
+	After(c *Call) error
 }
 
 // Front is a node that lies. All methods are safe for concurrent use.
@@ -34,6 +49,7 @@ type Front struct {
 	sockets  []net.PacketConn
 	down, up *quic.Transport
 	book     *Book
+	watch    Watcher
 	ctx      context.Context
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
@@ -56,9 +72,9 @@ func Start(ctx context.Context, options Options) (*Front, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a lying node: %w", err)
 	}
-	f := &Front{node: options.Node, book: newBook()}
+	f := &Front{node: options.Node, book: newBook(), watch: options.Watch}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	if err := f.open(secrets, options.Listen); err != nil {
+	if err := f.open(secrets, &options); err != nil {
 		return nil, errors.Join(fmt.Errorf("start a lying node: %w", err), f.Close())
 	}
 	if err := f.propose(ctx, testcluster.SettingEntry("bearer_tokens", 2)); err != nil {
@@ -69,15 +85,15 @@ func Start(ctx context.Context, options Options) (*Front, error) {
 }
 
 // open makes the two sockets and what runs on them.
-func (f *Front) open(secrets cluster.Secrets, listen func() (net.PacketConn, error)) (err error) {
+func (f *Front) open(secrets cluster.Secrets, options *Options) (err error) {
 	for range 2 {
-		socket, err := listen()
+		socket, err := options.Listen()
 		if err != nil {
 			return err
 		}
 		f.sockets = append(f.sockets, socket)
 	}
-	f.down, f.up = &quic.Transport{Conn: f.sockets[0]}, &quic.Transport{Conn: f.sockets[1]}
+	f.down, f.up = &quic.Transport{Conn: f.sockets[0], VerifySourceAddress: options.Retry}, &quic.Transport{Conn: f.sockets[1]}
 	if f.dial, err = tlsid.ClientDialConfig(secrets.Identity.AuthoritiesPEM(), nil); err != nil {
 		return err
 	}
@@ -125,6 +141,9 @@ func (f *Front) take(conn *quic.Conn) {
 		return
 	}
 	p := &patron{front: f, down: conn, up: up}
+	if f.watch != nil {
+		f.watch.Connected(conn)
+	}
 	stop := context.AfterFunc(f.ctx, func() { _ = conn.CloseWithError(1, "the node is about to stop") })
 	defer stop()
 	defer context.AfterFunc(up.Context(), func() { _ = conn.CloseWithError(1, "the node is about to stop") })()

@@ -65,7 +65,12 @@ func (p *patron) turn(down, up *quic.Stream) error {
 	if err != nil {
 		return err
 	}
-	if c.Method == "subscribe" {
+	if p.front.watch != nil {
+		if err := p.front.watch.Before(c); err != nil {
+			return err
+		}
+	}
+	if c.Method == "subscribe" && !c.done {
 		return p.subscribe(c, down)
 	}
 	if err := c.run(); err != nil {
@@ -98,7 +103,7 @@ func (p *patron) subscribe(c *Call, down *quic.Stream) error {
 			p.front.fault(err)
 			return err
 		}
-		if err := c.encode(); err != nil {
+		if err := c.finish(); err != nil {
 			return err
 		}
 		if _, err := down.Write(c.answer); err != nil {
