@@ -1,6 +1,6 @@
 // Package client is a person's or a program's side of quicproquo: an encrypted
 // profile on disk, an account, and conversations whose messages only their members
-// can read. It has two floors.
+// can read. It has two layers.
 //
 // A Conn speaks the protocol (docs/protocol.md): it keeps a connection to one of the
 // cluster's nodes, moves to another when that one fails, and repeats what may be
@@ -30,15 +30,19 @@
 // Reading order, the connection: conn.go (Conn, Dial, Options), call.go (one logical
 // call), retry.go (what happens after an attempt), errors.go, attempt.go (one request,
 // one response), link.go (a connection and its streams), dial.go, endpoints.go
-// (which node), limits.go; topics have a file each, named as
-// in schemas, fsm and rpc: health.go, account.go, device.go, keys.go, queue.go,
-// subscribe.go, channel.go, group.go.
+// (which node), seen.go (how fresh answers must be), session.go (who calls), limits.go;
+// topics have a file each, named as in schemas, fsm and rpc: health.go, account.go,
+// device.go, keys.go, queue.go, fetch.go, subscribe.go, channel.go, group.go.
 //
 // The engine: profile.go and client.go (Open, Start, Close), turn.go (a transaction),
-// enroll.go (register, log in), conversation.go, open.go and send.go (what users do),
-// outbox.go (what goes out), inbox.go, process.go, welcome.go and message.go (what
-// comes in), difference.go (what a commit has changed), intent.go, claim.go, build.go,
-// publish.go, rejoin.go and restore.go (how a wish becomes a commit), event.go and entry.go (what
-// is shown), upkeep.go and stock.go (what is renewed), problem.go (what goes wrong).
-// Rooms below: vault (the disk), room (what we put around MLS), content (what is said).
+// enroll.go (register, log in), instance.go (copies of a device's keys); what users do:
+// conversation.go, open.go, send.go and subject.go (what a message may speak of),
+// group_change.go, invite.go, contact.go, standing.go (contacts, blocked), lookalike.go
+// (names that look alike), request.go (invitations by strangers); what goes out:
+// outbox.go, sent.go; what comes in: inbox.go, process.go, welcome.go, message.go,
+// unreadable.go, report.go (receipts, typing), difference.go (what a commit has changed);
+// how an intent becomes a commit: intent.go, claim.go, build.go, publish.go, rejoin.go,
+// restore.go; what is shown: event.go, entry.go, status.go; what is renewed and removed:
+// upkeep.go, stock.go, scrub.go; problem.go (what goes wrong).
+// Packages below: vault (the disk), room (what we put around MLS), content (what is said).
 package client

@@ -10,9 +10,15 @@
 // hashicorp/raft 1.7.3, whose heartbeat fast path is switched off (decision
 // 0003) and whose VerifyLeader is not used for reads (decision 0004).
 //
-// Reading order: config.go, node.go (what a node is made of), propose.go (the
-// way of a write), batcher.go, forward.go, machine.go (raft to store),
-// leadership.go, read.go and confirm.go (the way of a read), peer.go (the node
-// to node protocol), members.go, digest.go, status.go, gossip.go; then the
-// sub-packages mesh (QUIC), raftlog, snapshot, datadir and diskguard.
+// Reading order: config.go and limits.go, node.go (what a node is made of), open.go,
+// close.go; the path of a write: propose.go, batcher.go, forward.go, machine.go (raft
+// to store), errors.go; of a read: read.go, confirm.go; between nodes: peer.go and
+// peerwire.go (the protocol), transport.go, pipeline.go and references.go (raft's
+// messages); leadership.go, time.go (the cluster's clock); membership: members.go,
+// addresses.go, gossip.go, admission.go (joining without data), acquaintance.go and
+// remembered.go (what peers remember of a node), certificate.go; watch.go, digest.go
+// and status.go (what nodes know of each other); the log: logcache.go, logsize.go,
+// logger.go (raft's texts); from outside a node: provision.go (directories), observe.go,
+// operate.go; planted.go and notplanted.go (faults of a build). Then the sub-packages
+// mesh (QUIC), raftlog, snapshot, datadir and diskguard.
 package cluster

@@ -12,10 +12,14 @@
 // copying them, and never tell a client more of a fault than its code.
 //
 // Reading order: methods.go (the two tables), call.go (one call from request to
-// response), session.go (who calls), seen.go (how fresh the answer is), stream.go
-// (calls in turn), conn.go and server.go (streams, connections, draining), then
-// errors.go (the only place where errors become codes) and limits.go; rates.go
-// (who may call how often), limiter.go (its buckets) and strangers.go (what those
-// without a session may hold); stats.go (what operators see). Topics have a file
-// each: health.go, account.go, device.go, keys.go, queue.go, channel.go, group.go.
+// response), session.go, bind.go and renew.go (who calls), seen.go (how fresh the answer
+// is), propose.go (a write), node.go and engine.go (the node behind), stream.go (calls in
+// turn), conn.go and server.go (streams, connections, draining), then errors.go (the
+// only place where errors become codes) and limits.go; rates.go (who may call how
+// often), limiter.go (its buckets), strangers.go (what those without a session may
+// hold), pool.go and transfer.go (memory and pace of what is carried); stats.go (what
+// operators see). Topics have a file each: health.go; account.go with register.go,
+// login.go and opaque.go; device.go with instance.go; keys.go with keypackage.go and
+// hybrid.go; queue.go with fetch.go and subscribe.go; channel.go, group.go. planted.go
+// and notplanted.go are faults of a build.
 package rpc

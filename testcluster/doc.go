@@ -7,7 +7,9 @@
 // be in memory, and only faults are invented.
 //
 // Reading order: cluster.go (start and stop), node.go (what can be done to one
-// node), network.go and memoryconn.go (links and their faults), process.go (nodes as
-// processes), entries.go
-// (what tests write), await.go (waiting for a state).
+// node), mixed.go and move.go (mistakes and moves of operators), network.go, links.go and
+// memoryconn.go (links and their faults), relay.go (in front of a process), damage.go,
+// copytree.go, loopdisk_linux.go and loopdisk_other.go (disks and their faults),
+// process.go (nodes as processes), entries.go (what tests write), await.go (waiting for
+// a state).
 package testcluster

@@ -7,5 +7,6 @@
 // clock or keep anything.
 //
 // Reading order: credential.go, data.go, grant.go, payload.go, known.go, lineage.go,
-// return.go, link.go.
+// leaves.go (keys that our leaf had), departure.go (devices that are revoked), return.go,
+// link.go.
 package room

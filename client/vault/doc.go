@@ -19,7 +19,10 @@
 // encrypted files.
 //
 // Reading order: vault.go (Create, Open, Close), tx.go (View, Update), statement.go
-// (queries), migrations.go (the schema), database.go (SQLite and its cipher), key.go
-// and keyfile.go (the data key), rekey.go, backup.go and stream.go, check.go, log.go,
-// lock.go, files.go, errors.go.
+// (queries), tables.go and migrations.go (the schema), database.go (SQLite and its
+// cipher), wipe.go (what deleted rows leave), key.go and keyfile.go (the data key),
+// rekey.go, backup.go and stream.go, check.go, log.go, lock.go, files.go, errors.go.
+// Rows have a file a topic: profile.go, instance.go, contact.go, standing.go,
+// conversation.go, group.go, keys.go, invitation.go, inbox.go, outbox.go, message.go,
+// receipt.go, unreadable.go, event.go, search.go.
 package vault

@@ -23,9 +23,11 @@
 // everything works, slower.
 //
 // Reading order: options.go (what it needs, limits), endpoint.go (Open, Serve,
-// Close), admission.go (who gets in, and how much memory guests get), dial.go
-// (pooled connections), stream.go (a stream as net.Conn), raft.go, gossip.go,
-// gossipsend.go, keys.go.
+// Close), admission.go (who gets in, and how much memory guests get), handshakes.go
+// (how many at a time), dial.go (pooled connections), stream.go (a stream as net.Conn),
+// raft.go, gossip.go, gossipsend.go, coalesced.go and coalesced_other.go (packets that
+// arrive together),
+// keys.go, stats.go.
 //
 // Small UDP buffers cost throughput: operators raise net.core.rmem_max and
 // net.core.wmem_max to 7,500,000 bytes (quic-go warns otherwise).

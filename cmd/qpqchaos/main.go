@@ -3,7 +3,8 @@
 //
 // Files: main.go (the commands), sim.go (the bubble of fake time), scenario.go (what
 // a run was, for replay), shrink.go (fewer faults), planted.go (can it see faults at
-// all?), node.go and child_*.go (nodes as processes).
+// all?), crowd.go (many clients at once), node.go, child_linux.go and child_other.go (nodes
+// as processes).
 package main
 
 import (

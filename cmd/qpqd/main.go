@@ -2,7 +2,8 @@
 // the commands that its operators need.
 //
 // Files: main.go (signals, exit codes), config.go (flag > environment > file),
-// then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite), migrate.go.
+// then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite), migrate.go;
+// metrics.go is what run and dev show to Prometheus.
 package main
 
 import (

@@ -19,6 +19,6 @@
 //
 // Reading order: suite.go (the one configuration), username.go, setup.go and
 // wrap.go (the cluster's secrets), oprf.go and ake.go (the server's half of
-// RFC 9807, in the RFC's own names), record.go, handshake.go, server.go,
-// session.go, client.go. docs/decisions/0050 to 0052 and 0060 give the reasons.
+// RFC 9807, in the RFC's own names), record.go, handshake.go and registration.go
+// (what travels sealed), server.go, session.go, client.go, errors.go. docs/decisions/0050 to 0052 and 0060 give the reasons.
 package account

@@ -21,6 +21,9 @@
 //
 // The layers below are packages of their own: crypto/codec, crypto/suite, then rule,
 // treemath, tree, schedule and message. Reading order here: config.go, credential.go,
-// client.go, public.go, proposals.go, change.go, stage.go, group.go, commit.go,
-// process.go, join.go, external.go, propose.go, reinit.go, state.go, events.go.
+// client.go, public.go, proposals.go, change.go, among.go and taken.go (what leaves need
+// of each other), stage.go, group.go, encrypt.go, commit.go, choose.go (which proposals),
+// process.go, echo.go (own messages that come back), join.go, external.go, propose.go,
+// reinit.go, history.go (members of past epochs), retire.go (keys that go), safe.go (the
+// safe exporter), state.go, events.go, limits.go.
 package mls

@@ -16,6 +16,6 @@
 //
 // Reading order: front.go (connections), call.go (one call), methods.go (what the
 // calls are about), rules.go (the script language), verbs.go, writes.go,
-// answers.go and envelopes.go (the lies), memory.go (what it remembers), node.go (what
-// it does by itself).
+// answers.go and envelopes.go (the lies), memory.go (what it remembers), patron.go (one
+// client), outsider.go (an account that helps it), node.go (what it does by itself).
 package liar

@@ -3,13 +3,13 @@
 // and wrong. A stranger and a server can send less than such a member can.
 //
 // It is for tests, simulations and chaos runs. It must never be part of a program that
-// people run: floors_test.go at the root holds that. It takes a member's secrets from
+// people run: TestWhatProgramsLink at the root holds that. It takes a member's secrets from
 // the group's saved state, so package mls has no door for it.
 //
 // Every choice is taken from a [Dice], so a seed gives the same choices again; keys and
 // nonces are fresh each time.
 //
 // Reading order: member.go (what a member knows), frame.go (framing anything),
-// commit.go (a commit and its welcome), fields.go and groupinfo.go (each field of each
-// structure, spoiled), attack.go (the kinds of attack).
+// commit.go (a commit and its welcome), fields.go, proposals.go, joins.go and
+// groupinfo.go (each field of each structure, spoiled), attack.go (the kinds of attack).
 package rogue

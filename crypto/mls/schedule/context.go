@@ -6,7 +6,7 @@
 // It must never hand out a ratchet key twice from one value's descendants, and never
 // step a ratchet further than its limit.
 //
-// Reading order: context.go, epoch.go, psk.go, secretnode.go, ratchet.go, secrettree.go.
+// Reading order: context.go, epoch.go, secretnode.go, ratchet.go, secrettree.go.
 package schedule
 
 import (

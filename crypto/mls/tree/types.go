@@ -8,8 +8,8 @@
 //
 // It must never accept a tree from outside without Validate, or a leaf without Verify.
 //
-// Reading order: types.go, leaf.go, tree.go, edit.go, hash.go, validate.go, path.go,
-// treekem.go.
+// Reading order: types.go, limits.go, leaf.go, tree.go, keys.go, edit.go, hash.go,
+// validate.go, path.go, treekem.go.
 package tree
 
 import (

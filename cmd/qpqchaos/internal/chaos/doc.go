@@ -4,7 +4,10 @@
 // of shared things are linearizable.
 //
 // Reading order: chaos.go (Run, Options, Summary), plan.go (the faults of a seed),
-// target.go (what a fault does to processes, and to a cluster in this process),
-// world.go (what the workloads share), then a file per workload with its checker:
-// queue.go, channel.go, name.go, commit.go, session.go, prober.go.
+// nemesis.go (does them), target.go (what is harmed): inprocess.go, processes.go;
+// world.go (what the workloads share), history.go, reader.go (what a consumer knows of a
+// queue), timeline.go and gap.go (what happened when), then a file per workload with its
+// checker: queue.go, channel.go, name.go, commit.go, session.go, prober.go, keys.go,
+// settings.go, talk.go, member.go (a member who lies), lies.go (a node that lies),
+// stalled.go (who takes nothing).
 package chaos
