@@ -3,12 +3,14 @@ TOOL  := go tool -modfile=.ci/tools.mod
 FOR   ?= 5m
 VERSION ?= dev
 
-.PHONY: gen gen-js release fmt lint test race fuzz bench bench-engine check
+.PHONY: gen gen-js picture release fmt lint test race fuzz bench bench-engine check
 gen: ## regenerate schemas/*.capnp.go (needs Debian's capnproto)
 	go build -o bin/capnpc-go capnproto.org/go/capnp/v3/capnpc-go
 	cd schemas && capnp compile -o ../bin/capnpc-go $(filter-out go.capnp,$(notdir $(wildcard schemas/*.capnp)))
 gen-js: ## regenerate the JavaScript client's table of the schemas (needs Node.js too)
 	cd docs/clients/js && capnp compile -ocapnp $(foreach f,node account auth channel codes group keys queue,../../../schemas/$(f).capnp) | node layout.mjs > schema.mjs
+picture: ## draw docs/architecture.svg from what imports what
+	go run ./internal/importmap > docs/architecture.svg.new && mv docs/architecture.svg.new docs/architecture.svg
 release: ## the programs that people run, stripped: bin/release (VERSION=v1.2.3)
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/release/ ./cmd/qpqd ./cmd/qpq ./cmd/qpqdemo
 fmt: ## format

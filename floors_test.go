@@ -1,10 +1,12 @@
 package quicproquo_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -19,7 +21,7 @@ var layers = []struct {
 	packages []string
 }{
 	// Each a program for us: it reads the code, imports none of it and is in no other program.
-	{"tools", []string{"testcluster/mutants"}},
+	{"tools", []string{"internal/importmap", "testcluster/mutants"}},
 	{"programs", []string{"cmd/mlspeer", "cmd/qpq", "cmd/qpqchaos", "cmd/qpqconform", "cmd/qpqd", "cmd/qpqdemo"}},
 	{"parts of programs", []string{"cmd/qpq/internal/chat", "cmd/qpqchaos/internal/chaos", "cmd/qpqchaos/internal/crowd", "cmd/qpqconform/internal/conform", "cmd/qpqdemo/internal/demo"}},
 	{"clusters of programs", []string{"cmd/internal/localcluster"}},
@@ -234,6 +236,22 @@ func linked(t *testing.T, program string) (packages []string, modules int) {
 		}
 	}
 	return packages, modules
+}
+
+// The picture in docs/architecture.md shows what imports what today.
+func TestPictureIsCurrent(t *testing.T) {
+	t.Parallel()
+	drawn, err := exec.CommandContext(t.Context(), "go", "run", "./internal/importmap").Output()
+	if err != nil {
+		t.Fatalf("draw it: %v", err)
+	}
+	kept, err := os.ReadFile("docs/architecture.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(drawn, kept) {
+		t.Error("docs/architecture.svg is not what the imports are now: run `make picture` and commit the result")
+	}
 }
 
 func listPackages(t *testing.T) []goPackage {
