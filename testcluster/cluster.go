@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -317,7 +318,8 @@ func (o *testOutput) close() {
 }
 
 func testLogLevel() slog.Level {
-	if testing.Verbose() {
+	// -json is verbose too, for programs: nobody reads all that.
+	if f := flag.Lookup("test.v"); f != nil && f.Value.String() == "true" {
 		return slog.LevelDebug
 	}
 	return slog.LevelWarn
