@@ -23,7 +23,7 @@ var layers = []struct {
 	// Each a program for us: it reads the code, imports none of it and is in no other program.
 	{"tools", []string{"internal/importmap", "internal/slowest", "testcluster/mutants"}},
 	{"programs", []string{"cmd/mlspeer", "cmd/qpq", "cmd/qpqchaos", "cmd/qpqconform", "cmd/qpqd", "cmd/qpqdemo"}},
-	{"parts of programs", []string{"cmd/qpq/internal/chat", "cmd/qpqchaos/internal/chaos", "cmd/qpqchaos/internal/crowd", "cmd/qpqconform/internal/conform", "cmd/qpqdemo/internal/demo"}},
+	{"parts of programs", []string{"cmd/qpq/internal/bench", "cmd/qpq/internal/chat", "cmd/qpqchaos/internal/chaos", "cmd/qpqchaos/internal/crowd", "cmd/qpqconform/internal/conform", "cmd/qpqdemo/internal/demo"}},
 	{"clusters of programs", []string{"cmd/internal/localcluster"}},
 	{"helpers of programs", []string{
 		"cmd/internal/keysource", "cmd/internal/node", "cmd/internal/settings", "cmd/qpq/internal/plain",

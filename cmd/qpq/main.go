@@ -10,7 +10,7 @@
 // commands share), unlock.go (secrets, trust), output.go and record.go (what is printed),
 // problem.go (errors, hints, exit codes), then a file per topic of commands: account.go,
 // invite.go, device.go, talk.go, recv.go, chat.go, requests.go, history.go, group.go,
-// contact.go, status.go, doctor.go, backup.go, care.go.
+// contact.go, status.go, doctor.go, bench.go, backup.go, care.go.
 package main
 
 import (

@@ -66,7 +66,7 @@ keys are the flags' names. Exit codes: 0 ok, 1 a mistake of the user,
 	add(groupStart, a.registerCommand(), a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.passwdCommand(), a.inviteCommand(), a.deviceCommand())
 	add(groupTalk, a.dmCommand(), a.sendCommand(), a.replyCommand(), a.reactCommand(), a.editCommand(), a.deleteCommand(),
 		a.recvCommand(), a.chatCommand(), a.listCommand(), a.requestsCommand(), a.acceptCommand(), a.declineCommand(), a.blockCommand(), a.unblockCommand(), a.aliasCommand(), a.historyCommand(), a.searchCommand(), a.readCommand(), a.groupCommand(), a.contactCommand())
-	add(groupCare, a.keysCommand(), a.statusCommand(), a.doctorCommand(), a.exportCommand(), a.importCommand(), a.takeOverCommand(), a.rekeyCommand(),
+	add(groupCare, a.keysCommand(), a.statusCommand(), a.doctorCommand(), a.benchCommand(), a.exportCommand(), a.importCommand(), a.takeOverCommand(), a.rekeyCommand(),
 		a.errorsCommand(), a.manCommand())
 	return root
 }

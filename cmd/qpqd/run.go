@@ -31,6 +31,7 @@ type runFlags struct {
 	logStore                     string
 	logLevel, logFormat          string
 	metrics                      string
+	rates                        string
 	cacheMiB                     int64
 	minFree                      float64
 	heartbeat, election, lease   time.Duration
@@ -55,6 +56,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.Uint64Var(&f.snapshotEvery, "snapshot-entries", snap.Threshold, "raft entries between snapshots")
 	flags.Uint64Var(&f.snapshotTrail, "trailing-entries", snap.Trailing, "raft entries kept behind a snapshot")
 	flags.StringVar(&f.metrics, "metrics", "", "HOST:PORT (TCP) that serves /metrics for Prometheus, such as 127.0.0.1:9431; empty: nothing does")
+	flags.StringVar(&f.rates, "rates", "default", "how often callers may call (docs/limits.md): default, or off for measurements (qpq bench), where everybody who reaches the node is known")
 	flags.Int64Var(&f.snapshotMiB, "snapshot-mib", snap.Bytes>>20, "MiB of log between snapshots")
 	flags.Int64Var(&f.trailMiB, "trailing-mib", snap.TrailingBytes>>20, "MiB of log kept behind a snapshot")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -109,7 +111,11 @@ func (f *runFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.Open(cfg, key, rpc.Limits{})
+	limits, err := f.limits(logger)
+	if err != nil {
+		return err
+	}
+	n, err := node.Open(cfg, key, limits)
 	if err != nil {
 		return exitError{exitIO, err}
 	}
@@ -185,4 +191,16 @@ func newLogger(level, format string) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
 	}
 	return nil, fmt.Errorf("log-format %q: use text or json", format)
+}
+
+// limits are those of the node towards its clients.
+func (f *runFlags) limits(logger *slog.Logger) (rpc.Limits, error) {
+	switch f.rates {
+	case "default":
+		return rpc.Limits{}, nil
+	case "off":
+		logger.Warn("this node does not limit how often anybody calls: --rates off is for measurements")
+		return rpc.Limits{Rates: rpc.Off}, nil
+	}
+	return rpc.Limits{}, fmt.Errorf("--rates %q is neither default nor off", f.rates)
 }

@@ -136,3 +136,16 @@ func TestGapsAfter(t *testing.T) {
 		t.Errorf("after all nodes are started again: %+v, want %+v", got, want)
 	}
 }
+
+// What the cluster need not remember any more is not sent again: a repetition would rightly
+// be a new message.
+func TestOldRequestsAreNotRepeated(t *testing.T) {
+	now := time.Now()
+	p := &pair{recent: []sent{{body: "old", at: now.Add(-repeatable)}, {body: "fresh", at: now.Add(-repeatable + time.Minute)}, {body: "new", at: now}}}
+	p.forget()
+	if len(p.recent) != 2 || p.recent[0].body != "fresh" {
+		t.Errorf("%v may be repeated, want fresh and new", p.recent)
+	}
+	p.recent = p.recent[:0]
+	p.forget() // nothing is there
+}

@@ -44,6 +44,7 @@ type sent struct {
 	body string
 	id   []byte // of the request
 	seq  uint64
+	at   time.Time // when it was sent first
 }
 
 // levelTime is how long a new cluster may take until its nodes have agreed to keep what a
@@ -53,6 +54,10 @@ const levelTime = 20 * time.Second
 // remembered is how many messages a producer may send a second time: enough for some to
 // be older than the snapshot that a node came back with.
 const remembered = 256
+
+// repeatable is how long a message may be sent a second time: the cluster remembers request
+// ids for 30 minutes at least (docs/protocol.md), and clocks and calls take their part.
+const repeatable = 25 * time.Minute
 
 // fresh is how many of them may lend their request id to something else.
 const fresh = 16
@@ -107,6 +112,7 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 			q.w.violation(q.name(), "%s could not be sent: %v", body, err)
 			return
 		}
+		p.forget()
 		if len(p.recent) > 0 && rng.IntN(8) == 0 {
 			q.repeat(ctx, p, rng)
 		}
@@ -120,7 +126,7 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 // send sends a message to the pair's channel.
 func (q *queues) send(ctx context.Context, p *pair, conn *client.Conn, body string) error {
 	done := q.w.call(p.from.name, "enqueue "+body)
-	now := sent{body: body}
+	now := sent{body: body, at: time.Now()}
 	err := q.w.write(ctx, func(ctx context.Context, id []byte) (err error) {
 		if now.id = id; id == nil {
 			now.id = requestID()
@@ -174,6 +180,15 @@ func requestID() []byte {
 	id := make([]byte, schemas.RequestIDSize)
 	_, _ = crand.Read(id) // never fails
 	return id
+}
+
+// forget drops what the cluster need not remember any more.
+func (p *pair) forget() {
+	i := slices.IndexFunc(p.recent, func(s sent) bool { return time.Since(s.at) < repeatable })
+	if i < 0 {
+		i = len(p.recent)
+	}
+	p.recent = p.recent[i:]
 }
 
 // repeat sends a message again that was acknowledged long ago, as a client does whose
