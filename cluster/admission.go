@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"quicproquo/cluster/mesh"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/schemas"
 )
@@ -88,6 +89,7 @@ const firstConfiguration = 1
 // has done so; false when the node closes first.
 func (n *Node) awaitDemotion() bool {
 	n.log.Info("this node has nothing on its disk: it waits for a leader that adds it")
+	var advice keyAdvice
 	for pause := retryPause; ; pause = min(2*pause, maxAdmissionPause) {
 		err := n.demote()
 		if err == nil || errors.Is(err, ErrMemberUnknown) {
@@ -95,6 +97,12 @@ func (n *Node) awaitDemotion() bool {
 			return true
 		}
 		n.log.Debug("not admitted yet", "error", err)
+		why := mesh.Refusal(err)
+		advice.tell(n, errors.Is(why, mesh.ErrOtherKey))
+		if errors.Is(why, mesh.ErrDenied) {
+			n.fail(fmt.Errorf("%w, so say the others: %s", ErrKeyDenied, deniedAdvice))
+			return false
+		}
 		if !n.pause(n.ctx, pause) {
 			return false
 		}

@@ -113,6 +113,9 @@ func (n *Node) serveRenew(from tlsid.NodeID, renew schemas.Renew, resp schemas.P
 	if err != nil {
 		return err
 	}
+	if err := n.mayRenew(from, request); err != nil {
+		return err
+	}
 	leaf, err := n.cfg.Authority.IssueRequest(request, from, n.Now())
 	if err != nil {
 		return err

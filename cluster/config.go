@@ -46,6 +46,11 @@ type Config struct {
 	// to be added by AddMember on a running node.
 	Join bool
 
+	// LearnKeys has the node take every certificate of the authority for the member that it
+	// names, whatever key the cluster knows that by. It is for the day when the members of
+	// a majority have new keys at once, and until the cluster knows them.
+	LearnKeys bool
+
 	LogStore raftlog.Kind
 	Timing   Timing
 	Snapshot SnapshotPolicy

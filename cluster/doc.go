@@ -16,7 +16,8 @@
 // peerwire.go (the protocol), transport.go, pipeline.go and references.go (raft's
 // messages); leadership.go, time.go (the cluster's clock); membership: members.go,
 // addresses.go, gossip.go, admission.go (joining without data), acquaintance.go and
-// remembered.go (what peers remember of a node), certificate.go; watch.go, digest.go
+// remembered.go (what peers remember of a node), certificate.go, nodekeys.go (which key
+// each node has, and which are denied); watch.go, digest.go
 // and status.go (what nodes know of each other); the log: logcache.go, logsize.go,
 // logger.go (raft's texts); from outside a node: provision.go (directories), observe.go,
 // operate.go; planted.go and notplanted.go (faults of a build). Then the sub-packages

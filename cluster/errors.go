@@ -32,6 +32,10 @@ var (
 	ErrMemberExists = errors.New("another member has this address")
 	// ErrRemoved stops a node that is no longer in the raft configuration.
 	ErrRemoved = errors.New("this node was removed from the cluster")
+	// ErrKeyDenied stops a node whose key the cluster denies.
+	ErrKeyDenied = errors.New("the cluster denies this node's key")
+	// ErrKeyMajority refuses what would leave too few members with keys that are let in.
+	ErrKeyMajority = errors.New("too few members would be left whose keys are not denied")
 	// ErrIdentity keeps a node from starting as another one: its configuration, its
 	// certificate and its data directory are not of one node.
 	ErrIdentity = errors.New("this is another node's directory")

@@ -99,6 +99,7 @@ func (n *Node) leadTerm(ctx context.Context) {
 		case <-ticker.C:
 			n.raiseLevel(ctx)
 			n.expire(ctx)
+			n.bindKeys(ctx)
 			n.promote(ctx, caughtUp)
 			n.yieldWhenFull(ctx)
 			n.yieldWhenTimeIsWrong(ctx)

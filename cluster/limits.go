@@ -96,6 +96,8 @@ const (
 	handoverPause = 50 * time.Millisecond
 	// vouchLifetime is how long a member's word for an unknown node counts.
 	vouchLifetime = time.Minute
+	// keyAdviceInterval is how often a node whose key the others do not know says so.
+	keyAdviceInterval = time.Minute
 	// certificateInterval is how often a node looks at its certificate's age.
 	certificateInterval = time.Minute
 	// gossipRetry is the pause between attempts to find the others.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -189,6 +190,9 @@ func (n *Node) removeHere(id tlsid.NodeID) error {
 	if _, ok := n.member(id); !ok {
 		return fmt.Errorf("%w: %s", ErrMemberUnknown, id)
 	}
+	if err := n.canSpare(id); err != nil {
+		return err
+	}
 	if id == n.cfg.ID {
 		// A leader that removes itself would leave its last answer open: let
 		// the next leader do it.
@@ -245,6 +249,9 @@ func (n *Node) promote(ctx context.Context, caughtUp map[tlsid.NodeID]int) {
 			continue
 		}
 		status, err := n.askStatus(ctx, m.ID)
+		if err == nil {
+			err = n.keyKnown(m.ID)
+		}
 		if err != nil || status.CommandIndex+promoteLag < n.store.Index() {
 			n.log.Debug("member is not caught up", "member", m.ID, "at", status.CommandIndex, "error", err)
 			caughtUp[m.ID] = 0
@@ -272,7 +279,7 @@ func (n *Node) mayConnect(id tlsid.NodeID) bool {
 			return true
 		}
 	}
-	return n.vouched(id)
+	return n.vouched(vouch{id: id})
 }
 
 func (n *Node) configured(id tlsid.NodeID) bool {
@@ -287,13 +294,19 @@ func (n *Node) configured(id tlsid.NodeID) bool {
 	return false
 }
 
-// vouched tells whether a member said, with a newer configuration than ours,
-// that id belongs to the cluster. A first stranger is refused while we ask; it
-// comes again.
-func (n *Node) vouched(id tlsid.NodeID) bool {
+// vouch is what a member may say with a newer state than ours: that id belongs to the
+// cluster, or, where key is not zero, that this is its key.
+type vouch struct {
+	id  tlsid.NodeID
+	key [schemas.NodeKeySize]byte
+}
+
+// vouched tells whether a member said so, with a state that is no older than ours. A first
+// stranger is refused while we ask; it comes again.
+func (n *Node) vouched(v vouch) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if until, ok := n.vouches[id]; ok && time.Now().Before(until) {
+	if until, ok := n.vouches[v]; ok && time.Now().Before(until) {
 		return true
 	}
 	if n.asking {
@@ -301,32 +314,35 @@ func (n *Node) vouched(id tlsid.NodeID) bool {
 	}
 	n.asking = true
 	n.tasks.Go(func() {
-		ok := n.askVouch(id)
+		ok := n.askVouch(v)
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.asking = false
 		if ok {
-			n.vouches[id] = time.Now().Add(vouchLifetime)
+			n.vouches[v] = time.Now().Add(vouchLifetime)
 		}
 	})
 	return false
 }
 
-func (n *Node) askVouch(id tlsid.NodeID) bool {
+func (n *Node) askVouch(v vouch) bool {
 	own := n.raft.AppliedIndex()
 	for _, m := range n.Members() {
-		if m.ID == n.cfg.ID {
+		if m.ID == n.cfg.ID || m.ID == v.id {
 			continue
 		}
 		status, err := n.askStatus(n.ctx, m.ID)
-		if err != nil || status.AppliedIndex < own {
-			continue
-		}
-		for _, theirs := range status.Members {
-			if theirs.ID == id {
-				return true
-			}
+		if err == nil && status.AppliedIndex >= own && v.saidIn(&status) {
+			return true
 		}
 	}
 	return false
+}
+
+func (v vouch) saidIn(s *Status) bool {
+	if v.key != [schemas.NodeKeySize]byte{} {
+		key, known := s.NodeKeys.KeyOf(string(v.id))
+		return known && key == v.key && !s.NodeKeys.Denies(key)
+	}
+	return slices.ContainsFunc(s.Members, func(m Member) bool { return m.ID == v.id })
 }

@@ -72,7 +72,7 @@ type Node struct {
 	err          error         // why the node stopped
 	leaderSignal chan struct{} // closed when the leader changes
 	levels       map[tlsid.NodeID]uint32
-	vouches      map[tlsid.NodeID]time.Time
+	vouches      map[vouch]time.Time
 	asking       bool // a goroutine asks members about a stranger
 }
 
@@ -93,7 +93,7 @@ func Open(cfg Config) (*Node, error) {
 		notices:      make(chan bool, noticeBuffer),
 		leaderSignal: make(chan struct{}),
 		levels:       map[tlsid.NodeID]uint32{},
-		vouches:      map[tlsid.NodeID]time.Time{},
+		vouches:      map[vouch]time.Time{},
 		proposals:    newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.InFlight, logShare),
 		kept:         reference.NewKept(cfg.ID, keptBytes),
 		forwards:     newBatcher(cfg.Batching.Entries, cfg.Batching.Bytes, cfg.Batching.ForwardLanes, forwardShare),
@@ -110,6 +110,7 @@ func Open(cfg Config) (*Node, error) {
 		{"open log", n.openLog},
 		{"open snapshots", n.openSnapshots},
 		{"open network", n.openMesh},
+		{"look for this node's key", n.checkOwnKey},
 		{"start raft", n.openRaft},
 		{"start gossip", n.openGossip},
 	} {
@@ -182,6 +183,7 @@ func (n *Node) startTasks() {
 	n.tasks.Go(n.watchMembers)
 	n.tasks.Go(n.watchRemoval)
 	n.tasks.Go(n.watchStore)
+	n.tasks.Go(n.watchKeys)
 	n.tasks.Go(n.boundLog)
 	n.tasks.Go(n.renewCertificate)
 	n.tasks.Go(func() { n.gossip.join(n.ctx, n.others) })

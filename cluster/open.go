@@ -125,7 +125,7 @@ func (n *Node) openMesh() error {
 	n.gossip = newGossip(gossipMeta{Address: n.cfg.Address, Version: n.cfg.Version, FeatureLevel: n.cfg.FeatureLevel})
 	n.mesh, err = mesh.Open(mesh.Options{
 		Conn: n.cfg.Conn, Identity: n.cfg.Identity, Keys: keys, Now: n.Now,
-		Member: n.mayConnect, Resolve: n.resolve, Limits: n.cfg.Guests, Logger: n.log,
+		Member: n.mayConnect, Trust: n.trust, Resolve: n.resolve, Limits: n.cfg.Guests, Logger: n.log,
 	})
 	if err != nil {
 		return err

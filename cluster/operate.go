@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"quicproquo/cluster/mesh"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
 )
@@ -32,6 +34,8 @@ func Operate(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 			return got.result, nil
 		case errors.Is(got.err, ErrFeatureLevel), errors.Is(got.err, ErrBadEntry):
 			return fsm.Result{}, got.err
+		case !open && (errors.Is(got.err, mesh.ErrDenied) || errors.Is(got.err, mesh.ErrOtherKey)):
+			return fsm.Result{}, fmt.Errorf("%w: the cluster refuses the certificate in this directory: %w", ErrUnavailable, got.err)
 		}
 		select {
 		case <-time.After(retryPause):
@@ -47,7 +51,11 @@ func Operate(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 
 // operate is one attempt: ask who leads, and send it there.
 func (o *outside) operate(ctx context.Context, entry []byte) outcome {
-	leader := leaderOf(o.observe(ctx))
+	seen := o.observe(ctx)
+	leader := leaderOf(seen)
+	if why := refusedByAll(seen); why != nil {
+		return outcome{state: refused, err: why}
+	}
 	if leader == "" {
 		return outcome{state: refused, err: errors.New("no node that answers knows a leader")}
 	}
@@ -70,6 +78,17 @@ func (o *outside) operate(ctx context.Context, entry []byte) outcome {
 		return outcome{state: unknown, err: fmt.Errorf("read answer of leader %s: %w", leader, err)}
 	}
 	return <-p.done
+}
+
+// refusedByAll is why those who answer at all refuse this certificate; nil if one does not.
+func refusedByAll(seen []Observation) (why error) {
+	for _, s := range seen {
+		if s.Status != nil {
+			return nil
+		}
+		why = cmp.Or(why, mesh.Refusal(s.Err))
+	}
+	return why
 }
 
 // leaderOf is whom the most members follow, "" for none.

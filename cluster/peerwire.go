@@ -22,6 +22,7 @@ var errorCodes = []struct {
 	{ErrBadEntry, schemas.Code_malformed},
 	{ErrMemberUnknown, schemas.Code_memberUnknown},
 	{ErrMemberExists, schemas.Code_memberExists},
+	{ErrKeyMajority, schemas.Code_nodeKeyMajority},
 	{ErrUnavailable, schemas.Code_unavailable},
 	{ErrClosed, schemas.Code_unavailable},
 }

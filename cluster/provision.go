@@ -90,10 +90,18 @@ func ProvisionMember(from, to string, p Peer, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if secrets.Authority == nil {
-		return fmt.Errorf("%s does not hold the CA's key", from)
+	custody := Custody{Key: secrets.ClusterKey, WriteKey: writeKey(secrets.ClusterKey)}
+	return ProvisionMemberWith(secrets.Authority, to, p, custody, now)
+}
+
+// ProvisionMemberWith is ProvisionMember with a say in what the node is given of the
+// cluster's secrets. A member's new directory has a new key, of which the cluster must be
+// told (changeNodeKey) before it lets the node in.
+func ProvisionMemberWith(authority *tlsid.Authority, to string, p Peer, custody Custody, now time.Time) error {
+	if authority == nil {
+		return errors.New("the directory does not hold the CA's key: name one that does (`qpqd init --ca-nodes`)")
 	}
-	return provisionNode(to, p, secrets.Authority, &Custody{Key: secrets.ClusterKey, WriteKey: writeKey(secrets.ClusterKey)}, now)
+	return provisionNode(to, p, authority, &custody, now)
 }
 
 // writeKey leaves the cluster key in the clear.

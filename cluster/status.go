@@ -38,6 +38,9 @@ type Status struct {
 	// Remembered is what the answering node has heard of the asking one, if that votes:
 	// the highest index that it had applied.
 	Remembered uint64
+	// NodeKeys are what its store knows of nodes' keys; those of Expected are not told apart
+	// by others.
+	NodeKeys fsm.NodeKeys
 }
 
 // Status describes this node.
@@ -62,6 +65,9 @@ func (n *Node) Status() Status {
 		Clock:        n.cfg.Now(),
 		ClockOff:     now.Off,
 		ClockWrong:   now.Wrong,
+	}
+	if keys, err := n.nodeKeys(); err == nil {
+		s.NodeKeys = keys
 	}
 	if err := n.Err(); err != nil {
 		s.Fault = err.Error()
@@ -135,6 +141,9 @@ func writeStatus(to schemas.NodeStatus, s Status) error {
 		marks.At(i).SetIndex(m.Index)
 		marks.At(i).SetDigest(m.Digest)
 	}
+	if err := writeNodeKeys(to, &s.NodeKeys); err != nil {
+		return fmt.Errorf("write status: %w", err)
+	}
 	return nil
 }
 
@@ -205,6 +214,8 @@ func readStatus(from schemas.NodeStatus) (Status, error) {
 	for i := range marks.Len() {
 		s.Marks = append(s.Marks, fsm.Mark{Index: marks.At(i).Index(), Digest: marks.At(i).Digest()})
 	}
+	s.NodeKeys, err = readNodeKeys(from)
+	r.note(err)
 	if r.err != nil {
 		return Status{}, fmt.Errorf("read status: %w", r.err)
 	}

@@ -18,6 +18,7 @@ func (n *Node) watchMembers() {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	known, ahead := map[tlsid.NodeID]bool{}, false
+	var advice keyAdvice
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -31,6 +32,7 @@ func (n *Node) watchMembers() {
 		if n.isLeader() {
 			n.followAddresses(statuses)
 		}
+		advice.tell(n, refused[mesh.ErrOtherKey] > 0)
 		err := n.inspect(statuses, refused)
 		if err == nil {
 			ahead, err = n.checkAhead(ahead)
@@ -44,11 +46,15 @@ func (n *Node) watchMembers() {
 }
 
 // inspect finds reasons to stop in what the members answered.
-func (n *Node) inspect(statuses map[tlsid.NodeID]Status, refused int) error {
+func (n *Node) inspect(statuses map[tlsid.NodeID]Status, refused map[error]int) error {
 	voters := len(n.voters())
 	// A removed follower is not told: the leader stops talking to it. It learns
 	// from the others, who do not let it in any more.
-	if n.Leader() == "" && refused > voters/2 {
+	switch {
+	case n.Leader() != "":
+	case refused[mesh.ErrDenied] > voters/2:
+		return fmt.Errorf("%w, so say the others: %s", ErrKeyDenied, deniedAdvice)
+	case refused[mesh.ErrNotMember] > voters/2:
 		return ErrRemoved
 	}
 	marks := map[tlsid.NodeID][]fsm.Mark{}
@@ -96,12 +102,12 @@ func (n *Node) AskAll(ctx context.Context) map[tlsid.NodeID]Status {
 	return statuses
 }
 
-// askEach is AskAll; it also counts the members that refused this node as none
-// of theirs.
-func (n *Node) askEach(ctx context.Context) (statuses map[tlsid.NodeID]Status, refused int) {
+// askEach is AskAll; it also counts the members that refused this node, by why
+// (mesh.Refusal).
+func (n *Node) askEach(ctx context.Context) (statuses map[tlsid.NodeID]Status, refused map[error]int) {
 	var mu sync.Mutex
 	var asks sync.WaitGroup
-	statuses = map[tlsid.NodeID]Status{n.cfg.ID: n.Status()}
+	statuses, refused = map[tlsid.NodeID]Status{n.cfg.ID: n.Status()}, map[error]int{}
 	for _, m := range n.Members() {
 		if m.ID == n.cfg.ID {
 			continue
@@ -112,11 +118,10 @@ func (n *Node) askEach(ctx context.Context) (statuses map[tlsid.NodeID]Status, r
 			n.hearClock(m.ID, asked, status, err)
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case err == nil:
+			if err == nil {
 				statuses[m.ID] = status
-			case mesh.IsNotMember(err):
-				refused++
+			} else if why := mesh.Refusal(err); why != nil {
+				refused[why]++
 			}
 		})
 	}

@@ -32,6 +32,7 @@ var accountCommands = map[string]testedCommand{
 	"setContacts":     {fill: (*call).fillSetContacts, show: showNumber},
 	"createInvite":    {as: schemas.Actor_Kind_node, fill: (*call).fillCreateInvite, show: showNumber},
 	"refuse":          {as: schemas.Actor_Kind_node, fill: (*call).fillRefuse, show: showNothing},
+	"changeNodeKey":   {as: schemas.Actor_Kind_node, fill: (*call).fillChangeNodeKey, show: showNumber},
 }
 
 func showNumber(_ testing.TB, results capnp.Struct) string {

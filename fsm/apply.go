@@ -219,6 +219,10 @@ func (tx *Tx) settle(s *Store) {
 	for i := range tx.touched {
 		s.watches.wakeAccount(tx.touched[i])
 	}
+	if tx.newNodeKeys {
+		tx.newNodeKeys = false
+		s.signalNodeKeys()
+	}
 	tx.touched = tx.touched[:0]
 	tx.dirtyQueues, tx.dirtyBodies = tx.dirtyQueues[:0], tx.dirtyBodies[:0]
 	tx.newMarks = tx.newMarks[:0]

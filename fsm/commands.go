@@ -164,6 +164,11 @@ var commands = [...]command{
 		decode: (*request).decodeRefuse, routingKey: actorKey,
 		check: checkRefuse, apply: applyRefuse,
 	},
+	schemas.Entry_command_Which_changeNodeKey: {
+		name: "changeNodeKey", who: nodes, since: levelNodeKeys, maxBytes: entrySlack,
+		decode: (*request).decodeChangeNodeKey, routingKey: clusterKey,
+		check: checkChangeNodeKey, apply: applyChangeNodeKey,
+	},
 }
 
 // entrySlack is the room for everything in an entry but the body, in bytes.

@@ -54,6 +54,7 @@ type request struct {
 	setContacts     setContactsRequest
 	createInvite    createInviteRequest
 	refuse          refuseRequest
+	changeNodeKey   changeNodeKeyRequest
 }
 
 // actor is on whose behalf a command runs, as the node that took the call says.

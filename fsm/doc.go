@@ -19,6 +19,7 @@
 //	commands.go   the one table of commands; decode.go and fastdecode.go read entries,
 //	              accountdecode.go, keysdecode.go and groupdecode.go those of a topic
 //	refuse.go     what a node may refuse by itself
+//	nodekey.go    which key each node has; nodekeyview.go for readers
 //	queue.go      enqueue and acknowledge; fanout.go: to an account's devices;
 //	              share.go: how much of a queue is whose; runs.go: loss markers;
 //	              drain.go: fetch with removal; expire.go removes by age;

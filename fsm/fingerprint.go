@@ -152,6 +152,10 @@ func (f *fingerprint) accounts(r *request) {
 		f.bytes(r.createInvite.hash)
 		f.number(uint64(r.createInvite.uses))
 		f.number(uint64(r.createInvite.ttlSecs))
+	case schemas.Entry_command_Which_changeNodeKey:
+		f.text(r.changeNodeKey.node)
+		f.bytes(r.changeNodeKey.key)
+		f.number(uint64(r.changeNodeKey.change))
 	default: // queues takes it, or nobody chooses anything in it
 	}
 }

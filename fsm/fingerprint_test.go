@@ -32,6 +32,8 @@ var pairs = [][2]string{
 	{"createInvite token=t1 uses=1", "createInvite token=t2 uses=1"},
 	{"createInvite token=t1 uses=2", "createInvite token=t1 uses=1 ttl=60"},
 	{"refuse print=7", "refuse print=8"},
+	{"changeNodeKey node=n1 key=k1", "changeNodeKey node=n1 key=k2"},
+	{"changeNodeKey node=n2 key=k1", "changeNodeKey node=n2 key=k1 change=replace"},
 	{"setContacts as=ann accounts=bob standing=blocked", "setContacts as=ann accounts=bob standing=stranger"},
 }
 

@@ -50,6 +50,8 @@ import (
 //	shares    33 queue, sender's account, kind:1  → shareRow
 //	invites   34 SHA-256 of the token             → inviteRow
 //	groupUsages 35 account                        → groupUsage
+//	nodeKeys  36 node                             → nodeKeyRow
+//	deniedKeys 37 key:32                          → the node that had it
 //
 // A queue in a key is owner:32 device:16 and then 0 for the inbox or 1 and the
 // channel's id: no queue's key is the beginning of another's.
@@ -92,6 +94,8 @@ const (
 	tableShares
 	tableInvites
 	tableGroupUsages
+	tableNodeKeys
+	tableDeniedKeys
 	tableEnd
 )
 

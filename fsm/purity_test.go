@@ -47,6 +47,7 @@ var rules = map[string][]string{
 	"groupquota.go":    {"fmt", "quicproquo/schemas"},
 	"registration.go":  {"crypto/sha256", "quicproquo/schemas"},
 	"refuse.go":        {"quicproquo/schemas"},
+	"nodekey.go":       {"quicproquo/schemas"},
 	"groupdecode.go":   {"fmt", "quicproquo/schemas"},
 	"claim.go":         {"encoding/binary", "quicproquo/schemas"},
 	"keysdecode.go":    {"fmt", "quicproquo/schemas"},

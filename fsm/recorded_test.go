@@ -84,6 +84,7 @@ var recordedLogs = []struct {
 	{"v1-level4", 4, levelFourAccounts, levelFourLine},
 	{"v1-level5", 5, levelFiveAccounts, levelFiveLine},
 	{"v1-level6", 6, levelSixAccounts, levelSixLine},
+	{"v1-level7", 7, levelSevenBegins, levelSevenLine},
 }
 
 // recordLogs writes the logs that are not there yet and the states that they lead to.
@@ -266,6 +267,21 @@ func levelSixLine(rng *rand.Rand, n int) string {
 			pick("old", fmt.Sprint("g", rng.IntN(40))), 1+rng.IntN(3), pick("0", "900", "9000"))
 	}
 	return "expire rows=100"
+}
+
+var levelSevenBegins = []string{
+	"createAccount name=ann key=+ann", "createAccount name=bob key=+bob", "changeSettings feature_level=7",
+	"changeNodeKey node=n1 key=k1", "changeNodeKey node=n2 key=k2", "changeNodeKey node=n3 key=k3",
+}
+
+// levelSevenLine is a command for the log of level 7: keys of nodes, among what was there
+// before.
+func levelSevenLine(rng *rand.Rand, n int) string {
+	pick := func(list ...string) string { return list[rng.IntN(len(list))] }
+	if rng.IntN(3) == 0 {
+		return levelSixLine(rng, n)
+	}
+	return nodeKeyLine(pick)
 }
 
 // recordedAccounts come first: without them most of what follows is refused.

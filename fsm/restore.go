@@ -59,6 +59,7 @@ func (s *Store) restore(dir string) error {
 	}
 	s.install(gen, tx)
 	s.watches.wakeAll()
+	s.signalNodeKeys()
 	if err := before.discard(s.fs); err != nil {
 		s.log.Warn("discard the state before the restore", errAttr(err))
 	}

@@ -29,6 +29,7 @@ import (
 //	statements ACCOUNT   what it has said of devices that it revoked, and of its end
 //	group ID          what readers see of a group
 //	keeps ACCOUNT     what counts for an account in group records
+//	nodekeys          what readers see of nodes' keys
 //	keys A[:D]        a device's key packages and hybrid key
 //	due at=MS         whether there is something to expire
 //	restart           closes and opens the store
@@ -104,6 +105,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		version, wrapped, err := v.Secret(d.CmdArgs[0].Key)
 		must(t, err)
 		return fmt.Sprintf("%d %s\n", version, wrapped)
+	case "nodekeys":
+		return showNodeKeys(t, v)
 	case "setting":
 		value, ok, err := v.Setting(d.CmdArgs[0].Key)
 		must(t, err)
@@ -209,7 +212,7 @@ var tableNames = [tableEnd]string{
 	"timers", "secrets", "accounts", "usernames", "sessions", "sessionsOf", "handshakes",
 	"logins", "endpoints", "pools", "packages", "packageHashes", "claims", "hybridKeys",
 	"channels", "pairs", "channelsOf", "groups", "groupInfos", "usages", "ends", "statements", "skeletons",
-	"instances", "contacts", "shares", "invites", "groupUsages",
+	"instances", "contacts", "shares", "invites", "groupUsages", "nodeKeys", "deniedKeys",
 }
 
 func countRows(tb testing.TB, v *View) string {

@@ -285,6 +285,8 @@ const (
 	// levelRegistration brought createInvite and refuse, registrations that answer one
 	// response, the setting registration, and quotas of group records.
 	levelRegistration = 6
+	// levelNodeKeys brought changeNodeKey.
+	levelNodeKeys = 7
 	// levelFingerprints brought outcomes that know what command they are of.
 	levelFingerprints = 4
 )

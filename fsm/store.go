@@ -79,6 +79,7 @@ type Store struct {
 	waiters      waiters // guarded by mu
 	err          error   // guarded by mu; why the store stopped, ErrClosed included
 	stopped      chan struct{}
+	keyChanges   chan struct{} // see NodeKeyChanges
 }
 
 // Open opens the store in a directory, or begins a new one. It holds what the
@@ -90,7 +91,7 @@ func Open(opts Options) (*Store, error) {
 	opts.setDefaults()
 	s := &Store{
 		opts: opts, log: opts.Logger, fs: vfs.Default,
-		cache: pebble.NewCache(opts.CacheBytes), stopped: make(chan struct{}),
+		cache: pebble.NewCache(opts.CacheBytes), stopped: make(chan struct{}), keyChanges: make(chan struct{}, 1),
 	}
 	if opts.FS != nil {
 		s.fs = opts.FS

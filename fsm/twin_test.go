@@ -51,7 +51,7 @@ func drawCall(t *rapid.T, n int) call {
 
 // topicLines make a line of a topic's commands for the random logs of this file and
 // of recorded_test.go, without request id. pick takes one of a list.
-var topicLines = []func(pick func(...string) string) string{accountLine, channelLine, keyLine, groupLine, registrationLine}
+var topicLines = []func(pick func(...string) string) string{accountLine, channelLine, keyLine, groupLine, registrationLine, nodeKeyLine}
 
 // drawLogs draws a log, with log time that stands, walks and leaps.
 func drawLogs(t *rapid.T) []Log {

@@ -54,6 +54,7 @@ type Tx struct {
 	dirtyQueues []*queueEntry
 	dirtyBodies []*bodyEntry
 	touched     []AccountKey // accounts whose watchers are to be woken
+	newNodeKeys bool         // nodes' keys have changed
 	bodiesGiven uint64       // shared bodies stored by the command that runs
 	purged      uint64       // rows that timers of this command have purged
 

@@ -97,6 +97,9 @@ enum Code {
   inviteInvalid @83;
   inviteTerms @84;
   groupQuota @85;
+  nodeKeyBound @86;
+  nodeKeyDenied @87;
+  nodeKeyMajority @88;
 }
 
 enum Retry {
@@ -208,4 +211,7 @@ const codeTable :List(CodeInfo) = [
   (code = inviteInvalid, name = "INVITE_INVALID", retry = never, meaning = "The invite token is unknown, used up or expired.", hint = "Check that it was copied whole, or ask for a new one."),
   (code = inviteTerms, name = "INVITE_TERMS", retry = never, meaning = "The invite has more uses or a longer life than is allowed, or there is one with this token.", hint = "value is the limit; docs/settings.md says who may invite how many."),
   (code = groupQuota, name = "GROUP_QUOTA", retry = later, meaning = "The account keeps as many group records, or as many bytes in them, as are allowed.", hint = "value is the limit. A record ends when nobody commits in its group for long; the bytes of one count for the account that has committed last."),
+  (code = nodeKeyBound, name = "NODE_KEY_BOUND", retry = never, meaning = "The cluster knows another key of this node, or knows this key as another node's.", hint = "If the node was given a new key, say so from another node's directory: `qpqd trust NODE KEY`."),
+  (code = nodeKeyDenied, name = "NODE_KEY_DENIED", retry = never, meaning = "The key is one that the cluster has been told to deny.", hint = "Give the node a new key (`qpqd replace`), or take the denial back: `qpqd deny --undo KEY`."),
+  (code = nodeKeyMajority, name = "NODE_KEY_MAJORITY", retry = never, meaning = "With this key denied, too few members would be left to elect a leader.", hint = "value is how many members there are: give those that are denied new keys (`qpqd replace`, `qpqd trust`) first."),
 ];

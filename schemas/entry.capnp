@@ -69,6 +69,32 @@ struct Entry {
     setContacts @27 :Account.SetContactsParams;
     createInvite @28 :Account.CreateInviteParams;
     refuse @29 :Account.Refuse;
+    changeNodeKey @30 :ChangeNodeKey;
+  }
+}
+
+struct ChangeNodeKey {
+  # Which key a node of the cluster proves to have in handshakes, and which keys no node
+  # may have.
+  node @0 :Text;
+  # Its id; empty with deny and allow, which may name a key alone.
+  key @1 :Data;
+  # SHA-256 of the SubjectPublicKeyInfo of its certificate, 32 bytes; empty with deny: the
+  # key that the node has.
+  change @2 :Change;
+
+  enum Change {
+    bind @0;
+    # A member's first key, which the leader has met. Refused if another is bound.
+    replace @1;
+    # By an operator: the node has another key from here on, or will have this one when it
+    # becomes a member.
+    forget @2;
+    # The node is no member any more.
+    deny @3;
+    # By an operator: nobody lets the key in from here on.
+    allow @4;
+    # By an operator: takes a denial back.
   }
 }
 

@@ -187,10 +187,11 @@ const (
 	Entry_command_Which_setContacts       Entry_command_Which = 24
 	Entry_command_Which_createInvite      Entry_command_Which = 25
 	Entry_command_Which_refuse            Entry_command_Which = 26
+	Entry_command_Which_changeNodeKey     Entry_command_Which = 27
 )
 
 func (w Entry_command_Which) String() string {
-	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommitsetInstancesetContactscreateInviterefuse"
+	const s = "noneenqueuebatchEnqueueackexpirechangeSettingsputSecretcreateAccountdeleteAccountreplaceRecordbeginLoginopenSessionrenewSessionscloseSessionsregisterDevicerevokeDevicepublishEndpointuploadKeyPackagesclaimKeyPackagesuploadHybridKeycreateChanneldrainpublishCommitsetInstancesetContactscreateInviterefusechangeNodeKey"
 	switch w {
 	case Entry_command_Which_none:
 		return s[0:4]
@@ -246,6 +247,8 @@ func (w Entry_command_Which) String() string {
 		return s[283:295]
 	case Entry_command_Which_refuse:
 		return s[295:301]
+	case Entry_command_Which_changeNodeKey:
+		return s[301:314]
 
 	}
 	return "Entry_command_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -1194,6 +1197,38 @@ func (s Entry_command) NewRefuse() (Refuse, error) {
 	return ss, err
 }
 
+func (s Entry_command) ChangeNodeKey() (ChangeNodeKey, error) {
+	if capnp.Struct(s).Uint16(2) != 27 {
+		panic("Which() != changeNodeKey")
+	}
+	p, err := capnp.Struct(s).Ptr(2)
+	return ChangeNodeKey(p.Struct()), err
+}
+
+func (s Entry_command) HasChangeNodeKey() bool {
+	if capnp.Struct(s).Uint16(2) != 27 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s Entry_command) SetChangeNodeKey(v ChangeNodeKey) error {
+	capnp.Struct(s).SetUint16(2, 27)
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewChangeNodeKey sets the changeNodeKey field to a newly
+// allocated ChangeNodeKey struct, preferring placement in s's segment.
+func (s Entry_command) NewChangeNodeKey() (ChangeNodeKey, error) {
+	capnp.Struct(s).SetUint16(2, 27)
+	ss, err := NewChangeNodeKey(capnp.Struct(s).Segment())
+	if err != nil {
+		return ChangeNodeKey{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
 // Entry_List is a list of Entry.
 type Entry_List = capnp.StructList[Entry]
 
@@ -1299,6 +1334,171 @@ func (p Entry_command_Future) CreateInvite() CreateInviteParams_Future {
 }
 func (p Entry_command_Future) Refuse() Refuse_Future {
 	return Refuse_Future{Future: p.Future.Field(2, nil)}
+}
+func (p Entry_command_Future) ChangeNodeKey() ChangeNodeKey_Future {
+	return ChangeNodeKey_Future{Future: p.Future.Field(2, nil)}
+}
+
+type ChangeNodeKey capnp.Struct
+
+// ChangeNodeKey_TypeID is the unique identifier for the type ChangeNodeKey.
+const ChangeNodeKey_TypeID = 0xbd527b963769fab7
+
+func NewChangeNodeKey(s *capnp.Segment) (ChangeNodeKey, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2})
+	return ChangeNodeKey(st), err
+}
+
+func NewRootChangeNodeKey(s *capnp.Segment) (ChangeNodeKey, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2})
+	return ChangeNodeKey(st), err
+}
+
+func ReadRootChangeNodeKey(msg *capnp.Message) (ChangeNodeKey, error) {
+	root, err := msg.Root()
+	return ChangeNodeKey(root.Struct()), err
+}
+
+func (s ChangeNodeKey) String() string {
+	str, _ := text.Marshal(0xbd527b963769fab7, capnp.Struct(s))
+	return str
+}
+
+func (s ChangeNodeKey) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (ChangeNodeKey) DecodeFromPtr(p capnp.Ptr) ChangeNodeKey {
+	return ChangeNodeKey(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s ChangeNodeKey) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s ChangeNodeKey) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s ChangeNodeKey) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s ChangeNodeKey) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s ChangeNodeKey) Node() (string, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return p.Text(), err
+}
+
+func (s ChangeNodeKey) HasNode() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s ChangeNodeKey) NodeBytes() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return p.TextBytes(), err
+}
+
+func (s ChangeNodeKey) SetNode(v string) error {
+	return capnp.Struct(s).SetText(0, v)
+}
+
+func (s ChangeNodeKey) Key() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s ChangeNodeKey) HasKey() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s ChangeNodeKey) SetKey(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+func (s ChangeNodeKey) Change() ChangeNodeKey_Change {
+	return ChangeNodeKey_Change(capnp.Struct(s).Uint16(0))
+}
+
+func (s ChangeNodeKey) SetChange(v ChangeNodeKey_Change) {
+	capnp.Struct(s).SetUint16(0, uint16(v))
+}
+
+// ChangeNodeKey_List is a list of ChangeNodeKey.
+type ChangeNodeKey_List = capnp.StructList[ChangeNodeKey]
+
+// NewChangeNodeKey creates a new list of ChangeNodeKey.
+func NewChangeNodeKey_List(s *capnp.Segment, sz int32) (ChangeNodeKey_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 2}, sz)
+	return capnp.StructList[ChangeNodeKey](l), err
+}
+
+// ChangeNodeKey_Future is a wrapper for a ChangeNodeKey promised by a client call.
+type ChangeNodeKey_Future struct{ *capnp.Future }
+
+func (f ChangeNodeKey_Future) Struct() (ChangeNodeKey, error) {
+	p, err := f.Future.Ptr()
+	return ChangeNodeKey(p.Struct()), err
+}
+
+type ChangeNodeKey_Change uint16
+
+// ChangeNodeKey_Change_TypeID is the unique identifier for the type ChangeNodeKey_Change.
+const ChangeNodeKey_Change_TypeID = 0xe4fc840d947389d1
+
+// Values of ChangeNodeKey_Change.
+const (
+	ChangeNodeKey_Change_bind    ChangeNodeKey_Change = 0
+	ChangeNodeKey_Change_replace ChangeNodeKey_Change = 1
+	ChangeNodeKey_Change_forget  ChangeNodeKey_Change = 2
+	ChangeNodeKey_Change_deny    ChangeNodeKey_Change = 3
+	ChangeNodeKey_Change_allow   ChangeNodeKey_Change = 4
+)
+
+// String returns the enum's constant name.
+func (c ChangeNodeKey_Change) String() string {
+	switch c {
+	case ChangeNodeKey_Change_bind:
+		return "bind"
+	case ChangeNodeKey_Change_replace:
+		return "replace"
+	case ChangeNodeKey_Change_forget:
+		return "forget"
+	case ChangeNodeKey_Change_deny:
+		return "deny"
+	case ChangeNodeKey_Change_allow:
+		return "allow"
+
+	default:
+		return ""
+	}
+}
+
+// ChangeNodeKey_ChangeFromString returns the enum value with a name,
+// or the zero value if there's no such value.
+func ChangeNodeKey_ChangeFromString(c string) ChangeNodeKey_Change {
+	switch c {
+	case "bind":
+		return ChangeNodeKey_Change_bind
+	case "replace":
+		return ChangeNodeKey_Change_replace
+	case "forget":
+		return ChangeNodeKey_Change_forget
+	case "deny":
+		return ChangeNodeKey_Change_deny
+	case "allow":
+		return ChangeNodeKey_Change_allow
+
+	default:
+		return 0
+	}
+}
+
+type ChangeNodeKey_Change_List = capnp.EnumList[ChangeNodeKey_Change]
+
+func NewChangeNodeKey_Change_List(s *capnp.Segment, sz int32) (ChangeNodeKey_Change_List, error) {
+	return capnp.NewEnumList[ChangeNodeKey_Change](s, sz)
 }
 
 type Batch capnp.Struct

@@ -74,6 +74,12 @@ const (
 	InviteHashSize = 32
 	// MaxInviteUses is how many accounts one invite is good for at most.
 	MaxInviteUses = 10_000
+	// NodeKeySize is the size of the SHA-256 by which a node's key is known, in bytes.
+	NodeKeySize = 32
+	// MaxNodeKeys is how many nodes' keys the cluster remembers at most.
+	MaxNodeKeys = 64
+	// MaxDeniedKeys is how many keys of nodes the cluster denies at most.
+	MaxDeniedKeys = 256
 	// NameHashSize is the size of the keyed hash of a name, in bytes.
 	NameHashSize = 32
 	// SignatureSize is the size of an Ed25519 signature, in bytes.
@@ -135,7 +141,7 @@ const (
 	EntryVersion = 1
 	// FeatureLevel is what this build announces; a command is proposed only
 	// when every member announces at least the command's level.
-	FeatureLevel = 6
+	FeatureLevel = 7
 
 	// MaxWait is the longest wait of fetchWait.
 	MaxWait = 60 * time.Second

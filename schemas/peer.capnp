@@ -116,6 +116,16 @@ struct NodeStatus {
   remembered @19 :UInt64;
   # The highest appliedIndex that this node has heard of the asking voter. A voter whose
   # log ends before it has lost what it had acknowledged.
+  nodeKeys @20 :List(NodeKey);
+  # The keys of nodes that the store knows, by node.
+  deniedKeys @21 :List(NodeKey);
+  # Those that it denies; node is whose it was, or empty.
+}
+
+struct NodeKey {
+  node @0 :Text;
+  key @1 :Data;
+  # SHA-256 of a certificate's SubjectPublicKeyInfo, 32 bytes.
 }
 
 struct MemberChange {

@@ -1256,12 +1256,12 @@ type NodeStatus capnp.Struct
 const NodeStatus_TypeID = 0xac01e05a0386edae
 
 func NewNodeStatus(s *capnp.Segment) (NodeStatus, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 80, PointerCount: 8})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 80, PointerCount: 10})
 	return NodeStatus(st), err
 }
 
 func NewRootNodeStatus(s *capnp.Segment) (NodeStatus, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 80, PointerCount: 8})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 80, PointerCount: 10})
 	return NodeStatus(st), err
 }
 
@@ -1547,12 +1547,59 @@ func (s NodeStatus) SetRemembered(v uint64) {
 	capnp.Struct(s).SetUint64(72, v)
 }
 
+func (s NodeStatus) NodeKeys() (NodeKey_List, error) {
+	p, err := capnp.Struct(s).Ptr(8)
+	return NodeKey_List(p.List()), err
+}
+
+func (s NodeStatus) HasNodeKeys() bool {
+	return capnp.Struct(s).HasPtr(8)
+}
+
+func (s NodeStatus) SetNodeKeys(v NodeKey_List) error {
+	return capnp.Struct(s).SetPtr(8, v.ToPtr())
+}
+
+// NewNodeKeys sets the nodeKeys field to a newly
+// allocated NodeKey_List, preferring placement in s's segment.
+func (s NodeStatus) NewNodeKeys(n int32) (NodeKey_List, error) {
+	l, err := NewNodeKey_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return NodeKey_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(8, l.ToPtr())
+	return l, err
+}
+func (s NodeStatus) DeniedKeys() (NodeKey_List, error) {
+	p, err := capnp.Struct(s).Ptr(9)
+	return NodeKey_List(p.List()), err
+}
+
+func (s NodeStatus) HasDeniedKeys() bool {
+	return capnp.Struct(s).HasPtr(9)
+}
+
+func (s NodeStatus) SetDeniedKeys(v NodeKey_List) error {
+	return capnp.Struct(s).SetPtr(9, v.ToPtr())
+}
+
+// NewDeniedKeys sets the deniedKeys field to a newly
+// allocated NodeKey_List, preferring placement in s's segment.
+func (s NodeStatus) NewDeniedKeys(n int32) (NodeKey_List, error) {
+	l, err := NewNodeKey_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return NodeKey_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(9, l.ToPtr())
+	return l, err
+}
+
 // NodeStatus_List is a list of NodeStatus.
 type NodeStatus_List = capnp.StructList[NodeStatus]
 
 // NewNodeStatus creates a new list of NodeStatus.
 func NewNodeStatus_List(s *capnp.Segment, sz int32) (NodeStatus_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 80, PointerCount: 8}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 80, PointerCount: 10}, sz)
 	return capnp.StructList[NodeStatus](l), err
 }
 
@@ -1562,6 +1609,101 @@ type NodeStatus_Future struct{ *capnp.Future }
 func (f NodeStatus_Future) Struct() (NodeStatus, error) {
 	p, err := f.Future.Ptr()
 	return NodeStatus(p.Struct()), err
+}
+
+type NodeKey capnp.Struct
+
+// NodeKey_TypeID is the unique identifier for the type NodeKey.
+const NodeKey_TypeID = 0x843ebb56bb1aeeb5
+
+func NewNodeKey(s *capnp.Segment) (NodeKey, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return NodeKey(st), err
+}
+
+func NewRootNodeKey(s *capnp.Segment) (NodeKey, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return NodeKey(st), err
+}
+
+func ReadRootNodeKey(msg *capnp.Message) (NodeKey, error) {
+	root, err := msg.Root()
+	return NodeKey(root.Struct()), err
+}
+
+func (s NodeKey) String() string {
+	str, _ := text.Marshal(0x843ebb56bb1aeeb5, capnp.Struct(s))
+	return str
+}
+
+func (s NodeKey) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (NodeKey) DecodeFromPtr(p capnp.Ptr) NodeKey {
+	return NodeKey(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s NodeKey) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s NodeKey) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s NodeKey) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s NodeKey) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s NodeKey) Node() (string, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return p.Text(), err
+}
+
+func (s NodeKey) HasNode() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s NodeKey) NodeBytes() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return p.TextBytes(), err
+}
+
+func (s NodeKey) SetNode(v string) error {
+	return capnp.Struct(s).SetText(0, v)
+}
+
+func (s NodeKey) Key() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s NodeKey) HasKey() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s NodeKey) SetKey(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+// NodeKey_List is a list of NodeKey.
+type NodeKey_List = capnp.StructList[NodeKey]
+
+// NewNodeKey creates a new list of NodeKey.
+func NewNodeKey_List(s *capnp.Segment, sz int32) (NodeKey_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2}, sz)
+	return capnp.StructList[NodeKey](l), err
+}
+
+// NodeKey_Future is a wrapper for a NodeKey promised by a client call.
+type NodeKey_Future struct{ *capnp.Future }
+
+func (f NodeKey_Future) Struct() (NodeKey, error) {
+	p, err := f.Future.Ptr()
+	return NodeKey(p.Struct()), err
 }
 
 type MemberChange capnp.Struct

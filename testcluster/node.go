@@ -34,6 +34,7 @@ type Node struct {
 
 	mu      sync.Mutex
 	join    bool
+	learn   bool           // see LearnKeys
 	storeFS *vfs.MemFS     // nil: the store is on the real disk
 	timing  cluster.Timing // for the next Start; zero: the cluster's
 	log     raftlog.Kind   // the same
@@ -108,7 +109,7 @@ func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Conf
 	cfg := cluster.Config{
 		ID: n.id, Address: n.address, Dir: n.dir, Conn: conn,
 		Identity: secrets.Identity, Authority: secrets.Authority,
-		Peers: n.peers, Join: n.join,
+		Peers: n.peers, Join: n.join, LearnKeys: n.learn,
 		LogStore: o.LogStore, Timing: o.Timing, Snapshot: o.Snapshot, Batching: o.Batching,
 		MinFreeDisk: o.MinFreeDisk, Logger: o.Logger,
 	}
@@ -200,3 +201,10 @@ func (n *Node) Wipe() error {
 
 // Client connects to this node alone.
 func (n *Node) Client() (*client.Conn, error) { return n.cluster.Client(n) }
+
+// LearnKeys has the node, from its next start on, take every certificate of the authority.
+func (n *Node) LearnKeys(learn bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.learn = learn
+}

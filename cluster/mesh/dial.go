@@ -35,7 +35,7 @@ type poolKey struct {
 // ready is closed, then a connection or an error, for good.
 type pooled struct {
 	ready   chan struct{}
-	conn    *quic.Conn // nil if err; read after ready
+	conn    *quic.Conn // nil if err; read after ready, or under Endpoint.mu
 	err     error      // read after ready
 	dropped bool       // under Endpoint.mu: close what the dial brings
 }
@@ -171,8 +171,12 @@ func (e *Endpoint) fill(p *pooled, key poolKey) {
 	p.err = err
 	close(p.ready)
 	e.mu.Unlock()
-	if dropped && conn != nil {
+	switch {
+	case conn == nil:
+	case dropped:
 		_ = conn.CloseWithError(codeDone, "") // always nil
+	default:
+		e.drop(conn, key.node) // Distrust may have come between the handshake and here
 	}
 }
 
@@ -218,7 +222,7 @@ func (e *Endpoint) dialAddress(ctx context.Context, key poolKey, address netip.A
 	}
 	to := net.UDPAddrFromAddrPort(address)
 	e.admission.learn(to)
-	conn, err := e.transport.Dial(ctx, to, config, dialConfig())
+	conn, err := e.transport.Dial(ctx, to, e.trusting(key.node, config), dialConfig())
 	if err != nil {
 		return nil, fmt.Errorf("dial %s at %s: %w", key.node, address, err)
 	}

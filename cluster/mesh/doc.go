@@ -23,7 +23,7 @@
 // everything works, slower.
 //
 // Reading order: options.go (what it needs, limits), endpoint.go (Open, Serve,
-// Close), admission.go (who gets in, and how much memory guests get), handshakes.go
+// Close), trust.go (whose key counts), admission.go (who gets in, and how much memory guests get), handshakes.go
 // (how many at a time), dial.go (pooled connections), stream.go (a stream as net.Conn),
 // raft.go, gossip.go, gossipsend.go, coalesced.go and coalesced_other.go (packets that
 // arrive together),

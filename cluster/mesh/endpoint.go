@@ -21,14 +21,9 @@ const (
 	codeNotMember quic.ApplicationErrorCode = 1 // the node is not in the raft configuration
 	codeNotServed quic.ApplicationErrorCode = 2 // nobody serves this ALPN (yet)
 	codeDialAgain quic.ApplicationErrorCode = 3 // your address is known now: dial again for a node's limits
+	codeOtherKey  quic.ApplicationErrorCode = 4 // another key is bound to this node's id
+	codeDenied    quic.ApplicationErrorCode = 5 // this node's key is denied
 )
-
-// IsNotMember tells whether a peer ended the connection because this node is not
-// in its raft configuration.
-func IsNotMember(err error) bool {
-	var ended *quic.ApplicationError
-	return errors.As(err, &ended) && ended.Remote && ended.ErrorCode == codeNotMember
-}
 
 // ErrClosed is returned by everything on a closed endpoint; it is net.ErrClosed.
 var ErrClosed = fmt.Errorf("mesh is closed: %w", net.ErrClosed)
@@ -61,6 +56,8 @@ type Endpoint struct {
 	handlers map[string]Handler
 	inbound  map[*quic.Conn]tlsid.PeerID
 	pool     map[poolKey]*pooled
+	// distrusted is when a person was told last of a member that was refused for its key.
+	distrusted map[tlsid.NodeID]time.Time
 }
 
 // Open starts serving on options.Conn. Connections on an ALPN for which Serve
@@ -82,6 +79,8 @@ func Open(options Options) (*Endpoint, error) {
 		handlers:  make(map[string]Handler),
 		inbound:   make(map[*quic.Conn]tlsid.PeerID),
 		pool:      make(map[poolKey]*pooled),
+
+		distrusted: make(map[tlsid.NodeID]time.Time),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.raft, e.gossip = newRaftLayer(e), newGossipTransport(e)
@@ -229,6 +228,7 @@ func (e *Endpoint) enter(conn *quic.Conn, state *quic.ConnectionState) (Handler,
 		no = refusal{codeNotMember, "this node's own certificate"}
 	case isNode && !e.options.Member(peer.Node):
 		no = refusal{codeNotMember, "not in the raft configuration"}
+	case isNode && e.distrusts(peer.Node, &state.TLS, &no):
 	case handle == nil:
 		no = refusal{codeNotServed, "not served yet"}
 	case isNode && e.mustDialAgain(conn, peer.Node, state):
@@ -275,29 +275,6 @@ func (e *Endpoint) release() {
 	if e.isClosed && e.active == 0 {
 		close(e.drained)
 	}
-}
-
-// Disconnect closes every connection with a node that left the raft
-// configuration. Member must already say no, or it may come back.
-func (e *Endpoint) Disconnect(id tlsid.NodeID) {
-	e.mu.Lock()
-	var conns []*quic.Conn
-	for conn, peer := range e.inbound {
-		if peer.Node == id {
-			conns = append(conns, conn)
-		}
-	}
-	for key, p := range e.pool {
-		if key.node == id {
-			delete(e.pool, key)
-			conns = append(conns, p.drop()...)
-		}
-	}
-	e.mu.Unlock()
-	for _, conn := range conns {
-		_ = conn.CloseWithError(codeNotMember, "not in the raft configuration")
-	}
-	e.gossip.drop(id)
 }
 
 // Close stops accepting, lets calls in progress end (until ctx is done, at most

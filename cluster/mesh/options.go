@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -91,6 +92,11 @@ type Options struct {
 	// every connection, inwards and outwards, from any goroutine, and must not
 	// block. When a node stops being a member, call Disconnect.
 	Member func(tlsid.NodeID) bool
+	// Trust reports whether a certificate, of this cluster's authority and in a node's name,
+	// is that node's: nil, or an error that is ErrOtherKey or ErrDenied. It is asked in every
+	// handshake with a node, inwards and outwards, from any goroutine, and must not block.
+	// When it changes its mind, call Distrust. Nil trusts the authority alone.
+	Trust func(tlsid.NodeID, *x509.Certificate) error
 	// Resolve returns where a node may be, each as "host:port", the likeliest first. All
 	// are tried, names are looked up again at each dial, and the certificate decides who
 	// answers. It must not block.

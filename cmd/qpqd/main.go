@@ -2,7 +2,8 @@
 // the commands that its operators need.
 //
 // Files: main.go (signals, exit codes), config.go (flag > environment > file),
-// then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite), migrate.go;
+// then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite),
+// nodekeys.go (deny, trust, replace), migrate.go;
 // metrics.go is what run and dev show to Prometheus.
 package main
 
@@ -70,6 +71,7 @@ New here? Run "qpqd dev" for a whole cluster on this machine, then
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), pinCommand(), setCommand(), inviteCommand(), migrateCommand())
+	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), pinCommand(), setCommand(), inviteCommand(),
+		denyCommand(), trustCommand(), replaceCommand(), migrateCommand())
 	return root
 }

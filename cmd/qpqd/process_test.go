@@ -109,6 +109,8 @@ type member struct {
 	AppliedIndex uint64 `json:"appliedIndex"`
 	Address      string `json:"address"`
 	Configured   string `json:"configuredAddress"`
+	Key          string `json:"key"`
+	Denied       bool   `json:"denied"`
 }
 
 // status runs `qpqd status --json`; a cluster without a leader exits with 3 but

@@ -27,7 +27,7 @@ type runFlags struct {
 	clusterKey                   string
 	id, listen, address          string
 	peers                        []string
-	join                         bool
+	join, learnKeys              bool
 	logStore                     string
 	logLevel, logFormat          string
 	metrics                      string
@@ -46,6 +46,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.address, "address", "", "HOST:PORT where peers and clients reach the node")
 	flags.StringArrayVar(&f.peers, "peers", nil, "a node of the first set as ID=HOST:PORT; repeat for each")
 	flags.BoolVar(&f.join, "join", false, "wait to be added to a running cluster instead of starting one; also for a member that has lost its disk")
+	flags.BoolVar(&f.learnKeys, "learn-keys", false, "let nodes in whose keys the cluster does not know: only while the nodes of a majority have new keys at once, until `qpqd trust` has told the cluster of each")
 	flags.StringVar(&f.clusterKey, "cluster-key", "", "where the cluster key comes from: file, fd:N, command:PROGRAM ARGS, passphrase-file:PATH or passphrase-fd:N (default file: cluster.key in the directory)")
 	flags.StringVar(&f.logStore, "log-store", string(raftlog.BoltDB), "where the raft log lies: boltdb or wal")
 	flags.Int64Var(&f.cacheMiB, "cache-mib", 64, "the store's block cache, in MiB")
@@ -171,7 +172,7 @@ func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.Clu
 	return cluster.Config{
 		ID: tlsid.NodeID(f.id), Address: f.address, Dir: f.dir, Conn: conn,
 		Identity: secrets.Identity, Authority: secrets.Authority,
-		Peers: peers, Join: f.join, LogStore: raftlog.Kind(f.logStore),
+		Peers: peers, Join: f.join, LearnKeys: f.learnKeys, LogStore: raftlog.Kind(f.logStore),
 		Timing: timing, Snapshot: snap,
 		StoreCache: f.cacheMiB << 20, MinFreeDisk: f.minFree,
 		Version: version, Logger: logger,

@@ -19,6 +19,7 @@ import (
 	"quicproquo/cluster"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/tlsid"
+	"quicproquo/fsm"
 )
 
 // statusTime bounds the whole command.
@@ -73,8 +74,13 @@ type statusRow struct {
 	ReadOnly     bool   `json:"readOnly"`
 	ClockOffMs   int64  `json:"clockOffMs"` // ahead of a majority's clocks
 	ClockWrong   bool   `json:"clockWrong"` // by more than the setting clock_error_secs
-	Fault        string `json:"fault,omitempty"`
-	Error        string `json:"error,omitempty"`
+	// Key is what the furthest member knows it by, 64 hexadecimal digits; "" if it does not.
+	Key    string `json:"key,omitempty"`
+	Denied bool   `json:"denied"` // nobody lets that key in
+	// DeniedKeys are those that this member's store denies: key, and whose it was.
+	DeniedKeys []deniedKey `json:"deniedKeys,omitempty"`
+	Fault      string      `json:"fault,omitempty"`
+	Error      string      `json:"error,omitempty"`
 }
 
 func status(ctx context.Context, dir string) ([]statusRow, error) {
@@ -128,16 +134,33 @@ func findNodeDir(dir string) (string, error) {
 	return filepath.Dir(found[0]), nil
 }
 
+// deniedKey is a key that nobody lets in.
+type deniedKey struct {
+	Key  string `json:"key"`
+	Node string `json:"node,omitempty"`
+}
+
+func deniedKeys(keys *fsm.NodeKeys) (list []deniedKey) {
+	for _, d := range keys.Denied {
+		list = append(list, deniedKey{fmt.Sprintf("%x", d.Key), d.Node})
+	}
+	return list
+}
+
 func statusRows(seen []cluster.Observation) []statusRow {
 	var furthest uint64
+	var keys fsm.NodeKeys // of the member that is furthest
 	for _, o := range seen {
-		if o.Status != nil {
-			furthest = max(furthest, o.Status.AppliedIndex)
+		if o.Status != nil && o.Status.AppliedIndex >= furthest {
+			furthest, keys = o.Status.AppliedIndex, o.Status.NodeKeys
 		}
 	}
 	rows := make([]statusRow, 0, len(seen))
 	for _, o := range seen {
 		row := statusRow{ID: string(o.ID), Address: o.Address, Configured: o.Configured, Voter: o.Voter, State: "unreachable"}
+		if key, known := keys.KeyOf(string(o.ID)); known {
+			row.Key, row.Denied = fmt.Sprintf("%x", key), keys.Denies(key)
+		}
 		if o.Err != nil {
 			row.Error = o.Err.Error()
 		}
@@ -146,6 +169,7 @@ func statusRows(seen []cluster.Observation) []statusRow {
 			row.AppliedIndex, row.CommandIndex = s.AppliedIndex, s.CommandIndex
 			row.Lag = furthest - s.AppliedIndex
 			row.ReadOnly, row.Fault = s.ReadOnly, s.Fault
+			row.DeniedKeys = deniedKeys(&s.NodeKeys)
 			row.ClockOffMs, row.ClockWrong = s.ClockOff.Milliseconds(), s.ClockWrong
 		}
 		rows = append(rows, row)
@@ -177,6 +201,9 @@ func printStatus(w io.Writer, rows []statusRow) error {
 		if r.ClockWrong {
 			state += fmt.Sprintf(" (clock %s)", signed(r.ClockOffMs))
 		}
+		if r.Denied {
+			state += " (denied)"
+		}
 		if r.State == "unreachable" {
 			fmt.Fprintf(table, "%s\t%s\t-\t-\t-\t-\t%s\n", r.ID, state, r.Address)
 			continue
@@ -184,7 +211,27 @@ func printStatus(w io.Writer, rows []statusRow) error {
 		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n",
 			r.ID, state, r.AppliedIndex, r.CommandIndex, r.Lag, r.Version, r.Address)
 	}
-	return table.Flush()
+	return errors.Join(table.Flush(), printDenied(w, rows))
+}
+
+// printDenied lists the keys that the furthest member denies.
+func printDenied(w io.Writer, rows []statusRow) error {
+	var furthest *statusRow
+	for i := range rows {
+		if furthest == nil || rows[i].AppliedIndex > furthest.AppliedIndex {
+			furthest = &rows[i]
+		}
+	}
+	if furthest == nil || len(furthest.DeniedKeys) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\nDenied keys:")
+	for _, d := range furthest.DeniedKeys {
+		if _, err := fmt.Fprintf(w, "%s  %s\n", d.Key, d.Node); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // verdict makes scripts notice a cluster that can't write: no leader that a

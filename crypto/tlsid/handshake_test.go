@@ -297,8 +297,8 @@ func TestRenewalIsSeenByNextHandshake(t *testing.T) {
 	if serial().Cmp(first) == 0 {
 		t.Fatal("handshake after renewal shows the old certificate")
 	}
-	if n1.current.Load().key.Equal(firstKey) {
-		t.Fatal("renewal kept the key, expected a new one")
+	if !n1.current.Load().key.Equal(firstKey) {
+		t.Fatal("renewal made a new key, expected the one that the cluster knows the node by")
 	}
 	if got := n1.Leaf(); len(got.DNSNames) != 2 || len(got.IPAddresses) != 1 || got.DNSNames[1] != "host.example" {
 		t.Fatalf("renewed certificate has names %v and addresses %v, expected those of the first", got.DNSNames, got.IPAddresses)

@@ -109,15 +109,15 @@ func (i *Identity) NeedsRenewal(now time.Time) bool { return !now.Before(i.Renew
 // LeafLifetime before its end: see Authority.Issue.
 func (i *Identity) RenewAt() time.Time { return i.Leaf().NotAfter.Add(-LeafLifetime / 3) }
 
-// Request makes a new key for the same node and hosts, to be certified by an
+// Request asks for the same node, key and hosts to be certified by an
 // authority elsewhere and installed with Install.
 func (i *Identity) Request() (*Request, error) {
 	c := i.current.Load()
-	return NewRequest(c.peer, requestHosts(c.leaf.DNSNames, c.leaf.IPAddresses, c.peer.Cluster))
+	return newRequest(c.peer, requestHosts(c.leaf.DNSNames, c.leaf.IPAddresses, c.peer.Cluster), c.key)
 }
 
-// Install replaces key and certificate by a request and the DER certificate an
-// authority returned for it. A certificate of another node, another authority
+// Install replaces the certificate by the DER one that an authority returned for a
+// request. A certificate of another node, another authority
 // or out of date is refused, and the old one stays.
 func (i *Identity) Install(r *Request, leaf []byte, now time.Time) error {
 	i.replace.Lock()
@@ -134,8 +134,8 @@ func (i *Identity) Install(r *Request, leaf []byte, now time.Time) error {
 	return nil
 }
 
-// Renew replaces key and certificate with the authority at hand, under the
-// same hosts.
+// Renew replaces the certificate with the authority at hand, for the same key and under
+// the same hosts.
 func (i *Identity) Renew(a *Authority, now time.Time) error {
 	request, err := i.Request()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -15,9 +16,9 @@ import (
 // maxRequestLen limits a certificate request in bytes.
 const maxRequestLen = 8 << 10
 
-// Request is a fresh node key that waits for its certificate. A joining node
-// makes one with NewRequest, a node that renews with Identity.Request; every
-// certificate has a key of its own, so an old key is worth nothing later.
+// Request is a node key that waits for its certificate. A joining node makes one with
+// NewRequest, with a fresh key; a node that renews with Identity.Request, for the key that
+// it has: the cluster knows its members by their keys (docs/decisions/0141).
 type Request struct {
 	peer PeerID
 	key  *ecdsa.PrivateKey
@@ -27,16 +28,20 @@ type Request struct {
 // NewRequest generates a key for a node that answers under hosts (DNS names
 // and IP addresses without ports, at most 16).
 func NewRequest(peer PeerID, hosts []string) (*Request, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("generate node key: %w", err)
+	}
+	return newRequest(peer, hosts, key)
+}
+
+func newRequest(peer PeerID, hosts []string, key *ecdsa.PrivateKey) (*Request, error) {
 	if err := peer.Node.Validate(); err != nil {
 		return nil, err
 	}
 	names, addresses, err := splitHosts(hosts)
 	if err != nil {
 		return nil, fmt.Errorf("request certificate: %w", err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("generate node key: %w", err)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 		Subject:     pkix.Name{CommonName: string(peer.Node)},
@@ -103,4 +108,14 @@ func parseRequest(der []byte) (*x509.CertificateRequest, error) {
 		return nil, errors.New("certificate request is not signed by its own key")
 	}
 	return csr, nil
+}
+
+// RequestFingerprint is the Fingerprint of the certificate that a request (PKCS #10, DER)
+// asks for.
+func RequestFingerprint(der []byte) ([sha256.Size]byte, error) {
+	csr, err := parseRequest(der)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	return sha256.Sum256(csr.RawSubjectPublicKeyInfo), nil
 }

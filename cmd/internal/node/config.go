@@ -107,6 +107,53 @@ func provision(root string, peers []cluster.Peer, listen func(string) (string, e
 	return nil
 }
 
+// Replace writes a directory for one node of a cluster, with a new key, by the node.toml of
+// another node's and what custody gives it. It returns the node's key (cluster.NodeKey).
+func Replace(from, to string, id tlsid.NodeID, address string, authority *tlsid.Authority, custody cluster.Custody) (cluster.NodeKey, error) {
+	config, err := Load(from)
+	if err != nil {
+		return cluster.NodeKey{}, err
+	}
+	peers, err := ParsePeers(config.Peers)
+	if err != nil {
+		return cluster.NodeKey{}, err
+	}
+	if config.Address, err = replaceAddress(peers, id, address); err != nil {
+		return cluster.NodeKey{}, err
+	}
+	if _, err := os.Stat(to); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return cluster.NodeKey{}, fmt.Errorf("%s exists already: name a directory that does not", to)
+	}
+	if err := cluster.ProvisionMemberWith(authority, to, cluster.Peer{ID: id, Address: config.Address}, custody, time.Now()); err != nil {
+		return cluster.NodeKey{}, err
+	}
+	config.ID = string(id)
+	if config.Listen, err = ListenEverywhere(config.Address); err != nil {
+		return cluster.NodeKey{}, err
+	}
+	if err := config.write(to); err != nil {
+		return cluster.NodeKey{}, err
+	}
+	identity, err := cluster.LoadIdentity(to)
+	if err != nil {
+		return cluster.NodeKey{}, err
+	}
+	return tlsid.Fingerprint(identity.Leaf()), nil
+}
+
+// replaceAddress is where a node is to be: where it was, if nothing is said.
+func replaceAddress(peers []cluster.Peer, id tlsid.NodeID, address string) (string, error) {
+	for _, p := range peers {
+		if p.ID == id && address == "" {
+			return p.Address, nil
+		}
+	}
+	if address == "" {
+		return "", fmt.Errorf("node.toml does not say where %s is: give its --address HOST:PORT", id)
+	}
+	return address, nil
+}
+
 // ListenEverywhere keeps the port: a machine's own address may be behind NAT.
 func ListenEverywhere(address string) (string, error) {
 	_, port, err := net.SplitHostPort(address)

@@ -239,4 +239,7 @@ export const codes = {
   "83": "inviteInvalid",
   "84": "inviteTerms",
   "85": "groupQuota",
+  "86": "nodeKeyBound",
+  "87": "nodeKeyDenied",
+  "88": "nodeKeyMajority",
 };
