@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"quicproquo/cluster"
 	"quicproquo/cluster/mesh"
 	"quicproquo/crypto/tlsid"
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
 )
@@ -207,10 +209,8 @@ func TestAnOldClusterLearnsItsKeys(t *testing.T) {
 func TestAwayWhileAnotherGotANewKey(t *testing.T) {
 	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
-	n1 := c.LeaderT(t)
+	n1, renewed, away := c.Node(0), c.Node(1), c.Node(2)
 	knowsKeys(t, c, n1)
-	followers := c.FollowersT(t)
-	renewed, away := followers[0], followers[1]
 	c.SameT(t)
 	fatal(t, away.Stop(within(t, time.Minute)))
 	old := keyOf(t, renewed)
@@ -219,6 +219,12 @@ func TestAwayWhileAnotherGotANewKey(t *testing.T) {
 	if code := changeKey(t, n1, renewed.ID(), fp[:], schemas.ChangeNodeKey_Change_replace); code != schemas.Code_ok {
 		t.Fatalf("take the new key: %s", code.ID())
 	}
+	fatal(t, testcluster.Await(within(t, 30*time.Second), "the one that stays has applied it", func() error {
+		if keys := n1.Engine().Status().NodeKeys; !slices.Contains(keys.Bound, fsm.NodeKey{Node: string(renewed.ID()), Key: fp}) {
+			return fmt.Errorf("it knows %v", keys.Bound)
+		}
+		return nil
+	}))
 	fatal(t, renewed.Kill())
 	fatal(t, next.Save(filepath.Join(renewed.Dir(), "tls")))
 	fatal(t, renewed.Start())
@@ -252,7 +258,12 @@ func TestADeniedNodeIsShutOut(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{Snapshot: cluster.SnapshotPolicy{Interval: 100 * time.Millisecond, Threshold: 4, Trailing: 64}})
 	n := c.LeaderT(t) // the leader itself
 	knowsKeys(t, c, n)
-	others := c.FollowersT(t)
+	var others []*testcluster.Node
+	for _, o := range c.Nodes() {
+		if o != n {
+			others = append(others, o)
+		}
+	}
 	c.SameT(t)
 	others[1].SetClock(-60 * 24 * time.Hour)
 	key := keyOf(t, n)
