@@ -41,7 +41,7 @@ both sides if nobody is between you. Compare them by other means, then
 		func(ctx context.Context, c *client.Client, name string) (client.Contact, error) {
 			return c.Trust(ctx, name)
 		})
-	trust.Long = `When a name has another key than before, somebody registered it anew, or the
+	trust.Long = `When a name has another key than before, somebody registered it again, or the
 server lies. Compare safety numbers by other means before you do this.`
 	return parent("contact", "People: their keys and safety numbers", list, info, verify, unverify, trust)
 }

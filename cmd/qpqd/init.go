@@ -28,7 +28,7 @@ The directories hold the cluster's secrets: move them over a safe way, and
 delete them here afterwards.
 
 The key of the certificate authority goes to all nodes, or to those that --ca-nodes
-names: they sign the others' certificates anew, every few weeks, so one of them must run
+names: they renew the others' certificates, every few weeks, so one of them must run
 then. It is sealed under the cluster key, which every node needs. That lies in each
 directory as cluster.key, or comes from where --cluster-key says, now and at every start:
 fd:N, command:PROGRAM ARGS (32 bytes, or 64 hexadecimal digits), passphrase-file:PATH or

@@ -85,8 +85,8 @@ func (c nodesCollector) Collect(ch chan<- prometheus.Metric) {
 		if engine == nil || server == nil {
 			continue
 		}
-		s.standing(engine)
-		s.door(server.Stats())
+		s.nodeState(engine)
+		s.server(server.Stats())
 		s.limits(engine, server)
 	}
 }
@@ -121,8 +121,8 @@ func (s sink) count(name, help string, value uint64, labels ...string) {
 	s.write(prometheus.CounterValue, name, help, float64(value), labels)
 }
 
-// standing is the node's place in its cluster, and its machine.
-func (s sink) standing(engine *cluster.Node) {
+// nodeState is the node's state in its cluster, and its machine.
+func (s sink) nodeState(engine *cluster.Node) {
 	st := engine.Status()
 	s.gauge("info", "What runs here; always 1.", 1, "version", st.Version, "feature_level", fmt.Sprint(st.FeatureLevel))
 	s.gauge("start_time_seconds", "When the node started, since 1970.", float64(st.StartedAt.UnixMilli())/1000)
@@ -140,33 +140,33 @@ func (s sink) standing(engine *cluster.Node) {
 	}
 	u := engine.Usage()
 	s.gauge("disk_total_bytes", "Size of the file system that holds the node's directory.", float64(u.Disk.Total))
-	s.gauge("disk_free_bytes", "Free room there.", float64(u.Disk.Free))
-	s.gauge("disk_read_only", "1 while the node refuses writes for want of room.", flag(st.ReadOnly))
-	s.gauge("guests", "QUIC connections of clients and unknown addresses, handshakes included.", float64(u.Guests.Guests))
-	s.gauge("guest_addresses", "IPv4 addresses and IPv6 /64s that they come from.", float64(u.Guests.Addresses))
-	s.gauge("handshakes", "Handshakes under way.", float64(u.Guests.Handshakes))
-	s.gauge("window_taken_bytes", "What clients' flow-control windows have taken of the budget.", float64(u.Guests.WindowTaken))
+	s.gauge("disk_free_bytes", "Free space there.", float64(u.Disk.Free))
+	s.gauge("disk_read_only", "1 while the node refuses writes because its disk is full.", flag(st.ReadOnly))
+	s.gauge("unauthenticated_connections", "QUIC connections that are no node's: clients, and handshakes in flight.", float64(u.Guests.Guests))
+	s.gauge("unauthenticated_addresses", "IPv4 addresses and IPv6 /64s that they come from.", float64(u.Guests.Addresses))
+	s.gauge("handshakes_in_flight", "Handshakes in flight.", float64(u.Guests.Handshakes))
+	s.gauge("window_bytes", "What clients' flow-control windows take of the budget.", float64(u.Guests.WindowTaken))
 	s.count("handshakes_retried_total", "Handshakes that had to prove their address first.", u.Guests.Retried)
-	s.count("guests_refused_total", "Connections for which there was no room.", u.Guests.Refused)
+	s.count("unauthenticated_refused_total", "Connections refused over the limits of unauthenticated ones.", u.Guests.Refused)
 }
 
-// door is what the front door has counted.
-func (s sink) door(st rpc.Stats) {
+// server is what the client server has counted.
+func (s sink) server(st rpc.Stats) {
 	s.gauge("connections", "Connections of clients.", float64(st.Conns))
 	s.gauge("streams", "Open streams of clients.", float64(st.Streams))
-	s.gauge("open_streams", "Those among them on connections without a session.", float64(st.OpenStreams))
-	s.gauge("calls_running", "Calls under way.", float64(st.Running))
-	s.gauge("subscribes", "Subscribe calls under way.", float64(st.Subscribes))
-	s.gauge("request_memory_bytes", "Held by large requests.", float64(st.RequestMemory))
-	s.gauge("answer_memory_bytes", "Held by large responses that are on their way.", float64(st.AnswerMemory))
-	s.gauge("rate_buckets", "Callers whose rate is not fully recovered.", float64(st.Buckets))
+	s.gauge("unauthenticated_streams", "Those among them on connections without a session.", float64(st.OpenStreams))
+	s.gauge("calls_in_flight", "Calls in flight.", float64(st.Running))
+	s.gauge("subscriptions", "Subscribe calls in flight.", float64(st.Subscribes))
+	s.gauge("request_memory_bytes", "Memory of large requests.", float64(st.RequestMemory))
+	s.gauge("response_memory_bytes", "Memory of large responses in flight.", float64(st.AnswerMemory))
+	s.gauge("rate_buckets", "Callers whose rate limit has not recovered fully.", float64(st.Buckets))
 	s.count("connections_total", "Connections of clients that were served.", st.ConnsServed)
 	s.count("connections_refused_total", "Connections of clients over the limit.", st.ConnsRefused)
 	s.count("streams_refused_total", "Streams over the limit.", st.StreamsRefused)
 	s.count("request_bytes_total", "Bytes of requests.", st.BytesIn)
 	s.count("response_bytes_total", "Bytes of responses.", st.BytesOut)
 	s.count("transfers_dropped_total", "Slow requests and responses whose memory others needed.", st.Dropped)
-	s.count("rate_buckets_evicted_total", "Callers whose rate was forgotten too early, for want of room.", st.BucketsEvicted)
+	s.count("rate_buckets_evicted_total", "Callers whose rate limit was evicted before it had recovered.", st.BucketsEvicted)
 	for _, c := range st.Calls {
 		s.count("calls_total", "Calls by method and error code (docs/errors.md).", c.Count, "method", c.Method, "code", c.Code.Doc().Name)
 	}
@@ -179,7 +179,7 @@ const limitHelp = "Every limit with its value, in bytes, seconds or pieces (docs
 
 func (s sink) limit(name string, value float64) { s.gauge("limit", limitHelp, value, "name", name) }
 
-// limits are the protocol's, the door's, the port's and the cluster's settings.
+// limits are the protocol's, the client server's, the endpoint's and the cluster's settings.
 func (s sink) limits(engine *cluster.Node, server *rpc.Server) {
 	for _, l := range schemas.Limits() {
 		s.limit("protocol."+l.Name, l.Value)
@@ -188,12 +188,12 @@ func (s sink) limits(engine *cluster.Node, server *rpc.Server) {
 		s.limit("method."+m.Name+".bytes", float64(m.MaxBytes))
 	}
 	limits, usage := server.Limits(), engine.Usage()
-	s.fields("door.", limits)
+	s.fields("server.", limits)
 	for _, r := range limits.Rates {
 		s.rate("rate."+r.Class.String()+".device", r.Device)
 		s.rate("rate."+r.Class.String()+".address", r.Address)
 	}
-	s.fields("port.", usage.GuestLimits)
+	s.fields("endpoint.", usage.GuestLimits)
 	s.limit("node.MinFreeDisk", usage.MinFreeDisk)
 	s.settings(engine)
 }

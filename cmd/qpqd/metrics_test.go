@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -37,13 +39,13 @@ func TestMetrics(t *testing.T) {
 		`qpq_raft_lag_entries{node="n1"} 0`,
 		`qpq_disk_read_only{node="n1"} 0`,
 		`qpq_connections{node="n1"} 1`,
-		`qpq_guest_addresses{node="n1"} 1`,
+		`qpq_unauthenticated_addresses{node="n1"} 1`,
 		`qpq_rate_limited_total{by="address",class="login",node="n1"} 0`,
 		fmt.Sprintf(`qpq_member{address=%q,id="n1",node="n1"} 1`, n.Address()),
 		`qpq_calls_total{code="OK",method="health",node="n1"} 3`,
-		`qpq_limit{name="door.Conns",node="n1"} 77`,
-		`qpq_limit{name="door.Idle",node="n1"} 180`,
-		`qpq_limit{name="port.MaxHandshakes",node="n1"} 1024`,
+		`qpq_limit{name="server.Conns",node="n1"} 77`,
+		`qpq_limit{name="server.Idle",node="n1"} 180`,
+		`qpq_limit{name="endpoint.MaxHandshakes",node="n1"} 1024`,
 		`qpq_limit{name="rate.send.device.burst",node="n1"} 60`,
 		`qpq_limit{name="rate.send.device.perSecond",node="n1"} 2`,
 		`qpq_limit{name="method.enqueue.bytes",node="n1"} 1.052672e+06`,
@@ -51,6 +53,11 @@ func TestMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
+		}
+	}
+	for _, name := range documentedMetrics(t) {
+		if !strings.Contains(page, name+"{") {
+			t.Errorf("docs/operations.md names %s, which is no metric", name)
 		}
 	}
 	for _, l := range schemas.Limits() {
@@ -69,6 +76,20 @@ func TestMetrics(t *testing.T) {
 	if page := scrape(t, handler); !strings.Contains(page, `qpq_up{node="n1"} 0`) || strings.Contains(page, "qpq_raft") {
 		t.Error("a node that is down shows more than that")
 	}
+}
+
+// documentedMetrics are the names of metrics in docs/operations.md.
+func documentedMetrics(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`\bqpq_[a-z_]+`).FindAllString(string(page), -1)
+	if len(names) < 20 {
+		t.Fatalf("docs/operations.md names %d metrics: this tests little", len(names))
+	}
+	return names
 }
 
 func scrape(t *testing.T, handler http.Handler) string {

@@ -41,7 +41,7 @@ type runFlags struct {
 
 func (f *runFlags) register(flags *pflag.FlagSet) {
 	timing, snap := cluster.DefaultTiming(), cluster.DefaultSnapshotPolicy()
-	flags.StringVar(&f.id, "id", "", "the node's name for ever")
+	flags.StringVar(&f.id, "id", "", "the node's name; it never changes")
 	flags.StringVar(&f.listen, "listen", "", "local UDP address, such as :4430")
 	flags.StringVar(&f.address, "address", "", "HOST:PORT where peers and clients reach the node")
 	flags.StringArrayVar(&f.peers, "peers", nil, "a node of the first set as ID=HOST:PORT; repeat for each")
@@ -140,7 +140,7 @@ func (f *runFlags) run(ctx context.Context) error {
 	return errors.Join(failure, n.Close(), stopMetrics(stopCtx))
 }
 
-// clusterConfig also returns the cluster key, which is the front door's.
+// clusterConfig also returns the cluster key, which is the client server's.
 func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.ClusterKey, error) {
 	var key tlsid.ClusterKey
 	peers, err := node.ParsePeers(f.peers)

@@ -1,6 +1,6 @@
 // Package node is what both programs need to run one node from its directory: the
-// file node.toml, making the directories of a cluster, and a node with its front
-// door.
+// file node.toml, making the directories of a cluster, and a node with its client
+// server.
 package node
 
 import (
@@ -24,7 +24,7 @@ const ConfigFile = "node.toml"
 
 // Config is what `qpqd init` writes and `qpqd run` reads.
 type Config struct {
-	ID      string   `toml:"id" comment:"The node's name for ever."`
+	ID      string   `toml:"id" comment:"The node's name; it never changes."`
 	Listen  string   `toml:"listen" comment:"The one UDP port, on this machine."`
 	Address string   `toml:"address" comment:"Where the other nodes and clients reach it."`
 	Peers   []string `toml:"peers" comment:"The set that the cluster starts from; the same on every node."`

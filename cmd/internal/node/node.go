@@ -21,7 +21,7 @@ import (
 // ShutdownTime bounds an orderly stop: draining calls, handing leadership over.
 const ShutdownTime = 10 * time.Second
 
-// Node is a running node with its front door.
+// Node is a running node with its client server.
 type Node struct {
 	Engine *cluster.Node
 	Server *rpc.Server
