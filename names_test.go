@@ -160,7 +160,7 @@ func pathsInCode(line string) (list []string) {
 	return list
 }
 
-// has tells whether a path or a pattern of paths is there.
+// has reports whether a path or a pattern of paths is there.
 func (r *repository) has(name string) bool {
 	for _, file := range r.files {
 		if ok, err := path.Match(name, file); ok && err == nil {
@@ -170,7 +170,7 @@ func (r *repository) has(name string) bool {
 	return false
 }
 
-// hasPath tells whether a word in code is a path: from the root, or the end of one, as
+// hasPath reports whether a word in code is a path: from the root, or the end of one, as
 // tables give it that say which folder they are of.
 func (r *repository) hasPath(word string) bool {
 	word = strings.TrimSuffix(strings.TrimSuffix(word, "/"), "/...")

@@ -65,7 +65,7 @@ var (
 )
 
 // exchange sends the request on a stream of the link and reads the response. It
-// tells whether the request may have reached the node. A call that is cancelled
+// reports whether the request may have reached the node. A call that is cancelled
 // or late resets its stream, which cancels it on the node.
 func (m *message) exchange(ctx context.Context, l *link, deadline time.Time) (sent bool, err error) {
 	if err := m.encode(); err != nil {

@@ -102,7 +102,7 @@ func (m *message) begin(request *Request) error {
 }
 
 // renew gives the request another id in the place of one that was certainly
-// refused: a refusal that the log made is the outcome of its id for ever.
+// refused: a refusal that the log made is the outcome of its id forever.
 func (m *message) renew(request *Request) error {
 	id, err := m.request.RequestId()
 	if err != nil {

@@ -200,7 +200,7 @@ func (c *Client) nameOf(account AccountKey) (name string) {
 	return name
 }
 
-// checkPackage tells whether a key package is one that we can add: of the account,
+// checkPackage reports whether a key package is one that we can add: of the account,
 // of our suite, and of a client that knows our extension. It returns whose it is.
 func checkPackage(b []byte, account AccountKey) (*wire.KeyPackage, room.Member, error) {
 	m, err := wire.Parse(b)

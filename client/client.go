@@ -140,7 +140,7 @@ func (c *Client) Start() error {
 	return nil
 }
 
-// ready tells whether the client can use the network.
+// ready reports whether the client can use the network.
 func (c *Client) ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +172,7 @@ func (c *Client) changes() <-chan struct{} {
 	return c.bell
 }
 
-// pause waits for a time, a change or the context's end; it tells whether to go on.
+// pause waits for a time, a change or the context's end; it reports whether to go on.
 func (c *Client) pause(ctx context.Context, changed <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -11,7 +11,7 @@ import (
 	"quicproquo/crypto/mls"
 )
 
-// Kinds and states of conversations as they are kept. Numbers are for ever.
+// Kinds and states of conversations as they are kept. Numbers are forever.
 const (
 	kindDM    = uint8(room.KindDM)
 	kindGroup = uint8(room.KindGroup)
@@ -55,7 +55,7 @@ type Info struct {
 	Unread  int
 	LastAt  time.Time
 	Last    string        // the last entry's text
-	Timer   time.Duration // how long messages are kept, 0: for ever
+	Timer   time.Duration // how long messages are kept, 0: forever
 	Link    bool          // the group can be joined by a link
 	Admin   bool          // we are an admin
 	Suite   string        // MLS cipher suite
@@ -176,7 +176,7 @@ func accountsOf(g *mls.Group) map[AccountKey][]DeviceID {
 	return accounts
 }
 
-// isAdmin tells whether an account decides about a group. In a DM both do, and in a
+// isAdmin reports whether an account decides about a group. In a DM both do, and in a
 // group that has lost all its admins, everybody.
 func isAdmin(g *mls.Group, data *room.Data, account AccountKey) bool {
 	if data.Kind == room.KindDM || data.Listed(account) {

@@ -140,7 +140,7 @@ func (c *Conn) dialAny() (*link, error) {
 // between. Trying again is of no use.
 var ErrUntrusted = errors.New("no node's certificate is trusted")
 
-// distrusts tells whether a handshake failed because of the node's certificate.
+// distrusts reports whether a handshake failed because of the node's certificate.
 func distrusts(err error) bool {
 	if errors.Is(err, tlsid.ErrPin) {
 		return true

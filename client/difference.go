@@ -224,7 +224,7 @@ func apart(list []AccountKey, set map[AccountKey]bool) (in, out []AccountKey) {
 // endedNote is kept in vaults: it stays.
 const endedNote = "whose account has ended, or whose devices are revoked"
 
-// ofSelf tells whether a proposal removes its own sender.
+// ofSelf reports whether a proposal removes its own sender.
 func ofSelf(p *mls.ProposalStored) bool {
 	leaf, member := p.Sender.Leaf()
 	return member && (p.Proposal.Type == tree.ProposalSelfRemove ||

@@ -77,7 +77,7 @@ func (b *endpoints) worked(e *endpoint) {
 	e.failures, e.badUntil = 0, time.Time{}
 }
 
-// another tells whether there is an endpoint besides e that is not avoided.
+// another reports whether there is an endpoint besides e that is not avoided.
 func (b *endpoints) another(e *endpoint, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

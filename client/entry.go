@@ -14,7 +14,7 @@ import (
 	"quicproquo/client/vault"
 )
 
-// Kinds of history entries as they are kept. Numbers are for ever.
+// Kinds of history entries as they are kept. Numbers are forever.
 const (
 	entryText    = 1
 	entryReply   = 2
@@ -22,7 +22,7 @@ const (
 	entryNotice  = 4
 )
 
-// Statuses of our own messages as they are kept. Numbers are for ever.
+// Statuses of our own messages as they are kept. Numbers are forever.
 const (
 	statusNone      = 0
 	statusWaiting   = 1

@@ -49,7 +49,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is tells whether target is an Error of the same code.
+// Is reports whether target is an Error of the same code.
 func (e *Error) Is(target error) bool {
 	other, ok := target.(*Error)
 	return ok && other.Code == e.Code
@@ -73,5 +73,5 @@ func CodeOf(err error) schemas.Code {
 	return schemas.Code_internal
 }
 
-// Is tells whether err is an Error with this code.
+// Is reports whether err is an Error with this code.
 func Is(err error, code schemas.Code) bool { return err != nil && CodeOf(err) == code }

@@ -168,7 +168,7 @@ func (v *Conversation) SyncDevices(ctx context.Context) error {
 }
 
 // SetTimer sets how long the members keep messages from now on, in whole seconds;
-// 0: for ever.
+// 0: forever.
 func (v *Conversation) SetTimer(ctx context.Context, after time.Duration) error {
 	if after < 0 || after > 10*365*24*time.Hour || after%time.Second != 0 {
 		return &Problem{"messages can be kept for a whole number of seconds up to ten years", "Choose another time; 0 keeps them for ever."}

@@ -116,7 +116,7 @@ type reply struct {
 	after   time.Duration // retryAfterMs
 	delay   time.Duration // before the reply
 	raw     []byte        // sent instead of a response
-	crash   bool          // the node falls silent for ever
+	crash   bool          // the node falls silent forever
 	hangUp  bool          // the node closes the connection
 	reset   bool          // the node resets the stream
 	endless bool          // the node never replies
@@ -227,7 +227,7 @@ func (c *cluster) serve(ctx context.Context, tasks *sync.WaitGroup, node string,
 	}
 }
 
-// turn is one call; it tells whether the stream goes on.
+// turn is one call; it reports whether the stream goes on.
 func (c *cluster) turn(node string, qc *quic.Conn, s *quic.Stream) bool {
 	frame, err := c.readFrame(s)
 	if err != nil {

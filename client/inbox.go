@@ -368,7 +368,7 @@ func (c *Client) Sync(ctx context.Context) error {
 	})
 }
 
-// final tells whether receiving fails until the user does something.
+// final reports whether receiving fails until the user does something.
 func final(err error) bool {
 	var e *Error
 	return errors.Is(err, ErrClosed) || asError(err, &e) && (e.Code.Doc().Retry == 0)

@@ -10,7 +10,7 @@ import (
 	"quicproquo/client/vault"
 )
 
-// Kinds of intents as they are kept. A kind is for ever.
+// Kinds of intents as they are kept. A kind is forever.
 const (
 	wishFound     = "found"     // give the cluster the group's record, with these accounts in it
 	wishInvite    = "invite"    // add accounts

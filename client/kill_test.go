@@ -111,7 +111,7 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 	}
 }
 
-// checkKilled tells whether a sender's words stand in a conversation once each, the
+// checkKilled reports whether a sender's words stand in a conversation once each, the
 // certain ones of this conversation all.
 func checkKilled(t *testing.T, v *client.Conversation, sender string, certain []string, name string) {
 	t.Helper()

@@ -47,7 +47,7 @@ func newLink(conn *quic.Conn, at *endpoint, patient *patience.Patience) *link {
 	}
 }
 
-// alive tells whether calls can start here. A dead connection is noticed here
+// alive reports whether calls can start here. A dead connection is noticed here
 // or by the call that runs into it.
 func (l *link) alive() bool {
 	l.mu.Lock()
@@ -243,7 +243,7 @@ func (l *link) probe() {
 	}
 }
 
-// drop ends both sides: an unread side would keep the stream for ever.
+// drop ends both sides: an unread side would keep the stream forever.
 func drop(s *quic.Stream) {
 	s.CancelRead(streamDone)
 	s.CancelWrite(streamDone)

@@ -395,7 +395,7 @@ func (o *offline) lastEvent() (id uint64) {
 	return id
 }
 
-// has tells whether the vault has the key package of a reference.
+// has reports whether the vault has the key package of a reference.
 func (o *offline) has(ref []byte) (there bool) {
 	o.t.Helper()
 	err := o.look(func(t *turn) error {

@@ -212,10 +212,10 @@ func (c *Client) transmit(ctx context.Context, out *vault.Outgoing) error {
 	return err
 }
 
-// another tells whether a recipient is somebody else.
+// another reports whether a recipient is somebody else.
 func (c *Client) another(r Recipient) bool { return r.Account != c.account() }
 
-// reaches tells whether a device of somebody else has got what a call has brought.
+// reaches reports whether a device of somebody else has got what a call has brought.
 func (c *Client) reaches(one call, outcomes []Outcome) bool {
 	for i, o := range outcomes {
 		if o.Err == nil && c.another(one.To[i]) {
@@ -284,7 +284,7 @@ func (t *turn) transmitted(out *vault.Outgoing, left []call, failure error) erro
 	return t.SetOutgoing(out)
 }
 
-// hopeless tells whether a refusal of a message will be the same for ever. A session
+// hopeless reports whether a refusal of a message will be the same forever. A session
 // that has ended is not, nor a copy of the profile that is not in use: the user logs in
 // again, or takes over.
 func hopeless(code schemas.Code) bool {

@@ -39,7 +39,7 @@ func (c *Client) publish(ctx context.Context, id vault.ConversationID, p *vault.
 	return c.turn(func(t *turn) error { return t.lostRace(id, p, &commit, e) })
 }
 
-// published tells whether the group's record is what a commit of ours has made it.
+// published reports whether the group's record is what a commit of ours has made it.
 func (c *Client) published(ctx context.Context, commit *Commit) bool {
 	record, err := c.conn.FetchGroup(ctx, commit.GroupID)
 	return err == nil && len(commit.GroupInfo) > 0 && string(record.GroupInfo) == string(commit.GroupInfo)

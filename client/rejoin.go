@@ -117,7 +117,7 @@ func (t *turn) ledAside(row *talk, by AccountKey) error {
 	return t.event(row, EventInvalid, 0, notice{By: &by, Note: "sent this device a change that the others do not have; what was said here since then has not reached them"})
 }
 
-// waits tells whether what is wanted of a conversation has to wait: for its keys, or for
+// waits reports whether what is wanted of a conversation has to wait: for its keys, or for
 // what the user says to keys that prove nothing. Nothing is sent, and nothing given up.
 func (t *turn) waits(row *talk) (bool, error) {
 	switch row.State {
@@ -168,7 +168,7 @@ func (t *turn) noWayBack(row *talk, i *vault.Intent, why error) error {
 	return t.postpone(i, why)
 }
 
-// stillBehind tells whether we have not come to an epoch of the group's record that
+// stillBehind reports whether we have not come to an epoch of the group's record that
 // was seen before: what we miss is not merely on its way.
 func (t *turn) stillBehind(row *talk, record uint64) bool {
 	seen, known := t.c.behind[row.ID]

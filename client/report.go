@@ -33,14 +33,14 @@ const (
 	fewReports = 8
 )
 
-// mayTell tells whether something that no person wrote (receipts, typing, a notice that
+// mayTell reports whether something that no person wrote (receipts, typing, a notice that
 // a message could not be read) may go to the others of a conversation: only where the
 // user takes part and can send now. It is the one place that decides this.
 func (t *turn) mayTell(row *talk) bool {
 	return row.State == stateActive && row.group != nil && row.shared() && len(row.group.Public().Proposals()) == 0
 }
 
-// wantsReceipts tells whether the senders of a conversation are told what became of
+// wantsReceipts reports whether the senders of a conversation are told what became of
 // their messages.
 func (t *turn) wantsReceipts(row *vault.Conversation) bool {
 	return row.Kind == kindDM && !t.c.settings.NoReceipts
@@ -229,7 +229,7 @@ func (c *Client) reportTo(ctx context.Context, id vault.ConversationID) (wait ti
 	})
 }
 
-// receiptsLeft tells whether receipts are about to be sent: for more than a few, that
+// receiptsLeft reports whether receipts are about to be sent: for more than a few, that
 // the rate makes wait, nobody waits.
 func (t *turn) receiptsLeft() (bool, error) {
 	list, err := t.ReceiptConversations(stateActive)

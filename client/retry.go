@@ -15,7 +15,7 @@ type outcome struct {
 	sent bool  // the request may have reached the node
 }
 
-// answered tells whether an error is a node's answer.
+// answered reports whether an error is a node's answer.
 func answered(err error) bool {
 	_, is := errors.AsType[*Error](err)
 	return is

@@ -40,7 +40,7 @@ func (v *Conversation) Send(_ context.Context, body content.Body) (id content.ID
 	return id, err
 }
 
-// usable tells whether something can be said in a conversation, now or when it has
+// usable reports whether something can be said in a conversation, now or when it has
 // its keys again.
 func (row *talk) usable() error {
 	switch row.State {

@@ -120,7 +120,7 @@ func (c *Client) Flush(ctx context.Context) error {
 	return err
 }
 
-// unsettled tells whether something waits to be sent or changed.
+// unsettled reports whether something waits to be sent or changed.
 func (t *turn) unsettled() (bool, error) {
 	if left, err := t.Unsent(); left || err != nil {
 		return left, err
@@ -135,7 +135,7 @@ func (t *turn) unsettled() (bool, error) {
 	return slices.ContainsFunc(intents, t.ours), err
 }
 
-// ours tells whether an intent is a wish of this client's user, or its turn to bring
+// ours reports whether an intent is a wish of this client's user, or its turn to bring
 // about soon.
 func (t *turn) ours(i *vault.Intent) bool {
 	if row, err := t.talk(i.Conversation); err == nil && (row.State == stateBroken || row.State == stateUnproven) {

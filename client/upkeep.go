@@ -33,7 +33,7 @@ func (c *Client) upkeep(ctx context.Context) {
 	}
 }
 
-// upkeepDue tells whether the pause is over, or all that waited for this device has
+// upkeepDue reports whether the pause is over, or all that waited for this device has
 // come and it was not so at the last time, and begins the next pause.
 func (c *Client) upkeepDue() bool {
 	came := c.cameAll()
@@ -48,7 +48,7 @@ func (c *Client) upkeepDue() bool {
 	return true
 }
 
-// cameAll tells whether all is processed that waited at the cluster.
+// cameAll reports whether all is processed that waited at the cluster.
 func (c *Client) cameAll() bool {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
@@ -137,7 +137,7 @@ func (t *turn) keepUp() error {
 	return nil
 }
 
-// leafOld tells whether our leaf's key in a group is due to be renewed, by its own age:
+// leafOld reports whether our leaf's key in a group is due to be renewed, by its own age:
 // in a busy group others begin epochs all the time, and a quiet member's key stays. One
 // of an age that is not known, in a vault of an earlier version or because the clock
 // was ahead, counts as old.

@@ -222,7 +222,7 @@ func (t *turn) enterBy(row *talk, group *mls.Group, data *room.Data) error {
 	return nil
 }
 
-// checkRoom tells whether a group is what its data say, and returns the other
+// checkRoom reports whether a group is what its data say, and returns the other
 // account of a DM. A DM's group has the channel's id, or one that begins with it,
 // where it was founded again after both had lost it.
 func (t *turn) checkRoom(in *incoming, group *mls.Group, data *room.Data) (peer AccountKey, err error) {

@@ -183,7 +183,7 @@ func TestWithheldWayBackIsLookedForOn(t *testing.T) {
 	}
 }
 
-// A refusal by the cluster that is the same for ever ends no way back either: a node can
+// A refusal by the cluster that is the same forever ends no way back either: a node can
 // say anything.
 func TestRefusedWayBackIsLookedForOn(t *testing.T) {
 	alice, bob := newActor(t, "alice"), newOffline(t, "bob", Settings{Invitations: FromEverybody})

@@ -128,7 +128,7 @@ func (n *accountNode) set(tb testing.TB, name string, value uint64) {
 	}
 }
 
-// digest tells whether anything was written.
+// digest reports whether anything was written.
 func (n *accountNode) digest() fsm.Mark { return n.store.Digest() }
 
 var accountKEK = tlsid.ClusterKey{1, 2, 3}

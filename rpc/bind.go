@@ -63,7 +63,7 @@ func bindSession(c *call, p schemas.BindSessionParams, results schemas.BindSessi
 	return nil
 }
 
-// bind makes the connection a session's, once. It tells whether it is. The same session
+// bind makes the connection a session's, once. It reports whether it is. The same session
 // may come with another instance.
 func (c *conn) bind(s session) bool {
 	if c.session.CompareAndSwap(nil, &s) {

@@ -44,7 +44,7 @@ func listChannels(c *call, p schemas.ListChannelsParams, results schemas.ListCha
 	if err != nil {
 		return err
 	}
-	// One more tells whether that was all.
+	// One more reports whether that was all.
 	list, err := view.Channels(c.caller.account, from, limit+1)
 	if err != nil {
 		return storageFault(err)

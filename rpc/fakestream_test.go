@@ -12,8 +12,8 @@ import (
 )
 
 // fakeStream is a stream without a network: it reads what it was made with and
-// keeps what is written. stall makes it wait for more input for ever, slow lets
-// writes wait for ever; both end at the deadline.
+// keeps what is written. stall makes it wait for more input forever, slow lets
+// writes wait forever; both end at the deadline.
 type fakeStream struct {
 	in          *bytes.Reader
 	out         bytes.Buffer

@@ -226,7 +226,7 @@ func (c *call) recheck() error {
 	return c.actAs(acts)
 }
 
-// answered tells whether the call's request id has been used and its outcome is
+// answered reports whether the call's request id has been used and its outcome is
 // known: a call that is repeated for its answer must not wait for anything new.
 func (c *call) answered(fill func(schemas.Entry_command) error) (bool, error) {
 	id, err := c.request.RequestId()

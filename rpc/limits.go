@@ -178,7 +178,7 @@ const (
 	// roomPatience is how long a request waits for memory before it is refused.
 	roomPatience = 5 * time.Second
 	// keptBuffer is the largest buffer that goes back to the pool, in bytes, so
-	// that a rare large call does not stay in memory for ever.
+	// that a rare large call does not stay in memory forever.
 	keptBuffer = 64 << 10
 	// smallMethod bounds the requests of methods that carry a few ids and keys.
 	smallMethod = 4 << 10

@@ -39,7 +39,7 @@ func (c *call) plantedAck(entry []byte) (fsm.Result, bool) {
 	return fsm.Result{Data: data}, true
 }
 
-// plantedStale tells whether this call is to be answered from whatever the node has.
+// plantedStale reports whether this call is to be answered from whatever the node has.
 func (c *call) plantedStale() bool { return planted.On(planted.StaleRead) && c.method.name == "peek" }
 
 // plantedForget has a node let the log tell what became of a request id, as long as a

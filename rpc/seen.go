@@ -45,7 +45,7 @@ func (c *call) waitSeen(seen uint64) error {
 	return nil
 }
 
-// waitAWhile waits for seen no longer than seenPatience, and tells whether it
+// waitAWhile waits for seen no longer than seenPatience, and reports whether it
 // was reached.
 func (c *call) waitAWhile(seen uint64) (bool, error) {
 	ctx, cancel := context.WithTimeout(c.context(), seenPatience)

@@ -59,7 +59,7 @@ func (c *conn) serveStream(s stream) {
 }
 
 // endStream closes both sides of a stream: politely when every call got its
-// answer, with a reset when not. An unread side would keep the stream for ever.
+// answer, with a reset when not. An unread side would keep the stream forever.
 func endStream(s stream, why error) {
 	var reset *quic.StreamError
 	code := StreamInternal

@@ -219,7 +219,7 @@ func (s *subscription) push(must bool) (more bool, err error) {
 	return s.more(), one.send(frame)
 }
 
-// more tells whether queues are left to be looked at.
+// more reports whether queues are left to be looked at.
 func (s *subscription) more() bool { return s.scanning || len(s.queues) > 0 }
 
 // prepare makes the next response of what the queues have, and says of what.

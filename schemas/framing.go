@@ -107,7 +107,7 @@ func grow(buf []byte, size int) []byte {
 	return larger
 }
 
-// CheckFrame tells whether frame is exactly one framed message within limit.
+// CheckFrame reports whether frame is exactly one framed message within limit.
 func CheckFrame(frame []byte, limit int) error {
 	if len(frame) > limit {
 		return fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, len(frame), limit)

@@ -32,7 +32,7 @@ const (
 // KindOf returns the kind of a body. That of an Unknown may have no name here.
 func KindOf(b Body) Kind { return b.kind() }
 
-// known tells whether this version can read a kind.
+// known reports whether this version can read a kind.
 func (k Kind) known() bool { return k <= KindUnreadable }
 
 // String is the kind's name in the schema, or its number.
@@ -43,7 +43,7 @@ func (k Kind) String() string {
 	return schemas.Content_body_Which(k).String()
 }
 
-// silent tells whether a client that does not know the kind has nothing to show.
+// silent reports whether a client that does not know the kind has nothing to show.
 func (k Kind) silent() bool { return k != KindText && k != KindReply }
 
 // Text says something.
@@ -92,7 +92,7 @@ type Typing struct{ Active bool }
 // GroupInfo tells what the group is called.
 type GroupInfo struct{ Title string }
 
-// Timer tells how long messages are kept from now on, 0: for ever.
+// Timer tells how long messages are kept from now on, 0: forever.
 type Timer struct{ After time.Duration }
 
 // Rejoined tells that the sender lost the thread and came back in this epoch.

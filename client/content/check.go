@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// checkBody tells whether a body of ours holds the limits, before it is copied.
+// checkBody reports whether a body of ours holds the limits, before it is copied.
 func checkBody(body Body) error {
 	switch b := body.(type) {
 	case Text:
@@ -44,7 +44,7 @@ func checkText(text string, limit int) error {
 	return nil
 }
 
-// checkSize tells whether there is something, and not more than limit.
+// checkSize reports whether there is something, and not more than limit.
 func checkSize(n, limit int) error {
 	switch {
 	case n == 0:

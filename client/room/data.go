@@ -23,7 +23,7 @@ type Kind uint8
 
 // Kinds of conversations.
 const (
-	KindDM    Kind = 1 // of two accounts, for ever
+	KindDM    Kind = 1 // of two accounts, forever
 	KindGroup Kind = 2
 )
 
@@ -45,7 +45,7 @@ type Data struct {
 	Kind   Kind
 	Title  string
 	Admins [][identity.KeySize]byte // sorted
-	// Expire is how long messages are kept by the members, 0: for ever.
+	// Expire is how long messages are kept by the members, 0: forever.
 	Expire time.Duration
 	// Link opens the way into the group for everybody who has it, if it is set.
 	Link []byte
@@ -181,7 +181,7 @@ func (d *Data) SetAdmin(account [identity.KeySize]byte, admin bool) {
 
 func compareKeys(a, b [identity.KeySize]byte) int { return slices.Compare(a[:], b[:]) }
 
-// Listed tells whether an account is among the admins.
+// Listed reports whether an account is among the admins.
 func (d *Data) Listed(account [identity.KeySize]byte) bool {
 	_, found := slices.BinarySearchFunc(d.Admins, account, compareKeys)
 	return found

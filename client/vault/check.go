@@ -38,7 +38,7 @@ const checksumSize = 8
 // in it: the one at 1 GiB.
 const lockPage = 1 << 30 / blockSize
 
-// intact tells whether a page, by its number from 0, has the right checksum.
+// intact reports whether a page, by its number from 0, has the right checksum.
 func intact(number int64, page []byte) bool {
 	if number == lockPage {
 		return true

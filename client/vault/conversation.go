@@ -15,7 +15,7 @@ type Conversation struct {
 	Title   string
 	State   uint8
 	Reason  string        // why it is in this state, for people
-	Expire  time.Duration // how long messages are kept; 0: for ever
+	Expire  time.Duration // how long messages are kept; 0: forever
 	Created time.Time
 	Active  time.Time // of the last message
 	// ReadSeq is the last message that the user has seen.

@@ -84,5 +84,5 @@ func kindOf(err error) error {
 	return nil
 }
 
-// notExist tells whether a file is absent.
+// notExist reports whether a file is absent.
 func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

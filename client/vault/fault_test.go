@@ -49,7 +49,7 @@ func TestDiskFailsAnywhere(t *testing.T) {
 	}
 }
 
-// failOnce fails from the n-th operation of the kind on and tells whether there are
+// failOnce fails from the n-th operation of the kind on and reports whether there are
 // so many. The disk works again before the vault is closed, or only after.
 func failOnce(t *testing.T, c faultCase, n int, repaired bool) bool {
 	t.Helper()

@@ -125,7 +125,7 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// exists tells whether the directory has a file of this name.
+// exists reports whether the directory has a file of this name.
 func exists(dir, name string) (bool, error) {
 	_, err := os.Lstat(filepath.Join(dir, name))
 	if notExist(err) {

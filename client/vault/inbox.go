@@ -93,7 +93,7 @@ func (tx *Tx) DeleteHeldBefore(t time.Time) (int64, error) {
 	return tx.changed(), err
 }
 
-// Processed tells whether a payload of this digest was processed before.
+// Processed reports whether a payload of this digest was processed before.
 func (tx *Tx) Processed(sum []byte) (bool, error) {
 	return tx.one(`SELECT 1 FROM processed WHERE sum = ?`, func(*row) {}, sum)
 }

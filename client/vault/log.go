@@ -96,7 +96,7 @@ func newLogCheck(header []byte) *logCheck {
 	return l
 }
 
-// lost takes the next frame and tells whether it proves that something acknowledged
+// lost takes the next frame and reports whether it proves that something acknowledged
 // is lost.
 func (l *logCheck) lost(frame []byte) bool {
 	salts := frame[frameSalts:frameSum]
@@ -111,11 +111,11 @@ func (l *logCheck) lost(frame []byte) bool {
 	return proof
 }
 
-// commits tells whether a frame is the last of a transaction: it says how large the
+// commits reports whether a frame is the last of a transaction: it says how large the
 // database is after it.
 func commits(frame []byte) bool { return binary.BigEndian.Uint32(frame[4:]) != 0 }
 
-// samePage tells whether a frame is the copy with which SQLite fills the log up to
+// samePage reports whether a frame is the copy with which SQLite fills the log up to
 // a whole sector after a commit.
 func samePage(a, b []byte) bool {
 	return bytes.Equal(a[:frameSummed], b[:frameSummed]) && bytes.Equal(a[frameHeader:], b[frameHeader:])

@@ -36,7 +36,7 @@ func readMessage(r *row) *Message {
 	return m
 }
 
-// AddMessage adds an entry to the history and sets its Seq. It tells whether it is
+// AddMessage adds an entry to the history and sets its Seq. It reports whether it is
 // new: an entry of the same sender and id stays as it is.
 func (tx *Tx) AddMessage(m *Message) (added bool, err error) {
 	err = tx.run(`INSERT INTO message (conversation, id, sender, mine, kind, sent, received, text, body, reply_to, status, expires)

@@ -96,7 +96,7 @@ func (tx *Tx) Outgoing() (list []*Outgoing, err error) {
 	return list, err
 }
 
-// Unsent tells whether the outbox holds anything, without reading all of it.
+// Unsent reports whether the outbox holds anything, without reading all of it.
 func (tx *Tx) Unsent() (bool, error) {
 	return tx.one(`SELECT id FROM outbox LIMIT 1`, func(*row) {})
 }

@@ -160,7 +160,7 @@ func missing(dir string) error {
 	return fmt.Errorf("%w: %s", ErrMissing, dir)
 }
 
-// isVault tells whether the directory has a vault, be it a damaged one.
+// isVault reports whether the directory has a vault, be it a damaged one.
 func isVault(dir string) (bool, error) {
 	key, err := exists(dir, keyFileName)
 	if err != nil || key {

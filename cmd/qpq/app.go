@@ -141,7 +141,7 @@ func (a *app) logger() (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(a.notes, &slog.HandlerOptions{Level: level})), nil
 }
 
-// exists tells whether the profile has a vault.
+// exists reports whether the profile has a vault.
 func (a *app) exists() bool {
 	_, err := os.Stat(filepath.Join(a.dir(), "vault.key"))
 	return err == nil || !errors.Is(err, fs.ErrNotExist)

@@ -63,7 +63,7 @@ func runSim(ctx context.Context, o chaos.Options) (chaos.Summary, error) {
 
 // standStill is how long, by the real clock, a simulation may not move. Fake time
 // goes on only while all goroutines of the bubble wait for it or for each other:
-// one that waits for a lock whose holder waits for time stops it for ever.
+// one that waits for a lock whose holder waits for time stops it forever.
 const standStill = 2 * time.Minute
 
 var errStandStill = errors.New("the simulation stands still: a goroutine waits for a lock whose holder waits for time; the stacks are above")

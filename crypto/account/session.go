@@ -64,7 +64,7 @@ func (k *handshakeKey) loginSecret(clientMAC *[nm]byte) [nm]byte {
 }
 
 // NameHash is what the log knows a name by for which somebody tries to log in:
-// the same on every node and for ever, and without the cluster's secret no way
+// the same on every node and forever, and without the cluster's secret no way
 // back to the name, which may be nobody's, or a password typed into the wrong
 // field. Error: [ErrUsername].
 func (s *Server) NameHash(name Username) ([32]byte, error) {

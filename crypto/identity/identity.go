@@ -42,7 +42,7 @@ const (
 )
 
 // The labels of the statements. Append only: a label that was released keeps its
-// parts for ever.
+// parts forever.
 const (
 	labelRegister = "qpq/1 register"
 	labelDevice   = "qpq/1 device"
@@ -163,13 +163,13 @@ func (s Statement) Sign(key crypto.Signer) ([]byte, error) {
 	return signature, nil
 }
 
-// Verify tells whether key has signed the statement. Keys that are not usable
+// Verify reports whether key has signed the statement. Keys that are not usable
 // ([Usable]) have signed nothing.
 func (s Statement) Verify(key, signature []byte) bool {
 	return len(signature) == SignatureSize && Usable(key) && ed25519.Verify(key, s, signature)
 }
 
-// Usable tells whether 32 bytes are a key that a signature can bind to: a point
+// Usable reports whether 32 bytes are a key that a signature can bind to: a point
 // of the curve in its canonical encoding, and not one of the eight of small
 // order, for which anybody can sign.
 func Usable(key []byte) bool {

@@ -53,7 +53,7 @@ func vectors() map[string]Statement {
 	}
 }
 
-// The bytes of every statement and its signature are fixed for ever: clients of
+// The bytes of every statement and its signature are fixed forever: clients of
 // other hands sign them. The values were computed with Python (struct, hashlib
 // and the arithmetic of RFC 8032).
 func TestStatementVectors(t *testing.T) {

@@ -2,10 +2,10 @@
 
 package planted
 
-// Compiled tells whether faults can be switched on in this program.
+// Compiled reports whether faults can be switched on in this program.
 const Compiled = false
 
-// On tells whether a fault is switched on.
+// On reports whether a fault is switched on.
 func On(Bug) bool { return false }
 
 // Noise is 0, or anything where RandomApply is on.

@@ -7,12 +7,12 @@ import (
 	"os"
 )
 
-// Compiled tells whether faults can be switched on in this program.
+// Compiled reports whether faults can be switched on in this program.
 const Compiled = true
 
 var on = Bug(os.Getenv("QPQ_PLANTED"))
 
-// On tells whether a fault is switched on.
+// On reports whether a fault is switched on.
 func On(b Bug) bool { return b == on }
 
 // Noise is 0, or anything where RandomApply is on.

@@ -98,7 +98,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// checkFrame tells whether a frame fits its window and commands nothing.
+// checkFrame reports whether a frame fits its window and commands nothing.
 func checkFrame(tb testing.TB, s *screen, frame string) {
 	tb.Helper()
 	lines := strings.Split(frame, "\n")

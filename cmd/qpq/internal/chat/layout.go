@@ -47,7 +47,7 @@ func (s *screen) draw() string {
 	return strings.Join(lines, "\n")
 }
 
-// titled tells whether there is room for more than history and input.
+// titled reports whether there is room for more than history and input.
 func (s *screen) titled() bool { return s.height >= smallestTop }
 
 // bodyHeight is how many lines list and history have.

@@ -25,7 +25,7 @@ type Gaps struct {
 	MaxMs  int64 `json:"maxMs"`
 }
 
-// oneNode tells whether a kind harms one node, or its links, at a time.
+// oneNode reports whether a kind harms one node, or its links, at a time.
 func oneNode(k Kind) bool {
 	return slices.Contains([]Kind{
 		Kill, KillLeader, Stop, StopLeader, Pause, PauseLeader, IsolateNode, IsolateLeader, MinorityForLong, OneWay, ClientsCut,
@@ -33,7 +33,7 @@ func oneNode(k Kind) bool {
 	}, k)
 }
 
-// allNodes tells whether a kind takes every node at once.
+// allNodes reports whether a kind takes every node at once.
 func allNodes(k Kind) bool { return k == KillAll || k == PowerCutAll }
 
 // gapsAfter are, for each fault that is chosen, the longest gap that begins or ends

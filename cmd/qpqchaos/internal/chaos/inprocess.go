@@ -177,7 +177,7 @@ func (p *inProcess) flip(ctx context.Context, victim int, rng *rand.Rand) (func(
 	return replace, n.Kill()
 }
 
-// replace puts a fresh node in the place of one that is down for ever.
+// replace puts a fresh node in the place of one that is down forever.
 func (p *inProcess) replace(ctx context.Context, victim int) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), repairTime)
 	defer cancel()

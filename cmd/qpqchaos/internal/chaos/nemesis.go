@@ -245,7 +245,7 @@ func (w *world) others(but int) (list []int) {
 	return list
 }
 
-// sleep tells whether the time has passed before ctx ended.
+// sleep reports whether the time has passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -54,7 +54,7 @@ const (
 	BitRot            Kind = "bit-rot"            // a bit changes anywhere in a node's files
 	NewAddress        Kind = "new-address"        // a node comes back at another address
 	NewAddresses      Kind = "new-addresses"      // all nodes do, at once
-	LostDisk          Kind = "lost-disk"          // a node is gone for ever and replaced
+	LostDisk          Kind = "lost-disk"          // a node is gone forever and replaced
 	WipedDisk         Kind = "wiped-disk"         // a node comes back under its name with nothing on its disk
 	Churn             Kind = "churn"              // one more node comes and goes
 	SnapshotStorm     Kind = "snapshot-storm"     // snapshots again and again

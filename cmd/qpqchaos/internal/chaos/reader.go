@@ -26,7 +26,7 @@ type reader struct {
 // readLimit is how many envelopes one read takes.
 const readLimit = 100
 
-// peek reads what comes after the cursor, and tells whether there was something.
+// peek reads what comes after the cursor, and reports whether there was something.
 func (r *reader) peek(ctx context.Context, conn *client.Conn, linearizable bool) bool {
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()

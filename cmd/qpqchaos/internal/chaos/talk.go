@@ -138,7 +138,7 @@ func (t *talks) act(ctx context.Context, p *person, rng *rand.Rand) error {
 	return nil
 }
 
-// isTransient tells whether a call of a whole client is only not done yet.
+// isTransient reports whether a call of a whole client is only not done yet.
 func isTransient(err error) bool {
 	var e *client.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &e)

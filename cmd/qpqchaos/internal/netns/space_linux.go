@@ -40,7 +40,7 @@ func (s space) fd() int { return int(s.file.Fd()) }
 func onThread(do func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for ever: the thread must not be used again
+		runtime.LockOSThread() // forever: the thread must not be used again
 		done <- do()
 	}()
 	return <-done
