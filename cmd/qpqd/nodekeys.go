@@ -22,7 +22,7 @@ func denyCommand() *cobra.Command {
 		Short: "Shut out a stolen node",
 		Long: `Has every node refuse a key from here on: the one that a member has, or any, by the 64
 hexadecimal digits that ` + "`qpqd status --json`" + ` and logs show. Connections that the node has
-open are closed, and it stops when it hears of it. The cluster keeps the denial for ever,
+open are closed, and it stops when it learns of it. The cluster keeps the denial forever,
 or until --undo.
 
 The keys of a majority are never denied. Run it with the directory of a node that is not
@@ -89,7 +89,7 @@ func replaceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replace NODE",
 		Short: "Write a new directory, with a new key, for a node",
-		Long: `Makes the directory of a node anew, for one that was stolen or has lost all of its disk:
+		Long: `Makes the directory of a node again, for one that was stolen or has lost all of its disk:
 configuration, a new key and its certificate, and the cluster's secrets as --dir has them.
 --dir must hold the key of the certificate authority. Then ` + "`qpqd trust`" + ` tells the cluster of
 the key, and the node starts with ` + "`qpqd run --join`" + ` and fetches everything from the others.`,
