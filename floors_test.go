@@ -29,6 +29,7 @@ var layers = []struct {
 		"cmd/internal/keysource", "cmd/internal/node", "cmd/internal/settings", "cmd/qpq/internal/plain",
 		"cmd/qpqchaos/internal/netns", "cmd/qpqchaos/internal/weakdisk", "cmd/qpqconform/internal/wire",
 	}},
+	{"referees of clients", []string{"testcluster/referee"}},
 	{"attackers", []string{"testcluster/liar"}},
 	{"test clusters", []string{"testcluster"}},
 	{"parts of test clusters", []string{"testcluster/keypool", "testcluster/npm", "testcluster/roguemember", "testcluster/vectors"}},

@@ -10,6 +10,7 @@ import { startLogin, startRegistration } from './opaque.mjs';
 
 const { QUICClient } = quic;
 const { default: Logger, LogLevel } = logger;
+const ELSEWHERE = ['unavailable', 'lagging', 'storage', 'deadlineExceeded', 'diskFull', 'internal']; // docs/errors.md
 const BAD_CERTIFICATE = 298; // TLS alert 42 as a QUIC error: RFC 9001 §4.8
 
 /** Failure is an answer that is an error: code as the schema names it, and its number. */
@@ -71,6 +72,7 @@ export class Client {
   #nodes; #pin; #connection; #token;
   #at = 0;
   #seen = 0n;
+  #asked; // the nodes that were asked for all since an answer has taken back what was seen
 
   constructor(address) {
     ({ nodes: this.#nodes, pin: this.#pin } = parseAddress(address));
@@ -140,10 +142,13 @@ export class Client {
     const value = this.#token ? { ...params, auth: { version: 1, accessToken: this.#token } } : params;
     for (let attempt = 0, pause = 25; ; attempt++, pause = Math.min(2 * pause, 1000)) {
       try {
-        const request = { method: ordinal, requestId, seen: this.#seen, first: attempt === 0, params: any(paramsType, value) };
+        const node = this.#node();
+        const linearizable = this.#asked !== undefined && !this.#asked.has(node);
+        const request = { method: ordinal, requestId, seen: this.#seen, linearizable, first: attempt === 0, params: any(paramsType, value) };
         const response = decode('Response', await this.#exchange(encode('Request', request)));
         if (response.index > this.#seen) this.#seen = response.index;
         if (response.error) throw new Failure(response.error);
+        if (linearizable) this.#asked.add(node);
         return response.results(resultsType);
       } catch (failure) {
         if (attempt + 1 >= this.tries || !(await this.#mayRepeat(failure))) throw failure;
@@ -154,19 +159,32 @@ export class Client {
 
   // mayRepeat follows the retry column of docs/errors.md for the codes that it names.
   async #mayRepeat(failure) {
-    if (!(failure instanceof Failure)) {
-      await this.close().catch(() => {});
-      this.#at++;
+    if (!(failure instanceof Failure)) return this.#leave();
+    if (failure.name === 'seenTooFarAhead') { // the cluster was restored, or a node has lied: begin again with what it has
+      this.#seen = failure.value;
+      this.#asked = new Set();
       return true;
     }
-    if (['unavailable', 'unknownOutcome', 'lagging'].includes(failure.name)) return true;
+    if (ELSEWHERE.includes(failure.name)) return this.#leave();
+    if (failure.name === 'unknownOutcome') return true;
     if (failure.name !== 'rateLimited' || failure.retryAfterMs > 5000) return false;
     await new Promise((done) => setTimeout(done, failure.retryAfterMs));
     return true;
   }
 
+  // leave goes on at the next node.
+  async #leave() {
+    await this.close().catch(() => {});
+    this.#at++;
+    return true;
+  }
+
+  #node() {
+    return this.#nodes[this.#at % this.#nodes.length];
+  }
+
   async #exchange(request) {
-    this.#connection ??= await this.#dial(this.#nodes[this.#at % this.#nodes.length]);
+    this.#connection ??= await this.#dial(this.#node());
     const stream = this.#connection.connection.newStream();
     const writer = stream.writable.getWriter();
     await writer.write(request);

@@ -187,6 +187,9 @@ func fifthWithoutWait() *deviant {
 // something that changes what they say, fails the check that is there for it, and without
 // the change it does not.
 func TestDeviationsAreSeen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many servers one after the other; TestClusterConforms has what the race detector looks for")
+	}
 	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{Nodes: 1})
 	c.LeaderT(t)

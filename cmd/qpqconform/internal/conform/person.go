@@ -314,3 +314,13 @@ func (w *World) two(ctx context.Context) (ann, bob *person, err error) {
 	bob, err = w.someone(ctx, "bob")
 	return ann, bob, err
 }
+
+// Session makes an account of the run's and returns its session's token and its key: for
+// clients that break the rules.
+func (w *World) Session(ctx context.Context) (token, key []byte, err error) {
+	p, err := w.someone(ctx, "ann")
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.token, p.public(), nil
+}
