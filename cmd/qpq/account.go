@@ -40,7 +40,7 @@ invitation only wants a token, which its operator or a member gives you.`,
 			if token != "" {
 				var err error
 				if invite, err = account.ParseInvite(token); err != nil {
-					return err
+					return usage("--invite: %w", err)
 				}
 			}
 			return a.enroll(cmd, file, true, func(ctx context.Context, c *client.Client, password []byte) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +38,7 @@ token: one that is lost can't be shown again.`,
 			if end != "" {
 				token, err := account.ParseInvite(end)
 				if err != nil {
-					return err
+					return usage("--end: %w", err)
 				}
 				if err := c.EndInvite(ctx, token); err != nil {
 					return err
@@ -47,7 +46,7 @@ token: one that is lost can't be shown again.`,
 				return a.done("invite", "the token is taken back")
 			}
 			if uses < 1 || uses > schemas.MaxInviteUses || life < 0 {
-				return fmt.Errorf("--uses is 1 to %d, and --for no time that is over", schemas.MaxInviteUses)
+				return usage("--uses is 1 to %d, and --for no time that is over", schemas.MaxInviteUses)
 			}
 			token, expires, err := c.CreateInvite(ctx, uses, life)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"quicproquo/client/content"
 	"quicproquo/cluster"
 	"quicproquo/nodeaddr"
+	"quicproquo/schemas"
 	"quicproquo/testcluster"
 )
 
@@ -27,7 +29,9 @@ func TestMain(m *testing.M) {
 // The scripts are what users do, each with people of its own on one real cluster.
 // Commands besides testscript's own:
 //
-//	nodes down|up  kills or starts all nodes (only in those of alone)
+//	nodes down|up       kills or starts all nodes (only in those of alone)
+//	setting NAME VALUE  changes a setting of the cluster (only in those of invited)
+//	keep NAME stdout    keeps what was printed last, without its end of line, in $NAME
 //
 // and those of lies_test.go.
 func TestScripts(t *testing.T) {
@@ -41,13 +45,21 @@ func TestScripts(t *testing.T) {
 	}
 	t.Run("together", func(t *testing.T) { runScripts(t, c, "testdata/script/*.txtar") })
 	t.Run("alone", func(t *testing.T) { runScripts(t, c, "testdata/script/alone/*.txtar") })
+	t.Run("invited", func(t *testing.T) { runScripts(t, c, "testdata/script/invited/*.txtar") })
 	t.Run("lies", func(t *testing.T) { runLies(t, c) })
 }
 
 func runScripts(t *testing.T, c *testcluster.Cluster, pattern string) {
 	t.Helper()
 	play(t, c, pattern, func(*testscript.Env) error { return nil }, map[string]command{
-		"nodes": func(ts *testscript.TestScript, _ bool, args []string) { nodes(ts, c, args) },
+		"nodes":   func(ts *testscript.TestScript, _ bool, args []string) { nodes(ts, c, args) },
+		"setting": func(ts *testscript.TestScript, _ bool, args []string) { setting(ts, c, args) },
+		"keep": func(ts *testscript.TestScript, _ bool, args []string) {
+			if len(args) != 2 || args[1] != "stdout" {
+				ts.Fatalf("usage: keep NAME stdout")
+			}
+			ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+		},
 	})
 }
 
@@ -105,6 +117,29 @@ func setUp(env *testscript.Env, c *testcluster.Cluster, suffix string) error {
 		env.Setenv(strings.ToUpper(name), name+suffix)
 	}
 	return nil
+}
+
+// setting changes a setting of the cluster, and waits until every node has it.
+func setting(ts *testscript.TestScript, c *testcluster.Cluster, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: setting NAME VALUE")
+	}
+	value, err := strconv.ParseUint(args[1], 10, 64)
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ts.Check(testcluster.Await(ctx, "the setting "+args[0], func() error {
+		leader, err := c.WaitLeader(ctx)
+		if err != nil {
+			return err
+		}
+		_, result, err := leader.Engine().Propose(ctx, testcluster.SettingEntry(args[0], value))
+		if err == nil && result.Code != schemas.Code_ok {
+			err = errors.New(result.Code.Doc().Name) // not every node knows it yet
+		}
+		return err
+	}))
+	ts.Check(c.WaitSame(ctx))
 }
 
 // nodes takes the whole cluster down or up again.

@@ -103,6 +103,9 @@ type Summary struct {
 	Recovery        Gaps         `json:"recovery"`
 	Kinds           map[Kind]int `json:"kinds"`
 	UnknownOutcomes int64        `json:"unknownOutcomes"`
+	// Unattacked are faults that attack a node beside honest callers, and could not,
+	// because the cluster was not there: of them the run says nothing.
+	Unattacked int64 `json:"unattacked,omitempty"`
 	Violations      []Violation  `json:"violations,omitempty"`
 	Seed            uint64       `json:"seed"`
 	Level           Level        `json:"level"`
@@ -314,6 +317,7 @@ func (w *world) sum(s *Summary) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.Ops, s.Acked, s.UnknownOutcomes = w.ops.Load(), w.acked.Load(), w.unknown.Load()
+	s.Unattacked = w.unattacked.Load()
 	s.UnauthorizedReads, s.Faults = w.unauthorized.Load(), w.faults.Load()
 	s.LeaderChanges, s.LongestWriteGapMs = max(len(w.leaders)-1, 0), w.longestGap.Milliseconds()
 	s.WriteGap, s.Recovery = gapsAfter(w.harmed, w.gaps, oneNode, false), gapsAfter(w.harmed, w.gaps, allNodes, true)

@@ -23,6 +23,9 @@ import (
 type stalling struct {
 	mu             sync.Mutex
 	greedy, honest *account
+	tries          int // of setUp
+	// How many envelopes lie in their inboxes, at least.
+	greedyHas, honestHas int
 }
 
 // What the greedy one does to a node, in all.
@@ -30,6 +33,8 @@ const (
 	stalledFetches  = 64      // of 4 MiB each
 	stalledRequests = 64      // of which half of 3 MiB arrives
 	largeEnvelope   = 1 << 20 // bytes
+	// stalledEnvelopes are what one fetch answers.
+	stalledEnvelopes = schemas.MaxFetchBytes / largeEnvelope
 	honestCalls     = 20
 	honestEnvelope  = 100 << 10 // bytes
 )
@@ -97,6 +102,7 @@ func (w *world) beside(ctx context.Context, f Fault, victim int, what string, be
 	}
 	if err != nil {
 		// The cluster is not there, which others look for: nobody can attack it either.
+		w.unattacked.Add(1)
 		w.tell("no attack: %v", err)
 		return nil
 	}
@@ -118,28 +124,40 @@ func (w *world) beside(ctx context.Context, f Fault, victim int, what string, be
 	return nil
 }
 
-// setUp makes the two accounts, and fills their inboxes.
-func (s *stalling) setUp(ctx context.Context, w *world) error {
-	if s.honest != nil {
-		return nil
-	}
+// host is what setUp needs of the world.
+type host interface {
+	enroll(ctx context.Context, name string) (*account, error)
+	enrollApart(ctx context.Context, name string) (*account, error)
+	deliver(ctx context.Context, to *account, size int) error
+}
+
+// setUp makes the two accounts, and fills their inboxes. What is made stays made when a
+// later step fails, so that the next attack goes on from there; each try has names of its
+// own, for a registration that has failed may have taken its name.
+func (s *stalling) setUp(ctx context.Context, w host) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	greedy, err := w.enroll(ctx, "greedy")
-	if err != nil {
-		return err
+	s.tries++
+	if s.greedy == nil {
+		if s.greedy, err = w.enroll(ctx, fmt.Sprint("greedy", s.tries)); err != nil {
+			return err
+		}
 	}
-	honest, err := w.enrollApart(ctx, "honest")
-	if err != nil {
-		return err
+	if s.honest == nil {
+		if s.honest, err = w.enrollApart(ctx, fmt.Sprint("honest", s.tries)); err != nil {
+			return err
+		}
 	}
-	for range 4 {
-		err = errors.Join(err, w.deliver(ctx, greedy, largeEnvelope))
+	for ; s.greedyHas < stalledEnvelopes; s.greedyHas++ {
+		if err := w.deliver(ctx, s.greedy, largeEnvelope); err != nil {
+			return err
+		}
 	}
-	if err := errors.Join(err, w.deliver(ctx, honest, honestEnvelope)); err != nil {
-		return err
+	for ; s.honestHas < 1; s.honestHas++ {
+		if err := w.deliver(ctx, s.honest, honestEnvelope); err != nil {
+			return err
+		}
 	}
-	s.greedy, s.honest = greedy, honest
 	return nil
 }
 

@@ -23,9 +23,9 @@ type world struct {
 	target  target
 	began   time.Time
 
-	ops, acked, unknown, unauthorized, faults, flips, detected atomic.Int64
-	timeline                                                   timeline
-	stalling                                                   stalling
+	ops, acked, unknown, unauthorized, faults, flips, detected, unattacked atomic.Int64
+	timeline                                                               timeline
+	stalling                                                               stalling
 
 	mu         sync.Mutex
 	conns      []*client.Conn

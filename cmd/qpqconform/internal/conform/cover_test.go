@@ -27,7 +27,7 @@ var noPromise = map[string]string{
 
 // notTried are codes that the checks do not bring about, and why.
 var notTried = map[string]string{
-	"E000": "no failure", "E028": "not in use", "E040": "for operators", "E041": "for operators", "E050": "for operators", "E051": "for operators", "E069": "for nodes",
+	"E000": "no failure", "E028": "not in use", "E040": "for operators", "E041": "for operators", "E050": "for operators", "E051": "for operators", "E069": "for nodes", "E086": "for nodes", "E087": "for nodes", "E088": "for nodes",
 	"E024": "blobs are not served", "E025": "blobs are not served", "E026": "blobs are not served", "E027": "blobs are not served",
 	"E004": "a session lives 300 s at least", "E031": "a node that can't write", "E032": "a node that has lost its leader", "E037": "a node that is overloaded",
 	"E019": "a node whose disk fails", "E039": "a node whose disk is full", "E048": "a node's own fault", "E042": "a cluster of two versions",
