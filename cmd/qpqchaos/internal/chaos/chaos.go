@@ -105,12 +105,12 @@ type Summary struct {
 	UnknownOutcomes int64        `json:"unknownOutcomes"`
 	// Unattacked are faults that attack a node beside honest callers, and could not,
 	// because the cluster was not there: of them the run says nothing.
-	Unattacked int64 `json:"unattacked,omitempty"`
-	Violations      []Violation  `json:"violations,omitempty"`
-	Seed            uint64       `json:"seed"`
-	Level           Level        `json:"level"`
-	Seconds         float64      `json:"seconds"` // of the cluster's time
-	OK              bool         `json:"ok"`
+	Unattacked int64       `json:"unattacked,omitempty"`
+	Violations []Violation `json:"violations,omitempty"`
+	Seed       uint64      `json:"seed"`
+	Level      Level       `json:"level"`
+	Seconds    float64     `json:"seconds"` // of the cluster's time
+	OK         bool        `json:"ok"`
 
 	timeline *timeline
 }

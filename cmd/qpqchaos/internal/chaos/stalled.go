@@ -35,8 +35,8 @@ const (
 	largeEnvelope   = 1 << 20 // bytes
 	// stalledEnvelopes are what one fetch answers.
 	stalledEnvelopes = schemas.MaxFetchBytes / largeEnvelope
-	honestCalls     = 20
-	honestEnvelope  = 100 << 10 // bytes
+	honestCalls      = 20
+	honestEnvelope   = 100 << 10 // bytes
 )
 
 // stall has a node's memory asked for and not used, for as long as a fault lasts.
