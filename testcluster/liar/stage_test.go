@@ -234,20 +234,11 @@ var acts = map[string]act{
 		}
 		return "", v.Typing(ctx, true)
 	},
-	"accept": func(ctx context.Context, _ *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
-		for {
-			list, err := p.Requests()
-			for _, r := range list {
-				if r.Title == args[0] || r.By == args[0] {
-					_, err := p.Accept(ctx, r.ID)
-					return "", err
-				}
-			}
-			if err != nil || !pause(ctx) {
-				return "", errors.Join(err, errors.New("nobody has asked for that"))
-			}
-		}
-	},
+	"accept": answer(func(ctx context.Context, p *person, id string) error {
+		_, err := p.Accept(ctx, id)
+		return err
+	}),
+	"decline":  answer(func(ctx context.Context, p *person, id string) error { return p.Decline(ctx, id) }),
 	"requests": looking(requests),
 	"invite":   aboutGroup(func(v *client.Conversation, ctx context.Context, arg string) error { return v.Invite(ctx, arg) }),
 	"remove":   aboutGroup(func(v *client.Conversation, ctx context.Context, arg string) error { return v.Remove(ctx, arg) }),
@@ -336,5 +327,22 @@ func pause(ctx context.Context) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// answer waits until somebody asks for what is named, and answers.
+func answer(with func(ctx context.Context, p *person, id string) error) act {
+	return func(ctx context.Context, _ *stage, p *person, args []string, _ *datadriven.TestData) (string, error) {
+		for {
+			list, err := p.Requests()
+			for _, r := range list {
+				if r.Title == args[0] || r.By == args[0] {
+					return "", with(ctx, p, r.ID)
+				}
+			}
+			if err != nil || !pause(ctx) {
+				return "", errors.Join(err, errors.New("nobody has asked for that"))
+			}
+		}
 	}
 }
