@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"quicproquo/cluster/mesh"
@@ -200,12 +201,10 @@ func (n *Node) keyKnown(id tlsid.NodeID) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range keys.Bound {
-		if b.Node == string(id) {
-			return nil
-		}
+	if !keys.Knows(string(id)) {
+		return fmt.Errorf("the key of %s is not known yet", id)
 	}
-	return fmt.Errorf("the key of %s is not known yet", id)
+	return nil
 }
 
 // canSpare refuses to remove a member without whom those that are let in are no majority.
@@ -247,11 +246,10 @@ func (n *Node) mayRenew(id tlsid.NodeID, request []byte) error {
 }
 
 func writeNodeKeys(to schemas.NodeStatus, keys *fsm.NodeKeys) error {
-	known := append(append([]fsm.NodeKey(nil), keys.Bound...), keys.Expected...)
 	for _, list := range []struct {
 		keys   []fsm.NodeKey
 		create func(int32) (schemas.NodeKey_List, error)
-	}{{known, to.NewNodeKeys}, {keys.Denied, to.NewDeniedKeys}} {
+	}{{slices.Concat(keys.Bound, keys.Expected), to.NewNodeKeys}, {keys.Denied, to.NewDeniedKeys}} {
 		rows, err := list.create(int32(len(list.keys)))
 		if err != nil {
 			return err

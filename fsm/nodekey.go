@@ -216,7 +216,7 @@ func applyChangeNodeKey(tx *Tx, r *request) Result {
 	case schemas.ChangeNodeKey_Change_bind:
 		tx.setNodeKey(row, p.key, true)
 	case schemas.ChangeNodeKey_Change_replace:
-		tx.setNodeKey(row, p.key, k.isMember(p.node))
+		tx.setNodeKey(row, p.key, k.Knows(p.node))
 	case schemas.ChangeNodeKey_Change_forget:
 		tx.delete(tableNodeKeys, row)
 	case schemas.ChangeNodeKey_Change_deny:
@@ -233,7 +233,8 @@ func (tx *Tx) setNodeKey(row, key []byte, member bool) {
 	tx.set(tableNodeKeys, row, n.encode())
 }
 
-func (k *NodeKeys) isMember(node string) bool {
+// Knows reports whether a node has a key, and is not only to have one.
+func (k *NodeKeys) Knows(node string) bool {
 	for _, b := range k.Bound {
 		if b.Node == node {
 			return true

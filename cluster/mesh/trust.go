@@ -45,7 +45,7 @@ func Refusal(err error) error {
 	return nil
 }
 
-// IsNotMember tells whether a peer ended the connection because this node is not
+// IsNotMember reports whether a peer ended the connection because this node is not
 // in its raft configuration.
 func IsNotMember(err error) bool { return errors.Is(Refusal(err), ErrNotMember) }
 
