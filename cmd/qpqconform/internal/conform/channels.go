@@ -106,13 +106,12 @@ func talkInChannel(ctx context.Context, w *World) error {
 		if err != nil {
 			return err
 		}
-		a, err := w.call(ctx, to, fetch(to.public(), id, 0, false), schemas.Code_ok)
+		got, err := w.fetched(ctx, to, fetch(to.public(), id, 0, false))
 		if err != nil {
 			return err
 		}
-		got, err := results[schemas.FetchResults](a).Payloads()
-		if err != nil || got.Len() != 1 || got.At(0).Seq() != seq {
-			return errors.Join(err, differs("in the channel", got.Len(), "one envelope"))
+		if got.Len() != 1 || got.At(0).Seq() != seq {
+			return differs("in the channel", got.Len(), "one envelope")
 		}
 		if _, err := w.call(ctx, to, ack(to.public(), id, seq), schemas.Code_ok); err != nil {
 			return err

@@ -237,13 +237,12 @@ func largestBody(ctx context.Context, w *World) error {
 	if _, err := w.send(ctx, ann, enqueue(ann.public(), nil, body)); err != nil {
 		return err
 	}
-	a, err := w.call(ctx, ann, fetch(ann.public(), nil, 0, false), schemas.Code_ok)
+	list, err := w.fetched(ctx, ann, fetch(ann.public(), nil, 0, false))
 	if err != nil {
 		return err
 	}
-	list, err := results[schemas.FetchResults](a).Payloads()
-	if err != nil || list.Len() != 1 {
-		return errors.Join(err, differs("envelopes", list.Len(), 1))
+	if err := same("envelopes", list.Len(), 1); err != nil {
+		return err
 	}
 	data, err := list.At(0).Data()
 	if err == nil && !bytes.Equal(data, body) {
@@ -265,11 +264,7 @@ func largestAnswer(ctx context.Context, w *World) error {
 			return err
 		}
 	}
-	a, err := w.call(ctx, ann, fetch(ann.public(), nil, 0, false), schemas.Code_ok)
-	if err != nil {
-		return err
-	}
-	list, err := results[schemas.FetchResults](a).Payloads()
+	list, err := w.fetched(ctx, ann, fetch(ann.public(), nil, 0, false))
 	if err != nil {
 		return err
 	}

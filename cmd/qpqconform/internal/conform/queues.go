@@ -139,6 +139,15 @@ func (w *World) waiting(ctx context.Context, p *person, after uint64) (schemas.E
 	return results[schemas.PeekResults](a).Payloads()
 }
 
+// fetched is what a fetch or a wait for one gives somebody.
+func (w *World) fetched(ctx context.Context, p *person, s spec) (schemas.Envelope_List, error) {
+	a, err := w.call(ctx, p, s, schemas.Code_ok)
+	if err != nil {
+		return schemas.Envelope_List{}, err
+	}
+	return results[schemas.FetchResults](a).Payloads()
+}
+
 func inOrder(ctx context.Context, w *World) error {
 	ann, bob, err := w.two(ctx)
 	if err != nil {
@@ -158,13 +167,12 @@ func inOrder(ctx context.Context, w *World) error {
 			return err
 		}
 	}
-	a, err := w.call(ctx, bob, fetch(bob.public(), nil, 3, false), schemas.Code_ok)
+	part, err := w.fetched(ctx, bob, fetch(bob.public(), nil, 3, false))
 	if err != nil {
 		return err
 	}
-	part, err := results[schemas.FetchResults](a).Payloads()
-	if err != nil || part.Len() != 3 {
-		return errors.Join(err, differs("a fetch with limit 3", part.Len(), 3))
+	if err := same("a fetch with limit 3", part.Len(), 3); err != nil {
+		return err
 	}
 	all, err := w.waiting(ctx, bob, last)
 	if err != nil {
@@ -205,12 +213,8 @@ func acknowledges(ctx context.Context, w *World) error {
 		if err := same(fmt.Sprint("removed by ack of ", step.upTo), results[schemas.AckResults](a).Removed(), step.removed); err != nil {
 			return err
 		}
-		for _, read := range []spec{fetch(bob.public(), nil, 0, false), fetch(bob.public(), nil, 0, false)} {
-			a, err := w.call(ctx, bob, read, schemas.Code_ok)
-			if err != nil {
-				return err
-			}
-			left, err := results[schemas.FetchResults](a).Payloads()
+		for range 2 { // to read removes nothing
+			left, err := w.fetched(ctx, bob, fetch(bob.public(), nil, 0, false))
 			if err != nil {
 				return err
 			}
@@ -240,13 +244,12 @@ func drains(ctx context.Context, w *World) error {
 	s.id = random(16)
 	for node := range w.nodes {
 		s.node = node + 1
-		a, err := w.call(ctx, bob, s, schemas.Code_ok)
+		got, err := w.fetched(ctx, bob, s)
 		if err != nil {
 			return err
 		}
-		got, err := results[schemas.FetchResults](a).Payloads()
-		if err != nil || got.Len() != 2 {
-			return errors.Join(err, differs("drained at "+w.nodes[node], got.Len(), 2))
+		if err := same("drained at "+w.nodes[node], got.Len(), 2); err != nil {
+			return err
 		}
 	}
 	left, err := w.waiting(ctx, bob, 0)
