@@ -144,7 +144,7 @@ func (c *Processes) address(id tlsid.NodeID) (string, error) {
 	if c.options.Hosts != nil {
 		return c.options.Hosts.Address(string(id))
 	}
-	return freePort()
+	return process.FreeAddress(0)
 }
 
 // listen is the local address for a node's public one.
@@ -159,14 +159,6 @@ func (c *Processes) listen(public string) (string, error) {
 
 // Faults is where links are harmed, nil for nowhere.
 func (c *Processes) Faults() *Faults { return c.options.Faults }
-
-func freePort() (string, error) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free UDP port: %w", err)
-	}
-	return conn.LocalAddr().String(), conn.Close()
-}
 
 // Nodes returns all nodes, running or not.
 func (c *Processes) Nodes() []*Process { return append([]*Process(nil), c.nodes...) }

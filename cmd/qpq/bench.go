@@ -96,7 +96,6 @@ func (a *app) benchTarget(o *bench.Options, start bool) error {
 		}
 		return nil
 	}
-	o.Nodes.Output = a.notes
 	if o.Nodes.Count < 1 || o.Nodes.Count > 9 {
 		return usage("--nodes %d: choose 1 to 9", o.Nodes.Count)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -21,16 +20,15 @@ func TestBenchStartsNodes(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../qpqd").CombinedOutput(); err != nil {
 		t.Fatalf("build qpqd: %v\n%s", err, out)
 	}
-	var logs bytes.Buffer
 	r, err := bench.Run(t.Context(), bench.Options{
 		Workload: "enqueue", InFlight: 4, Connections: 2, Accounts: 2, Size: 100, Recipients: 1, For: 500 * time.Millisecond, Dir: dir,
-		Nodes: bench.NodeOptions{Program: program, Count: 3, LogStore: "wal", Output: &logs},
+		Nodes: bench.NodeOptions{Program: program, Count: 3, LogStore: "wal"},
 	})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, logs.String())
+		t.Fatal(err)
 	}
 	if r.Errors > 0 || r.Calls == 0 || r.Nodes != 3 || r.LogStore != "wal" || r.ClientCPU <= 0 || r.NodesCPU <= 0 {
-		t.Errorf("got %+v, want calls without errors on three nodes with the wal, and what they took\n%s", r, logs.String())
+		t.Errorf("got %+v, want calls without errors on three nodes with the wal, and what they took", r)
 	}
 	if out, err := exec.CommandContext(t.Context(), "pgrep", "-f", program).Output(); err == nil {
 		t.Errorf("nodes are left: %s", out)

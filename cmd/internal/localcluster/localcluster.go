@@ -12,11 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 
 	"quicproquo/cluster"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/tlsid"
+	"quicproquo/internal/process"
 	"quicproquo/rpc"
 )
 
@@ -72,22 +72,11 @@ func Peers(count, port int) ([]cluster.Peer, error) {
 		if port != 0 {
 			preferred += i
 		}
-		address, err := freeAddress(preferred)
+		address, err := process.FreeAddress(preferred)
 		if err != nil {
 			return nil, err
 		}
 		peers = append(peers, cluster.Peer{ID: tlsid.NodeID(fmt.Sprintf("n%d", i+1)), Address: address})
 	}
 	return peers, nil
-}
-
-func freeAddress(port int) (string, error) {
-	conn, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		conn, err = net.ListenPacket("udp", "127.0.0.1:0")
-	}
-	if err != nil {
-		return "", fmt.Errorf("find a free UDP port: %w", err)
-	}
-	return conn.LocalAddr().String(), conn.Close()
 }

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -14,17 +14,15 @@ import (
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/internal/process"
 	"quicproquo/nodeaddr"
 )
-
-// stopTime bounds the orderly stop of the nodes.
-const stopTime = 20 * time.Second
 
 // nodes are a cluster that was started for the measurement, a process each. Nil: there is
 // none.
 type nodes struct {
 	store     string
-	processes []*exec.Cmd
+	processes []*process.Process
 	closed    chan struct{} // when it is, nodes that still run are killed
 	addresses []nodeaddr.Address
 }
@@ -37,7 +35,7 @@ func (w *world) startNodes(ctx context.Context) error {
 	root := filepath.Join(w.options.Dir, "nodes")
 	args := []string{"init", "--out", root}
 	for i := range o.Count {
-		address, err := freeAddress()
+		address, err := process.FreeAddress(0)
 		if err != nil {
 			return err
 		}
@@ -73,21 +71,33 @@ func (o *NodeOptions) run(ctx context.Context, args ...string) (string, error) {
 }
 
 // start starts a node on a thread that lives until close: a node ends with the thread that
-// started it, and so with this process, however that ends.
+// started it, and so with this process, however that ends. Its log lies beside its directory.
 func (n *nodes) start(o *NodeOptions, dir string) error {
+	p := process.New("node "+filepath.Base(dir), dir+".log")
+	n.processes = append(n.processes, p)
 	cmd := exec.Command(o.Program, "run", "--dir", dir, "--rates", "off", "--log-store", o.LogStore, "--log-level", "error") //nolint:noctx // close stops it in good order
-	cmd.Stdout, cmd.Stderr = o.Output, o.Output
 	detach(cmd)
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		started <- cmd.Start()
-		<-n.closed
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start a node: %w", err)
+	return p.Start(cmd, func(cmd *exec.Cmd, _ io.Writer) error {
+		started := make(chan error, 1)
+		go func() {
+			runtime.LockOSThread()
+			started <- cmd.Start()
+			<-n.closed
+		}()
+		return <-started
+	})
+}
+
+// err says which node has ended by itself, and its last words.
+func (n *nodes) err() error {
+	if n == nil {
+		return nil
 	}
-	n.processes = append(n.processes, cmd)
+	for i, p := range n.processes {
+		if p.Ended() {
+			return fmt.Errorf("node n%d, which was started for this, has ended; its log ends with %q", i+1, p.LastWords())
+		}
+	}
 	return nil
 }
 
@@ -104,6 +114,9 @@ func (w *world) awaitLeader(ctx context.Context) error {
 		h, err := conn.Health(ctx)
 		if err == nil && h.Status == "ok" {
 			return nil
+		}
+		if ended := w.nodes.err(); ended != nil {
+			return ended
 		}
 		if !sleep(ctx, 50*time.Millisecond) {
 			return errors.Join(errors.New("the nodes that were started have no leader"), err, ctx.Err())
@@ -123,32 +136,13 @@ func (n *nodes) dial() (client.Options, error) {
 	return client.Options{Endpoints: nodeaddr.Endpoints(n.addresses), TLS: trust, PacketConn: conn}, nil
 }
 
-// close stops the nodes, the last first.
+// close stops the nodes.
 func (n *nodes) close() error {
 	if n == nil {
 		return nil
 	}
 	defer close(n.closed)
-	ended := make(chan error, len(n.processes))
-	for _, p := range n.processes {
-		_ = p.Process.Signal(os.Interrupt)
-		go func() { ended <- p.Wait() }()
-	}
-	late := time.After(stopTime)
-	var errs []error
-	for range n.processes {
-		select {
-		case err := <-ended:
-			errs = append(errs, err)
-		case <-late:
-			for _, p := range n.processes {
-				_ = p.Process.Kill()
-			}
-			late = nil
-			errs = append(errs, fmt.Errorf("a node did not stop in %v and was killed", stopTime))
-		}
-	}
-	return errors.Join(errs...)
+	return together(len(n.processes), func(i int) error { return n.processes[i].Stop() })
 }
 
 func (n *nodes) count() int {
@@ -171,17 +165,7 @@ func (n *nodes) cpu() (sum time.Duration) {
 		return 0
 	}
 	for _, p := range n.processes {
-		sum += cpuOf(p.Process.Pid)
+		sum += cpuOf(p.PID())
 	}
 	return sum
-}
-
-// freeAddress is one on the loopback at which nobody listens now.
-func freeAddress() (string, error) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("look for a free port: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	return conn.LocalAddr().String(), nil
 }

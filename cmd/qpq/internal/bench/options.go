@@ -3,7 +3,6 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +45,6 @@ type NodeOptions struct {
 	Program  string // qpqd
 	Count    int
 	LogStore string
-	Output   io.Writer // the nodes' logs
 }
 
 // Limits of what may be asked.

@@ -36,7 +36,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if failed := w.drains.err(); failed != nil {
 		return r, fmt.Errorf("empty the queues: %w", failed)
 	}
-	return r, ctx.Err()
+	return r, errors.Join(w.nodes.err(), ctx.Err())
 }
 
 // measure has the load run, and fills the report.
