@@ -26,6 +26,14 @@ func wantingName(nodes *cluster) *Client {
 	return c
 }
 
+// closed closes a client and says if that failed.
+func closed(t testing.TB, c *Client) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Upkeep asks for the names that a batch of messages needs: whoever is about to show
 // the batch waits for the same answers, and does not show keys in place of names.
 func TestNamesAskedForByAnother(t *testing.T) {
@@ -38,11 +46,7 @@ func TestNamesAskedForByAnother(t *testing.T) {
 	run(t, 1, script, func(nodes *cluster) {
 		t := nodes.t
 		c := wantingName(nodes)
-		defer func() {
-			if err := c.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
+		defer closed(t, c)
 		go c.learnNames(t.Context()) // as upkeep does
 		time.Sleep(time.Second / 2)
 		if got := nodes.methods(); count(got, methodResolveIdentity) != 1 {
@@ -68,11 +72,7 @@ func TestNamesOfASlowNode(t *testing.T) {
 	run(t, 1, script, func(nodes *cluster) {
 		t := nodes.t
 		c := wantingName(nodes)
-		defer func() {
-			if err := c.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
+		defer closed(t, c)
 		c.learnNames(t.Context())
 		if !c.manyNameless.Swap(false) {
 			t.Fatal("nobody asks again for a name that was late")

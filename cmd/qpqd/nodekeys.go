@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/cluster"
-	"quicproquo/cmd/internal/keysource"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/schemas"
@@ -135,20 +134,12 @@ func custodyOf(dir string) (*tlsid.Authority, cluster.Custody, error) {
 	if err != nil {
 		return nil, cluster.Custody{}, err
 	}
-	source, err := keysource.Parse(config.ClusterKey)
+	source, secrets, err := readSecrets(dir, config.ClusterKey)
 	if err != nil {
 		return nil, cluster.Custody{}, err
 	}
-	key, err := source.Read(dir)
-	if err != nil {
-		return nil, cluster.Custody{}, fmt.Errorf("read the cluster key from %s: %w", source, err)
-	}
-	secrets, err := cluster.LoadSecretsWith(dir, key)
-	if err != nil {
-		return nil, cluster.Custody{}, err
-	}
-	write, err := source.Writer(key)
-	return secrets.Authority, cluster.Custody{Key: key, WriteKey: write}, err
+	write, err := source.Writer(secrets.ClusterKey)
+	return secrets.Authority, cluster.Custody{Key: secrets.ClusterKey, WriteKey: write}, err
 }
 
 // nodeOrKey reads a node's id or a key, which is longer than any id.

@@ -142,28 +142,20 @@ func (f *runFlags) run(ctx context.Context) error {
 
 // clusterConfig also returns the cluster key, which is the client server's.
 func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.ClusterKey, error) {
-	var key tlsid.ClusterKey
 	peers, err := node.ParsePeers(f.peers)
 	if err != nil {
-		return cluster.Config{}, key, err
+		return cluster.Config{}, tlsid.ClusterKey{}, err
 	}
-	source, err := keysource.Parse(f.clusterKey)
+	_, secrets, err := readSecrets(f.dir, f.clusterKey)
 	if err != nil {
-		return cluster.Config{}, key, err
-	}
-	if key, err = source.Read(f.dir); err != nil {
-		return cluster.Config{}, key, fmt.Errorf("read the cluster key from %s: %w; copy it from another node, or make a new cluster with qpqd init", source, err)
-	}
-	secrets, err := cluster.LoadSecretsWith(f.dir, key)
-	if err != nil {
-		return cluster.Config{}, key, err
+		return cluster.Config{}, tlsid.ClusterKey{}, err
 	}
 	if f.listen == "" || f.address == "" || f.id == "" {
-		return cluster.Config{}, key, errors.New("id, listen and address must be set: as flags, in the environment or in node.toml (`qpqd init` writes it)")
+		return cluster.Config{}, tlsid.ClusterKey{}, errors.New("id, listen and address must be set: as flags, in the environment or in node.toml (`qpqd init` writes it)")
 	}
 	conn, err := net.ListenPacket("udp", f.listen)
 	if err != nil {
-		return cluster.Config{}, key, exitError{exitIO, fmt.Errorf("listen: %w; is another node running on this port?", err)}
+		return cluster.Config{}, tlsid.ClusterKey{}, exitError{exitIO, fmt.Errorf("listen: %w; is another node running on this port?", err)}
 	}
 	timing, snap := cluster.DefaultTiming(), cluster.DefaultSnapshotPolicy()
 	timing.Heartbeat, timing.Election, timing.Lease = f.heartbeat, f.election, f.lease
@@ -177,6 +169,20 @@ func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.Clu
 		StoreCache: f.cacheMiB << 20, MinFreeDisk: f.minFree,
 		Version: version, Logger: logger,
 	}, secrets.ClusterKey, nil
+}
+
+// readSecrets reads the secrets of a node's directory, with the cluster key from where its
+// configuration says.
+func readSecrets(dir, clusterKey string) (source keysource.Source, secrets cluster.Secrets, err error) {
+	if source, err = keysource.Parse(clusterKey); err != nil {
+		return source, secrets, err
+	}
+	key, err := source.Read(dir)
+	if err != nil {
+		return source, secrets, fmt.Errorf("read the cluster key from %s: %w; copy it from another node, or make a new cluster with qpqd init", source, err)
+	}
+	secrets, err = cluster.LoadSecretsWith(dir, key)
+	return source, secrets, err
 }
 
 func newLogger(level, format string) (*slog.Logger, error) {
