@@ -19,6 +19,7 @@ func (n *Node) watchMembers() {
 	defer ticker.Stop()
 	known, ahead := map[tlsid.NodeID]bool{}, false
 	var advice keyAdvice
+	var digests divergence
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -33,7 +34,7 @@ func (n *Node) watchMembers() {
 			n.followAddresses(statuses)
 		}
 		advice.tell(n, refused[mesh.ErrOtherKey] > 0)
-		err := n.inspect(statuses, refused)
+		err := n.inspect(&digests, statuses, refused)
 		if err == nil {
 			ahead, err = n.checkAhead(ahead)
 		}
@@ -46,7 +47,7 @@ func (n *Node) watchMembers() {
 }
 
 // inspect finds reasons to stop in what the members answered.
-func (n *Node) inspect(statuses map[tlsid.NodeID]Status, refused map[error]int) error {
+func (n *Node) inspect(digests *divergence, statuses map[tlsid.NodeID]Status, refused map[error]int) error {
 	voters := len(n.voters())
 	// A removed follower is not told: the leader stops talking to it. It learns
 	// from the others, who do not let it in any more.
@@ -63,7 +64,7 @@ func (n *Node) inspect(statuses map[tlsid.NodeID]Status, refused map[error]int) 
 			marks[id] = status.Marks
 		}
 	}
-	return compareDigests(n.store.Marks(), marks, voters)
+	return digests.judge(n.store.Marks(), marks, voters)
 }
 
 // checkAhead finds a store that is ahead of the node's log, twice in a row: a snapshot
