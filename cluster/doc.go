@@ -20,6 +20,6 @@
 // each node has, and which are denied); watch.go, digest.go
 // and status.go (what nodes know of each other); the log: logcache.go, logsize.go,
 // logger.go (raft's texts); from outside a node: provision.go (directories), observe.go,
-// operate.go; planted.go and notplanted.go (faults of a build). Then the sub-packages
+// operate.go, settings.go; planted.go and notplanted.go (faults of a build). Then the sub-packages
 // mesh (QUIC), raftlog, snapshot, datadir and diskguard.
 package cluster

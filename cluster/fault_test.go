@@ -364,6 +364,7 @@ func peerRequests(tb testing.TB) [][]byte {
 	for _, fill := range []func(schemas.PeerRequest) error{
 		func(r schemas.PeerRequest) error { r.SetConfirm(); return nil },
 		func(r schemas.PeerRequest) error { r.SetStatus(); return nil },
+		func(r schemas.PeerRequest) error { r.SetSettings(); return nil },
 		func(r schemas.PeerRequest) error { _, err := r.NewRenew(); return err },
 		func(r schemas.PeerRequest) error {
 			change, err := r.NewChange()

@@ -55,6 +55,8 @@ const (
 	maxMarks = 4096
 	// maxMembers bounds lists of members that come from a peer.
 	maxMembers = 64
+	// maxSettings bounds the settings that a peer sends; there are 33.
+	maxSettings = 1024
 
 	// defaultClockError is the setting clock_error_secs before it can be read.
 	defaultClockError = 30 * time.Second

@@ -34,8 +34,8 @@ func Operate(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 			return got.result, nil
 		case errors.Is(got.err, ErrFeatureLevel), errors.Is(got.err, ErrBadEntry):
 			return fsm.Result{}, got.err
-		case !open && (errors.Is(got.err, mesh.ErrDenied) || errors.Is(got.err, mesh.ErrOtherKey)):
-			return fsm.Result{}, fmt.Errorf("%w: the cluster refuses the certificate in this directory: %w", ErrUnavailable, got.err)
+		case !open && errors.Is(got.err, errRefusedByAll):
+			return fsm.Result{}, got.err
 		}
 		select {
 		case <-time.After(retryPause):
@@ -49,15 +49,27 @@ func Operate(ctx context.Context, conn net.PacketConn, identity *tlsid.Identity,
 	}
 }
 
+// errRefusedByAll tells that nobody who answers lets the certificate in.
+var errRefusedByAll = fmt.Errorf("%w: the cluster refuses the certificate in this directory", ErrUnavailable)
+
+// leader asks everybody who leads. Error: errRefusedByAll, which asking again does not help.
+func (o *outside) leader(ctx context.Context) (tlsid.NodeID, error) {
+	seen := o.observe(ctx)
+	if why := refusedByAll(seen); why != nil {
+		return "", fmt.Errorf("%w: %w", errRefusedByAll, why)
+	}
+	leader := leaderOf(seen)
+	if leader == "" {
+		return "", errors.New("no node that answers knows a leader")
+	}
+	return leader, nil
+}
+
 // operate is one attempt: ask who leads, and send it there.
 func (o *outside) operate(ctx context.Context, entry []byte) outcome {
-	seen := o.observe(ctx)
-	leader := leaderOf(seen)
-	if why := refusedByAll(seen); why != nil {
-		return outcome{state: refused, err: why}
-	}
-	if leader == "" {
-		return outcome{state: refused, err: errors.New("no node that answers knows a leader")}
+	leader, err := o.leader(ctx)
+	if err != nil {
+		return outcome{state: refused, err: err}
 	}
 	frame, err := forwardRequest([][]byte{entry}, 0)
 	if err != nil {

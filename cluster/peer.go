@@ -221,6 +221,8 @@ func (n *Node) handlePeer(ctx context.Context, from tlsid.NodeID, req schemas.Pe
 			return err
 		}
 		return n.serveRenew(from, renew, resp)
+	case schemas.PeerRequest_Which_settings:
+		return n.serveSettings(ctx, resp)
 	default:
 		return fmt.Errorf("peer request %d is unknown to this version", req.Which())
 	}

@@ -6,6 +6,7 @@ $Go.package("schemas");
 $Go.import("quicproquo/schemas");
 
 using Code = import "codes.capnp".Code;
+using Settings = import "settings.capnp";
 
 struct PeerRequest {
   timeoutMs @0 :UInt32;
@@ -16,6 +17,8 @@ struct PeerRequest {
     status @4 :Void;
     change @5 :MemberChange;
     renew @6 :Renew;
+    settings @7 :Void;
+    # Every cluster setting, as a linearizable read has it.
   }
 }
 
@@ -28,7 +31,12 @@ struct PeerResponse {
     changed @4 :Outcome;
     renewed @5 :Renewed;
     error @6 :PeerFailure;
+    settings @7 :SettingList;
   }
+}
+
+struct SettingList {
+  settings @0 :List(Settings.Setting);
 }
 
 struct PeerFailure {

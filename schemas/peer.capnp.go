@@ -12,16 +12,17 @@ type PeerRequest capnp.Struct
 type PeerRequest_Which uint16
 
 const (
-	PeerRequest_Which_none    PeerRequest_Which = 0
-	PeerRequest_Which_forward PeerRequest_Which = 1
-	PeerRequest_Which_confirm PeerRequest_Which = 2
-	PeerRequest_Which_status  PeerRequest_Which = 3
-	PeerRequest_Which_change  PeerRequest_Which = 4
-	PeerRequest_Which_renew   PeerRequest_Which = 5
+	PeerRequest_Which_none     PeerRequest_Which = 0
+	PeerRequest_Which_forward  PeerRequest_Which = 1
+	PeerRequest_Which_confirm  PeerRequest_Which = 2
+	PeerRequest_Which_status   PeerRequest_Which = 3
+	PeerRequest_Which_change   PeerRequest_Which = 4
+	PeerRequest_Which_renew    PeerRequest_Which = 5
+	PeerRequest_Which_settings PeerRequest_Which = 6
 )
 
 func (w PeerRequest_Which) String() string {
-	const s = "noneforwardconfirmstatuschangerenew"
+	const s = "noneforwardconfirmstatuschangerenewsettings"
 	switch w {
 	case PeerRequest_Which_none:
 		return s[0:4]
@@ -35,6 +36,8 @@ func (w PeerRequest_Which) String() string {
 		return s[24:30]
 	case PeerRequest_Which_renew:
 		return s[30:35]
+	case PeerRequest_Which_settings:
+		return s[35:43]
 
 	}
 	return "PeerRequest_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -208,6 +211,11 @@ func (s PeerRequest) NewRenew() (Renew, error) {
 	return ss, err
 }
 
+func (s PeerRequest) SetSettings() {
+	capnp.Struct(s).SetUint16(4, 6)
+
+}
+
 // PeerRequest_List is a list of PeerRequest.
 type PeerRequest_List = capnp.StructList[PeerRequest]
 
@@ -245,10 +253,11 @@ const (
 	PeerResponse_Which_changed   PeerResponse_Which = 4
 	PeerResponse_Which_renewed   PeerResponse_Which = 5
 	PeerResponse_Which_error     PeerResponse_Which = 6
+	PeerResponse_Which_settings  PeerResponse_Which = 7
 )
 
 func (w PeerResponse_Which) String() string {
-	const s = "noneforwardedconfirmedstatuschangedrenewederror"
+	const s = "noneforwardedconfirmedstatuschangedrenewederrorsettings"
 	switch w {
 	case PeerResponse_Which_none:
 		return s[0:4]
@@ -264,6 +273,8 @@ func (w PeerResponse_Which) String() string {
 		return s[35:42]
 	case PeerResponse_Which_error:
 		return s[42:47]
+	case PeerResponse_Which_settings:
+		return s[47:55]
 
 	}
 	return "PeerResponse_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -515,6 +526,38 @@ func (s PeerResponse) NewError() (PeerFailure, error) {
 	return ss, err
 }
 
+func (s PeerResponse) Settings() (SettingList, error) {
+	if capnp.Struct(s).Uint16(0) != 7 {
+		panic("Which() != settings")
+	}
+	p, err := capnp.Struct(s).Ptr(0)
+	return SettingList(p.Struct()), err
+}
+
+func (s PeerResponse) HasSettings() bool {
+	if capnp.Struct(s).Uint16(0) != 7 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s PeerResponse) SetSettings(v SettingList) error {
+	capnp.Struct(s).SetUint16(0, 7)
+	return capnp.Struct(s).SetPtr(0, capnp.Struct(v).ToPtr())
+}
+
+// NewSettings sets the settings field to a newly
+// allocated SettingList struct, preferring placement in s's segment.
+func (s PeerResponse) NewSettings() (SettingList, error) {
+	capnp.Struct(s).SetUint16(0, 7)
+	ss, err := NewSettingList(capnp.Struct(s).Segment())
+	if err != nil {
+		return SettingList{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
 // PeerResponse_List is a list of PeerResponse.
 type PeerResponse_List = capnp.StructList[PeerResponse]
 
@@ -548,6 +591,97 @@ func (p PeerResponse_Future) Renewed() Renewed_Future {
 }
 func (p PeerResponse_Future) Error() PeerFailure_Future {
 	return PeerFailure_Future{Future: p.Future.Field(0, nil)}
+}
+func (p PeerResponse_Future) Settings() SettingList_Future {
+	return SettingList_Future{Future: p.Future.Field(0, nil)}
+}
+
+type SettingList capnp.Struct
+
+// SettingList_TypeID is the unique identifier for the type SettingList.
+const SettingList_TypeID = 0x8049a975ae44d1ab
+
+func NewSettingList(s *capnp.Segment) (SettingList, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return SettingList(st), err
+}
+
+func NewRootSettingList(s *capnp.Segment) (SettingList, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return SettingList(st), err
+}
+
+func ReadRootSettingList(msg *capnp.Message) (SettingList, error) {
+	root, err := msg.Root()
+	return SettingList(root.Struct()), err
+}
+
+func (s SettingList) String() string {
+	str, _ := text.Marshal(0x8049a975ae44d1ab, capnp.Struct(s))
+	return str
+}
+
+func (s SettingList) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (SettingList) DecodeFromPtr(p capnp.Ptr) SettingList {
+	return SettingList(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s SettingList) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s SettingList) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s SettingList) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s SettingList) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s SettingList) Settings() (Setting_List, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return Setting_List(p.List()), err
+}
+
+func (s SettingList) HasSettings() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s SettingList) SetSettings(v Setting_List) error {
+	return capnp.Struct(s).SetPtr(0, v.ToPtr())
+}
+
+// NewSettings sets the settings field to a newly
+// allocated Setting_List, preferring placement in s's segment.
+func (s SettingList) NewSettings(n int32) (Setting_List, error) {
+	l, err := NewSetting_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return Setting_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, l.ToPtr())
+	return l, err
+}
+
+// SettingList_List is a list of SettingList.
+type SettingList_List = capnp.StructList[SettingList]
+
+// NewSettingList creates a new list of SettingList.
+func NewSettingList_List(s *capnp.Segment, sz int32) (SettingList_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	return capnp.StructList[SettingList](l), err
+}
+
+// SettingList_Future is a wrapper for a SettingList promised by a client call.
+type SettingList_Future struct{ *capnp.Future }
+
+func (f SettingList_Future) Struct() (SettingList, error) {
+	p, err := f.Future.Ptr()
+	return SettingList(p.Struct()), err
 }
 
 type PeerFailure capnp.Struct

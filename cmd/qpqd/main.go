@@ -2,7 +2,7 @@
 // the commands that its operators need.
 //
 // Files: main.go (signals, exit codes), config.go (flag > environment > file),
-// then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite),
+// then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite), settings.go,
 // nodekeys.go (deny, trust, replace), migrate.go;
 // metrics.go is what run and dev show to Prometheus.
 package main
@@ -71,7 +71,7 @@ New here? Run "qpqd dev" for a whole cluster on this machine, then
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), pinCommand(), setCommand(), inviteCommand(),
+	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), pinCommand(), setCommand(), settingsCommand(), inviteCommand(),
 		denyCommand(), trustCommand(), replaceCommand(), migrateCommand())
 	return root
 }

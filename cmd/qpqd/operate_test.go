@@ -10,6 +10,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/crypto/account"
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
 
@@ -42,6 +43,12 @@ func TestOperatorDecidesWhoRegisters(t *testing.T) {
 		if !strings.Contains(out, "E040") || time.Now().After(deadline) {
 			t.Fatalf("set: %v\n%s", err, out)
 		}
+	}
+	if out, err := qpqd("settings"); err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), " registration 1 (token) * 0 0, 1 or 2 registration_burst 7 * 1000 accounts registration_hourly 1000 1000 ") || strings.Count(out, "\n") != len(fsm.Settings())+3 {
+		t.Errorf("settings: %v\n%s; want every setting, and what was set", err, out)
+	}
+	if out, err := qpqd("settings", "--json"); err != nil || !strings.Contains(out, `{"name":"registration_burst","value":7,"default":1000,"unit":"accounts"}`) {
+		t.Errorf("settings --json: %v\n%s; want what was set", err, out)
 	}
 	for _, c := range []struct{ args, want string }{
 		{"set registratoin=open", "no cluster setting of this name"},
