@@ -41,10 +41,10 @@ var layers = []struct {
 	}},
 	{"store", []string{"fsm"}},
 	{"client", []string{"client"}},
-	{"parts of the client", []string{"client/content", "client/room", "client/vault"}},
+	{"parts of the client", []string{"client/conn", "client/content", "client/room", "client/vault"}},
 	{"helpers of the client", []string{
 		"client/internal/crashpoint", "client/internal/pace", "client/internal/patience", "client/internal/resume",
-		"client/internal/senders", "client/internal/turnstile",
+		"client/internal/scripted", "client/internal/senders", "client/internal/turnstile",
 	}},
 	{"MLS members who lie", []string{"crypto/mls/rogue"}},
 	{"MLS groups", []string{"crypto/mls"}},

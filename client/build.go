@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/identity"
@@ -426,14 +427,14 @@ func (t *turn) foundAlone(row *talk, i *vault.Intent) error {
 		return err
 	}
 	id := newID()
-	return t.keepPending(row, i, nil, &Commit{
+	return t.keepPending(row, i, nil, &conn.Commit{
 		GroupID: row.GroupID, Epoch: row.group.Epoch(), NextVerifier: verifier, GroupInfo: back, RequestID: id[:],
 	})
 }
 
 // commitCall is how a commit is published: to all who were members, and the welcome
 // to those who become it.
-func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*Commit, error) {
+func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*conn.Commit, error) {
 	verifier, err := room.Verifier(made.Next)
 	if err != nil {
 		return nil, err
@@ -443,7 +444,7 @@ func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*Com
 		return nil, err
 	}
 	id := newID()
-	commit := &Commit{
+	commit := &conn.Commit{
 		GroupID: row.GroupID, Epoch: before.Epoch(), NextVerifier: verifier, GroupInfo: back, RequestID: id[:],
 	}
 	if row.founded {
@@ -474,7 +475,7 @@ func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*Com
 // keepPending keeps a commit until the cluster has decided about it; next is nil for
 // what begins no epoch. The past is left out: until the commit is adopted the present
 // state goes on to use up keys, which must not come back from a copy.
-func (t *turn) keepPending(row *talk, i *vault.Intent, next *mls.Group, commit *Commit) error {
+func (t *turn) keepPending(row *talk, i *vault.Intent, next *mls.Group, commit *conn.Commit) error {
 	encoded, err := json.Marshal(commit)
 	if err != nil {
 		return err

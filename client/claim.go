@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -24,7 +25,7 @@ type prepared struct {
 	gone   []room.Member        // devices that are revoked
 	word   []room.Departure     // what their accounts say of that
 	failed map[AccountKey]error // who can't be added now, and why
-	record Group
+	record conn.Group
 	absent bool // the cluster has no record of the group
 	// current: all that waited when the subscription began is processed.
 	current bool
@@ -56,7 +57,7 @@ func (c *Client) prepare(ctx context.Context, i *vault.Intent, w *wish) (p prepa
 		if err == nil {
 			p.record, err = c.conn.FetchGroup(ctx, groupID)
 		}
-		if Is(err, schemas.Code_groupNotFound) {
+		if conn.Is(err, schemas.Code_groupNotFound) {
 			p.absent, err = true, nil
 		}
 	default:
@@ -154,7 +155,7 @@ func (c *Client) claimOf(ctx context.Context, i *vault.Intent, w *wish, account 
 // usable returns the key packages that can be added of those that a node hands out for an
 // account: not one of a device that the account says is no longer its own, whose keys may
 // be in other hands. An error says why there is none.
-func (c *Client) usable(claimed []ClaimedKeyPackage, account AccountKey, revoked []Revocation, deleted *Deletion) (list []*wire.KeyPackage, err error) {
+func (c *Client) usable(claimed []conn.ClaimedKeyPackage, account AccountKey, revoked []conn.Revocation, deleted *conn.Deletion) (list []*wire.KeyPackage, err error) {
 	err = ErrIncompatible
 	for _, one := range claimed {
 		if one.Err != nil {
@@ -235,7 +236,7 @@ func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish, a
 	}
 	// What was revoked before this call counts, whichever node answers: a linearizable
 	// read brings the index of all that was acknowledged.
-	if _, _, err := c.conn.Peek(ctx, Read{Limit: 1, Linearizable: true}); err != nil {
+	if _, _, err := c.conn.Peek(ctx, conn.Read{Limit: 1, Linearizable: true}); err != nil {
 		return p, fmt.Errorf("ask for the members' devices: %w", err)
 	}
 	accounts := map[AccountKey]bool{}
@@ -282,7 +283,7 @@ func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish, a
 const statementsAtOnce = 8
 
 // departed returns what an account has said of a device that has left it, nil if nothing.
-func departed(m room.Member, revoked []Revocation, deleted *Deletion) *room.Departure {
+func departed(m room.Member, revoked []conn.Revocation, deleted *conn.Deletion) *room.Departure {
 	word := &room.Departure{Member: m}
 	if deleted != nil {
 		word.Device = [16]byte{}
@@ -301,7 +302,7 @@ func departed(m room.Member, revoked []Revocation, deleted *Deletion) *room.Depa
 }
 
 // claimMissing takes a key package of each device of an account that is not in a group.
-func (c *Client) claimMissing(ctx context.Context, i *vault.Intent, w *wish, account AccountKey, devices []Device, in map[room.Member]mls.Member) (list []*wire.KeyPackage) {
+func (c *Client) claimMissing(ctx context.Context, i *vault.Intent, w *wish, account AccountKey, devices []conn.Device, in map[room.Member]mls.Member) (list []*wire.KeyPackage) {
 	for _, d := range devices {
 		if _, there := in[room.Member{Account: account, Device: d.ID}]; there || len(d.Key) == 0 {
 			continue

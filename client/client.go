@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/internal/pace"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
@@ -26,7 +27,7 @@ type Client struct {
 	vault    *vault.Vault
 	now      func() time.Time
 	log      *slog.Logger
-	conn     *Conn // nil without endpoints
+	conn     *conn.Conn // nil without endpoints
 	copies   *instance
 
 	mu       sync.Mutex
@@ -60,7 +61,7 @@ type Client struct {
 	screens map[*screen]struct{}
 
 	net      netState
-	acked    map[ChannelID]uint64 // by the acknowledger alone
+	acked    map[conn.ChannelID]uint64 // by the acknowledger alone
 	workMu   sync.Mutex
 	sending  map[vault.ConversationID]bool
 	pursuing map[vault.ConversationID]bool
@@ -84,7 +85,7 @@ type netState struct {
 
 // Conn returns the connection to the cluster, for calls that need no vault; nil if
 // the profile has no endpoints.
-func (c *Client) Conn() *Conn { return c.conn }
+func (c *Client) Conn() *conn.Conn { return c.conn }
 
 // Close stops what runs and closes the vault. What was not sent yet is sent after
 // the next Open.

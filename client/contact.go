@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/account"
 	"quicproquo/schemas"
@@ -67,7 +68,7 @@ func (c *Client) Contact(ctx context.Context, username string) (Contact, error) 
 func (c *Client) SetVerified(username string, verified bool) error {
 	name, err := account.ParseUsername(strings.TrimPrefix(username, "@"))
 	if err != nil {
-		return refused(err)
+		return conn.Refusal(err)
 	}
 	return c.turn(func(t *turn) error {
 		row, err := t.ContactNamed(name.String())
@@ -99,7 +100,7 @@ func (c *Client) Trust(ctx context.Context, username string) (Contact, error) {
 	}
 	name, err := account.ParseUsername(username)
 	if err != nil {
-		return Contact{}, refused(err)
+		return Contact{}, conn.Refusal(err)
 	}
 	if err := c.turn(func(t *turn) error { return t.meet(key, name.String()) }); err != nil {
 		return Contact{}, err
@@ -112,7 +113,7 @@ func (c *Client) Trust(ctx context.Context, username string) (Contact, error) {
 func (c *Client) resolve(ctx context.Context, username string) (key AccountKey, err error) {
 	name, err := account.ParseUsername(strings.TrimPrefix(username, "@"))
 	if err != nil {
-		return key, refused(err)
+		return key, conn.Refusal(err)
 	}
 	var known *vault.Contact
 	err = c.look(func(t *turn) (err error) {
@@ -130,7 +131,7 @@ func (c *Client) resolve(ctx context.Context, username string) (key AccountKey, 
 	}
 	key, err = c.conn.ResolveUser(ctx, name.String())
 	switch {
-	case err != nil && known != nil && !Is(err, schemas.Code_accountNotFound):
+	case err != nil && known != nil && !conn.Is(err, schemas.Code_accountNotFound):
 		return known.Account, nil
 	case err != nil:
 		return key, fmt.Errorf("find %s: %w", name, err)
@@ -228,7 +229,7 @@ func (c *Client) learnAll(ctx context.Context, asked [][32]byte) {
 
 func (c *Client) learnName(ctx context.Context, key AccountKey) error {
 	name, err := c.conn.ResolveIdentity(ctx, key)
-	if Is(err, schemas.Code_accountNotFound) {
+	if conn.Is(err, schemas.Code_accountNotFound) {
 		return c.turn(func(t *turn) error { return t.Named(key) })
 	}
 	if err != nil {

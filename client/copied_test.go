@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
 	"quicproquo/schemas"
@@ -36,7 +37,7 @@ func (p *person) stops(what string) {
 	p.t.Helper()
 	began := time.Now()
 	err := p.Sync(within(p.t, time.Minute))
-	if !errors.Is(err, client.ErrCopied) && !client.Is(err, schemas.Code_instanceReplaced) {
+	if !errors.Is(err, client.ErrCopied) && !conn.Is(err, schemas.Code_instanceReplaced) {
 		p.t.Fatalf("%s: %v, want to be told of another copy", what, err)
 	}
 	if took := time.Since(began); took > 30*time.Second {
@@ -47,7 +48,7 @@ func (p *person) stops(what string) {
 		"flush":  p.Flush,
 		"invite": func(ctx context.Context) error { return p.mustFind("friends").Invite(ctx, "carol") },
 	} {
-		if err := do(within(p.t, 20*time.Second)); !errors.Is(err, client.ErrCopied) && !client.Is(err, schemas.Code_instanceReplaced) {
+		if err := do(within(p.t, 20*time.Second)); !errors.Is(err, client.ErrCopied) && !conn.Is(err, schemas.Code_instanceReplaced) {
 			p.t.Errorf("then, %s: %v, want the same", what, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
@@ -19,7 +20,7 @@ func TestDepartureIsNotAgainstTheRules(t *testing.T) {
 	at := uint64(time.Now().UnixMilli())
 	ended := func(t *testing.T, carol *actor) room.Departure {
 		d := room.Departure{Member: room.Member{Account: carol.account}, SignedAt: at}
-		copy(d.Signature[:], signed(t, identity.DeleteAccount(carol.account, at), carol.key))
+		copy(d.Signature[:], signedBy(t, identity.DeleteAccount(carol.account, at), carol.key))
 		return d
 	}
 	for name, c := range map[string]struct {
@@ -31,19 +32,19 @@ func TestDepartureIsNotAgainstTheRules(t *testing.T) {
 		}},
 		"its only device is revoked": {says: func(t *testing.T, carol, _ *actor) []room.Departure {
 			d := room.Departure{Member: room.Member{Account: carol.account, Device: carol.device}, SignedAt: at}
-			copy(d.Signature[:], signed(t, identity.RevokeDevice(carol.account, carol.device, at), carol.key))
+			copy(d.Signature[:], signedBy(t, identity.RevokeDevice(carol.account, carol.device, at), carol.key))
 			return []room.Departure{d}
 		}},
 		"nothing is said": {broken: true, says: func(*testing.T, *actor, *actor) []room.Departure { return nil }},
 		"another device is revoked": {broken: true, says: func(t *testing.T, carol, _ *actor) []room.Departure {
 			other := DeviceID(newID())
 			d := room.Departure{Member: room.Member{Account: carol.account, Device: other}, SignedAt: at}
-			copy(d.Signature[:], signed(t, identity.RevokeDevice(carol.account, other, at), carol.key))
+			copy(d.Signature[:], signedBy(t, identity.RevokeDevice(carol.account, other, at), carol.key))
 			return []room.Departure{d}
 		}},
 		"somebody else says it": {broken: true, says: func(t *testing.T, carol, mallory *actor) []room.Departure {
 			d := ended(t, carol)
-			copy(d.Signature[:], signed(t, identity.DeleteAccount(carol.account, at), mallory.key))
+			copy(d.Signature[:], signedBy(t, identity.DeleteAccount(carol.account, at), mallory.key))
 			return []room.Departure{d}
 		}},
 		"another's account has ended": {broken: true, says: func(t *testing.T, _, mallory *actor) []room.Departure {
@@ -88,8 +89,8 @@ func TestDepartureIsSaidWithTheCommit(t *testing.T) {
 	bob.invited(alice)
 	bob.gets(carol.joins(alice))
 	at := uint64(time.Now().UnixMilli())
-	word := departed(room.Member{Account: carol.account, Device: carol.device}, nil, &Deletion{
-		Signed: time.UnixMilli(int64(at)), Signature: signed(t, identity.DeleteAccount(carol.account, at), carol.key),
+	word := departed(room.Member{Account: carol.account, Device: carol.device}, nil, &conn.Deletion{
+		Signed: time.UnixMilli(int64(at)), Signature: signedBy(t, identity.DeleteAccount(carol.account, at), carol.key),
 	})
 	bob.tries(bob.wishes("friends", wish{Kind: wishRekey}), prepared{
 		gone: []room.Member{{Account: carol.account, Device: carol.device}}, word: []room.Departure{*word},
@@ -98,7 +99,7 @@ func TestDepartureIsSaidWithTheCommit(t *testing.T) {
 	if p == nil {
 		t.Fatal("bob, who is no admin, makes no commit")
 	}
-	var commit Commit
+	var commit conn.Commit
 	if err := json.Unmarshal(p.Call, &commit); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/crypto/mls"
 	"quicproquo/schemas"
@@ -22,13 +23,13 @@ func (o *offline) won(name string) (commit []byte) {
 }
 
 // adopts has the client believe that what it has pending has won.
-func (o *offline) adopts(name string) *Commit {
+func (o *offline) adopts(name string) *conn.Commit {
 	o.t.Helper()
 	p := o.pending(name)
 	if p == nil {
 		o.t.Fatalf("no commit is on its way: %+v", o.state(name))
 	}
-	var call Commit
+	var call conn.Commit
 	if err := json.Unmarshal(p.Call, &call); err != nil {
 		o.t.Fatal(err)
 	}
@@ -200,7 +201,7 @@ func TestRefusedCommitThatWasAccepted(t *testing.T) {
 		rekey := bob.wishes("friends", wish{Kind: wishRekey})
 		bob.tries(rekey, prepared{})
 		p, of := bob.pending("friends"), bob.find("friends").id
-		var call Commit
+		var call conn.Commit
 		if err := json.Unmarshal(p.Call, &call); err != nil {
 			t.Fatal(err)
 		}
@@ -267,7 +268,7 @@ func TestUnconfirmedCommitThatHasWon(t *testing.T) {
 	bob.gets(room.Wrap(rival.Commit))
 	bob.gets(append(lost[:len(lost)-1:len(lost)-1], lost[len(lost)-1]^1))
 	rejoin := bob.wishes("friends", wish{Kind: wishRejoin})
-	for _, record := range []Group{old, {Epoch: old.Epoch + 1, GroupInfo: old.GroupInfo}, alice.record(past)} {
+	for _, record := range []conn.Group{old, {Epoch: old.Epoch + 1, GroupInfo: old.GroupInfo}, alice.record(past)} {
 		if bob.intent(rejoin) == nil {
 			rejoin = bob.wishes("friends", wish{Kind: wishRejoin})
 		}

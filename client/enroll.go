@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/account"
 	"quicproquo/schemas"
@@ -26,7 +27,7 @@ func (c *Client) RegisterInvited(ctx context.Context, username string, password 
 	defer clear(password)
 	name, err := account.ParseUsername(username)
 	if err != nil {
-		return refused(err)
+		return conn.Refusal(err)
 	}
 	if c.conn == nil {
 		return ErrNoServer
@@ -36,7 +37,7 @@ func (c *Client) RegisterInvited(ctx context.Context, username string, password 
 	}
 	key := ed25519.NewKeyFromSeed(c.who.AccountKey)
 	_, err = c.conn.RegisterInvited(ctx, name.String(), bytes.Clone(password), key, invite)
-	if Is(err, schemas.Code_usernameTaken) {
+	if conn.Is(err, schemas.Code_usernameTaken) {
 		// An earlier call may have gone through: then it is ours.
 		if _, ours := c.openSession(ctx, password, true); ours == nil {
 			err = nil
@@ -91,8 +92,8 @@ func (c *Client) newProfile(name string) error {
 }
 
 // credentials are what a login takes, as the device or as the account itself.
-func (c *Client) credentials(password []byte, asAccount bool) Credentials {
-	who := Credentials{
+func (c *Client) credentials(password []byte, asAccount bool) conn.Credentials {
+	who := conn.Credentials{
 		Username: c.who.Username, Password: password, Account: c.account(),
 		Device: DeviceID(c.who.Device), Key: ed25519.NewKeyFromSeed(c.who.DeviceKey), Copies: c.copies,
 	}
@@ -118,7 +119,7 @@ func (c *Client) Login(ctx context.Context, username string, password []byte) er
 		return because(ErrRegistered, "the profile is of %s, not of %s", own.Username, username)
 	}
 	session, err := c.openSession(ctx, password, false)
-	if Is(err, schemas.Code_deviceNotFound) {
+	if conn.Is(err, schemas.Code_deviceNotFound) {
 		if err = c.addDevice(ctx, password); err == nil {
 			session, err = c.openSession(ctx, password, false)
 		}
@@ -143,7 +144,7 @@ func (c *Client) Login(ctx context.Context, username string, password []byte) er
 const loginTries = 3
 
 // openSession logs in as this device or as its account. The password stays the caller's.
-func (c *Client) openSession(ctx context.Context, password []byte, asAccount bool) (session *Session, err error) {
+func (c *Client) openSession(ctx context.Context, password []byte, asAccount bool) (session *conn.Session, err error) {
 	err = untilKnown(ctx, func() (err error) {
 		session, _, err = c.conn.Login(ctx, c.credentials(bytes.Clone(password), asAccount))
 		return err
@@ -158,7 +159,7 @@ func (c *Client) openSession(ctx context.Context, password []byte, asAccount boo
 func untilKnown(ctx context.Context, login func() error) error {
 	for try := 1; ; try++ {
 		err := login()
-		if !errors.Is(err, ErrUnknownOutcome) || try == loginTries || ctx.Err() != nil {
+		if !errors.Is(err, conn.ErrUnknownOutcome) || try == loginTries || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -170,7 +171,7 @@ func (c *Client) addDevice(ctx context.Context, password []byte) error {
 		return err
 	}
 	deviceKey := ed25519.NewKeyFromSeed(c.who.DeviceKey).Public().(ed25519.PublicKey)
-	_, err := c.conn.RegisterDevice(ctx, Device{ID: DeviceID(c.who.Device), Key: deviceKey}, ed25519.NewKeyFromSeed(c.who.AccountKey))
+	_, err := c.conn.RegisterDevice(ctx, conn.Device{ID: DeviceID(c.who.Device), Key: deviceKey}, ed25519.NewKeyFromSeed(c.who.AccountKey))
 	if _, ended := c.conn.Logout(ctx, false); ended != nil && err == nil {
 		c.log.Warn("end the account's own session", "error", ended)
 	}
@@ -185,7 +186,7 @@ func (c *Client) Logout(ctx context.Context, all bool) (ended int, err error) {
 	}
 	c.halt()
 	ended, err = c.conn.Logout(ctx, all)
-	if err != nil && !Is(err, schemas.Code_tokenExpired) && !Is(err, schemas.Code_tokenInvalid) {
+	if err != nil && !conn.Is(err, schemas.Code_tokenExpired) && !conn.Is(err, schemas.Code_tokenInvalid) {
 		return 0, err
 	}
 	c.conn.SetSession(nil)

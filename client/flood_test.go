@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 )
 
@@ -58,9 +59,9 @@ func TestFloodOfTypingAndReceipts(t *testing.T) {
 func TestReceivedByOurOwnClock(t *testing.T) {
 	t.Parallel()
 	alice, bob, _ := joined(t, "alice", true)
-	bob.seqs[ChannelID{}]++
+	bob.seqs[conn.ChannelID{}]++
 	long := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
-	batch := []Envelope{{Seq: bob.seqs[ChannelID{}], Received: long, Data: alice.says(content.Message{Sent: long, Body: content.Text{Text: "hello"}})}}
+	batch := []conn.Envelope{{Seq: bob.seqs[conn.ChannelID{}], Received: long, Data: alice.says(content.Message{Sent: long, Body: content.Text{Text: "hello"}})}}
 	if err := bob.Take(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/crypto/codec"
 	"quicproquo/testcluster"
@@ -50,10 +51,10 @@ func TestStrangersJunkIsBounded(t *testing.T) {
 	next := commit.Seq - 1
 	take := func(payloads ...[]byte) {
 		t.Helper()
-		var batch []client.Envelope
+		var batch []conn.Envelope
 		for _, p := range payloads {
 			next++
-			batch = append(batch, client.Envelope{Seq: next, Data: p})
+			batch = append(batch, conn.Envelope{Seq: next, Data: p})
 		}
 		if err := bob.Take(ctx, batch); err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/schemas"
@@ -41,7 +42,7 @@ func (c *Client) receive(ctx context.Context) {
 			continue
 		}
 		c.log.Warn("receive", "error", err)
-		if Is(err, schemas.Code_ackBeyondEnd) {
+		if conn.Is(err, schemas.Code_ackBeyondEnd) {
 			c.recount(ctx)
 			err = nil // nothing that anybody could do something about
 		}
@@ -49,7 +50,7 @@ func (c *Client) receive(ctx context.Context) {
 		n.failure = err
 		n.mu.Unlock()
 		c.ring()
-		if !c.pause(ctx, nil, jitter(resubscribePause)) {
+		if !c.pause(ctx, nil, conn.Jitter(resubscribePause)) {
 			return
 		}
 	}
@@ -58,7 +59,7 @@ func (c *Client) receive(ctx context.Context) {
 // subscribe takes envelopes from one subscription, in batches that end where the
 // cluster has nothing more. asked is what the end of the first means.
 func (c *Client) subscribe(ctx context.Context, asked uint64) error {
-	cursors := map[ChannelID]uint64{}
+	cursors := map[conn.ChannelID]uint64{}
 	err := c.look(func(t *turn) error {
 		list, err := t.Cursors()
 		for _, q := range list {
@@ -69,14 +70,14 @@ func (c *Client) subscribe(ctx context.Context, asked uint64) error {
 	if err != nil {
 		return err
 	}
-	var batch []Envelope
+	var batch []conn.Envelope
 	take := func() {
 		if len(batch) > 0 && err == nil {
 			err = c.take(ctx, batch)
 		}
 		batch = batch[:0]
 	}
-	for e, failure := range c.conn.Subscribe(ctx, Subscription{Cursors: maps.Clone(cursors), CaughtUp: func() {
+	for e, failure := range c.conn.Subscribe(ctx, conn.Subscription{Cursors: maps.Clone(cursors), CaughtUp: func() {
 		take()
 		c.learnNames(ctx) // those that a subscription before this one was cut off from
 		if err == nil {
@@ -102,11 +103,11 @@ func (c *Client) subscribe(ctx context.Context, asked uint64) error {
 // Take processes envelopes that came another way than from the cluster, such as by
 // a program that reads this device's queue itself. A queue's envelopes have
 // sequence numbers without gaps; those that were taken before are skipped.
-func (c *Client) Take(ctx context.Context, batch []Envelope) error { return c.take(ctx, batch) }
+func (c *Client) Take(ctx context.Context, batch []conn.Envelope) error { return c.take(ctx, batch) }
 
 // take processes envelopes in one transaction. Should one of them make it fail for
 // a reason of its own, the others still get theirs.
-func (c *Client) take(ctx context.Context, batch []Envelope) error {
+func (c *Client) take(ctx context.Context, batch []conn.Envelope) error {
 	err := c.turn(func(t *turn) error { return t.takeAll(batch) })
 	if err != nil && len(batch) > 1 && ctx.Err() == nil {
 		for i := range batch {
@@ -123,16 +124,16 @@ func (c *Client) take(ctx context.Context, batch []Envelope) error {
 	return nil
 }
 
-func (t *turn) takeAll(batch []Envelope) error {
+func (t *turn) takeAll(batch []conn.Envelope) error {
 	list, err := t.Cursors()
 	if err != nil {
 		return err
 	}
-	cursors := map[ChannelID]uint64{}
+	cursors := map[conn.ChannelID]uint64{}
 	for _, q := range list {
 		cursors[q.Channel] = q.Seq
 	}
-	moved := map[ChannelID]uint64{}
+	moved := map[conn.ChannelID]uint64{}
 	for i := range batch {
 		e := &batch[i]
 		if e.Seq <= cursors[e.Channel] {
@@ -156,7 +157,7 @@ func (t *turn) takeAll(batch []Envelope) error {
 
 // takeOne processes an envelope behind a place. Its only errors are the vault's:
 // what an envelope says can be refused, but never stop the others.
-func (t *turn) takeOne(e *Envelope, after uint64) error {
+func (t *turn) takeOne(e *conn.Envelope, after uint64) error {
 	switch {
 	case e.Loss.Count > 0:
 		missing := e.Loss.Unexplained()
@@ -178,7 +179,7 @@ func (t *turn) takeOne(e *Envelope, after uint64) error {
 
 // incoming is a payload that has arrived.
 type incoming struct {
-	channel  ChannelID
+	channel  conn.ChannelID
 	received time.Time
 	payload  []byte
 }
@@ -344,7 +345,7 @@ func (c *Client) Sync(ctx context.Context) error {
 	}
 	// A linearizable read brings the index of all that was acknowledged; a
 	// subscription that begins after it sees at least that.
-	if _, _, err := c.conn.Peek(ctx, Read{Limit: 1, Linearizable: true}); err != nil {
+	if _, _, err := c.conn.Peek(ctx, conn.Read{Limit: 1, Linearizable: true}); err != nil {
 		return err
 	}
 	n := &c.net
@@ -371,7 +372,7 @@ func (c *Client) Sync(ctx context.Context) error {
 // final reports whether receiving fails until the user does something.
 func final(err error) bool {
 	var e *Error
-	return errors.Is(err, ErrClosed) || asError(err, &e) && (e.Code.Doc().Retry == 0)
+	return errors.Is(err, conn.ErrClosed) || asError(err, &e) && (e.Code.Doc().Retry == 0)
 }
 
 // acknowledge tells the cluster what is in the vault, so that it can forget it.
@@ -386,7 +387,7 @@ func (c *Client) acknowledge(ctx context.Context) {
 			if q.Seq == c.acked[q.Channel] || q.Seq == 0 {
 				continue
 			}
-			if _, err := c.conn.Ack(ctx, Queue{Channel: q.Channel}, q.Seq); err != nil {
+			if _, err := c.conn.Ack(ctx, conn.Queue{Channel: q.Channel}, q.Seq); err != nil {
 				if ctx.Err() == nil {
 					c.log.Warn("acknowledge", "error", err)
 				}

@@ -4,29 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/schemas"
 )
-
-// Copies is what a session asks of the program that keeps a device's keys, so that the
-// cluster can tell copies of them apart (docs/protocol.md, Instances).
-type Copies interface {
-	// Instance returns what this copy of the keys is called from now on, which it keeps
-	// where the keys are before it returns, and what it was called before.
-	Instance() (number uint64, held []uint64, err error)
-	// Taken is told what the cluster remembers now; 0: nothing. An error is that of the
-	// call.
-	Taken(number uint64) error
-	// Replaced is told that another copy is in use, and reports whether to ask again:
-	// Instance then names that one as held.
-	Replaced(number uint64) (again bool)
-}
 
 // instance is which copy of its device's keys a client's vault is. mu guards what
 // follows it and is taken before the vault, never within one of its transactions.
@@ -117,7 +103,7 @@ func (i *instance) Taken(number uint64) error {
 	case number == 0 && i.before:
 		return errForgetful
 	case number != 0 && number != i.number:
-		return fmt.Errorf("%w: it remembers another instance than the one that was given", errResponse)
+		return fmt.Errorf("%w: it remembers another instance than the one that was given", conn.ErrResponse)
 	case i.is() == copyInUse && i.before == (number != 0):
 		return nil
 	case number != 0:
@@ -249,13 +235,4 @@ func (c *Client) TakeOver() error {
 		}
 		return t.renewAll("this copy of the profile has taken over from another")
 	})
-}
-
-// replacedBy returns the instance that a call was refused for, false if it was not.
-func replacedBy(err error) (number uint64, is bool) {
-	e, is := errors.AsType[*Error](err)
-	if !is || e.Code != schemas.Code_instanceReplaced {
-		return 0, false
-	}
-	return e.Value, true
 }

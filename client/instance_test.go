@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
 	"quicproquo/schemas"
@@ -28,7 +29,7 @@ func (d *deviceInUse) takes(number uint64, held []uint64) bool {
 }
 
 // binds is what a connection does with a copy (session.go).
-func (d *deviceInUse) binds(c Copies) error {
+func (d *deviceInUse) binds(c conn.Copies) error {
 	for {
 		number, held, err := c.Instance()
 		if err != nil {
@@ -87,9 +88,9 @@ func (c copyOf) starts(f func(*Client) error) error {
 
 // Places at which a start can end: the number is kept, the cluster has taken it, the
 // vault knows that.
-var startSteps = []func(*deviceInUse, Copies) error{
-	func(_ *deviceInUse, c Copies) error { _, _, err := c.Instance(); return err },
-	func(d *deviceInUse, c Copies) error {
+var startSteps = []func(*deviceInUse, conn.Copies) error{
+	func(_ *deviceInUse, c conn.Copies) error { _, _, err := c.Instance(); return err },
+	func(d *deviceInUse, c conn.Copies) error {
 		number, held, err := c.Instance()
 		if err == nil && !d.takes(number, held) {
 			err = ErrCopied
@@ -234,14 +235,14 @@ func TestForgetfulCluster(t *testing.T) {
 		_, _, err := c.copies.Instance()
 		return errors.Join(err, c.copies.Taken(0))
 	})
-	if !Is(err, schemas.Code_featureLevel) {
+	if !conn.Is(err, schemas.Code_featureLevel) {
 		t.Errorf("a cluster that has remembered the vault, and says that it does not know how: %v, want E042", err)
 	}
 	err = c.starts(func(c *Client) error {
 		_, _, err := c.copies.Instance()
 		return errors.Join(err, c.copies.Taken(5))
 	})
-	if !errors.Is(err, errResponse) {
+	if !errors.Is(err, conn.ErrResponse) {
 		t.Errorf("a cluster that remembers what nobody said: %v, want that it can't be read", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 )
 
@@ -245,7 +246,7 @@ func (c *Client) pursueOne(ctx context.Context, id vault.ConversationID) {
 			if ctx.Err() == nil {
 				c.log.Warn("pursue", "conversation", idText(id), "error", err)
 			}
-			if !c.pause(ctx, nil, jitter(firstRetry)) {
+			if !c.pause(ctx, nil, conn.Jitter(firstRetry)) {
 				return
 			}
 		}

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
+	"quicproquo/client/internal/scripted"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -166,47 +168,56 @@ func TestStrangersJunkIsBounded(t *testing.T) {
 // A name whose key has changed at the cluster is not trusted: neither to write to nor to
 // invite, until the user says so; and what was compared counts for the old key alone.
 func TestChangedKeyIsNotTrusted(t *testing.T) {
-	_, first := testKey(t)
-	_, second := testKey(t)
+	_, first := newKey(t)
+	_, second := newKey(t)
 	answer := first
-	run(t, 1, func(r received) reply {
-		if r.method == methodResolveUser {
-			return reply{raw: resolved(t, answer)}
+	scripted.Run(t, 1, func(r scripted.Request) scripted.Reply {
+		if r.Method == scripted.ResolveUser {
+			return scripted.Reply{Raw: resolved(t, answer)}
 		}
-		return reply{}
-	}, func(c *cluster) {
-		bob := newOffline(c.t, "bob", Settings{})
-		bob.conn = c.open(c.t)
-		defer func() { bob.conn = nil }() // the cluster's test closes it
-		bob.conn.SetSession(newSession(1))
+		return scripted.Reply{}
+	}, func(c *scripted.Cluster) {
+		bob := newOffline(c.T, "bob", Settings{})
+		to, err := conn.Dial(scriptedOptions(c))
+		if err != nil {
+			c.T.Fatal(err)
+		}
+		bob.conn = to
+		defer func() {
+			bob.conn = nil
+			if err := to.Close(); err != nil {
+				c.T.Error(err)
+			}
+		}()
+		to.SetSession(scriptedSession())
 		who := *bob.who
 		who.Registered = true
 		if err := bob.turn(func(t *turn) error { return t.SetProfile(&who) }); err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 		bob.who = &who
-		ctx := within(c.t, time.Minute)
+		ctx := c.T.Context()
 		if got, err := bob.Contact(ctx, "alice"); err != nil || got.Key != first {
-			c.t.Fatalf("alice is %x (%v), want %x", got.Key, err, first)
+			c.T.Fatalf("alice is %x (%v), want %x", got.Key, err, first)
 		}
 		if err := bob.SetVerified("alice", true); err != nil {
-			c.t.Fatal(err)
+			c.T.Fatal(err)
 		}
 		answer = second
 		if _, err := bob.Contact(ctx, "alice"); !errors.Is(err, ErrUntrustedKey) {
-			c.t.Errorf("another key under alice's name: %v, want %v", err, ErrUntrustedKey)
+			c.T.Errorf("another key under alice's name: %v, want %v", err, ErrUntrustedKey)
 		}
 		if _, err := bob.DM(ctx, "alice"); !errors.Is(err, ErrUntrustedKey) {
-			c.t.Errorf("a conversation with another key under alice's name: %v, want %v", err, ErrUntrustedKey)
+			c.T.Errorf("a conversation with another key under alice's name: %v, want %v", err, ErrUntrustedKey)
 		}
 		got, err := bob.Trust(ctx, "alice")
 		if err != nil || got.Key != second || got.Verified {
-			c.t.Errorf("after it was trusted: %+v (%v), want the new key, not verified", got, err)
+			c.T.Errorf("after it was trusted: %+v (%v), want the new key, not verified", got, err)
 		}
 		var known *vault.Contact
 		err = bob.look(func(t *turn) (err error) { known, err = t.ContactNamed("alice"); return err })
 		if err != nil || known == nil || AccountKey(known.Account) != second {
-			c.t.Errorf("alice is known as %+v (%v), want the key %x", known, err, second)
+			c.T.Errorf("alice is known as %+v (%v), want the key %x", known, err, second)
 		}
 		bob.halt()
 	})
@@ -239,16 +250,16 @@ func TestPackagesOfRevokedDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claimed := []ClaimedKeyPackage{{Device: alice.device, Package: kp.Message()}}
+	claimed := []conn.ClaimedKeyPackage{{Device: alice.device, Package: kp.Message()}}
 	for name, scene := range map[string]struct {
-		revoked []Revocation
-		deleted *Deletion
+		revoked []conn.Revocation
+		deleted *conn.Deletion
 		in      int
 	}{
 		"nothing is said":           {in: 1},
-		"the device is revoked":     {revoked: []Revocation{{Device: alice.device}}},
-		"another device is revoked": {revoked: []Revocation{{Device: DeviceID(newID())}}, in: 1},
-		"the account has ended":     {deleted: &Deletion{}},
+		"the device is revoked":     {revoked: []conn.Revocation{{Device: alice.device}}},
+		"another device is revoked": {revoked: []conn.Revocation{{Device: DeviceID(newID())}}, in: 1},
+		"the account has ended":     {deleted: &conn.Deletion{}},
 	} {
 		list, err := bob.usable(claimed, alice.account, scene.revoked, scene.deleted)
 		if len(list) != scene.in || (err == nil) != (scene.in > 0) {

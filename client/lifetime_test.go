@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	wire "quicproquo/crypto/mls/message"
@@ -284,26 +285,26 @@ func TestStockIsRenewedLongBeforeItsEnd(t *testing.T) {
 	}
 	last := pack(1, 0, true, true)
 	for what, c := range map[string]struct {
-		have     KeyPackages
+		have     conn.KeyPackages
 		settings Settings
 		list     [][]*vault.KeyPackage
 		want     stock
 	}{
-		"nothing yet":                      {KeyPackages{}, Settings{}, nil, stock{50, true}},
-		"all there":                        {KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), last}, stock{0, false}},
-		"half is used":                     {KeyPackages{Remaining: 25, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), last}, stock{0, false}},
-		"more than half is used":           {KeyPackages{Remaining: 24, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), last}, stock{26, false}},
-		"half their life is ahead":         {KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 40*oneDay, false, true), last}, stock{0, false}},
-		"less than that":                   {KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), last}, stock{50, false}},
-		"old ones beside new ones":         {KeyPackages{Remaining: 80, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(30, 0, false, true), last}, stock{0, false}},
-		"few new ones beside old ones":     {KeyPackages{Remaining: 70, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(20, 0, false, true), last}, stock{30, false}},
-		"old ones were taken":              {KeyPackages{Remaining: 40, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(30, 0, false, true), last}, stock{0, false}},
-		"new ones did not arrive":          {KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(50, 0, false, false), last}, stock{50, false}},
-		"of a clock that was far ahead":    {KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(50, -90*oneDay, false, true), pack(1, -90*oneDay, true, true)}, stock{50, true}},
-		"the last resort is a week old":    {KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), pack(1, 8*oneDay, true, true)}, stock{0, true}},
-		"the last resort is old to all":    {KeyPackages{Remaining: 50, HasLastResort: true}, Settings{LastResortAge: 100 * oneDay}, [][]*vault.KeyPackage{pack(50, 0, false, true), pack(1, 41*oneDay, true, true)}, stock{0, true}},
-		"the last resort did not arrive":   {KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), pack(1, 8*oneDay, true, true), pack(1, 0, true, false)}, stock{0, true}},
-		"the cluster lost the last resort": {KeyPackages{Remaining: 50}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), last}, stock{0, true}},
+		"nothing yet":                      {conn.KeyPackages{}, Settings{}, nil, stock{50, true}},
+		"all there":                        {conn.KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), last}, stock{0, false}},
+		"half is used":                     {conn.KeyPackages{Remaining: 25, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), last}, stock{0, false}},
+		"more than half is used":           {conn.KeyPackages{Remaining: 24, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), last}, stock{26, false}},
+		"half their life is ahead":         {conn.KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 40*oneDay, false, true), last}, stock{0, false}},
+		"less than that":                   {conn.KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), last}, stock{50, false}},
+		"old ones beside new ones":         {conn.KeyPackages{Remaining: 80, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(30, 0, false, true), last}, stock{0, false}},
+		"few new ones beside old ones":     {conn.KeyPackages{Remaining: 70, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(20, 0, false, true), last}, stock{30, false}},
+		"old ones were taken":              {conn.KeyPackages{Remaining: 40, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(30, 0, false, true), last}, stock{0, false}},
+		"new ones did not arrive":          {conn.KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(50, 0, false, false), last}, stock{50, false}},
+		"of a clock that was far ahead":    {conn.KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 41*oneDay, false, true), pack(50, -90*oneDay, false, true), pack(1, -90*oneDay, true, true)}, stock{50, true}},
+		"the last resort is a week old":    {conn.KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), pack(1, 8*oneDay, true, true)}, stock{0, true}},
+		"the last resort is old to all":    {conn.KeyPackages{Remaining: 50, HasLastResort: true}, Settings{LastResortAge: 100 * oneDay}, [][]*vault.KeyPackage{pack(50, 0, false, true), pack(1, 41*oneDay, true, true)}, stock{0, true}},
+		"the last resort did not arrive":   {conn.KeyPackages{Remaining: 50, HasLastResort: true}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), pack(1, 8*oneDay, true, true), pack(1, 0, true, false)}, stock{0, true}},
+		"the cluster lost the last resort": {conn.KeyPackages{Remaining: 50}, Settings{}, [][]*vault.KeyPackage{pack(50, 0, false, true), last}, stock{0, true}},
 	} {
 		if got := c.settings.withDefaults().lacks(c.have, slices.Concat(c.list...), now); got != c.want {
 			t.Errorf("%s: the cluster lacks %+v, want %+v", what, got, c.want)

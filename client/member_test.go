@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -121,7 +122,7 @@ func TestConversationOfTwoHasTwo(t *testing.T) {
 	for what, c := range map[string]struct {
 		third   bool
 		id      []byte
-		channel ChannelID
+		channel conn.ChannelID
 	}{
 		"of three accounts":               {third: true},
 		"in the channel of another":       {channel: other},
@@ -147,7 +148,7 @@ func TestConversationOfTwoHasTwo(t *testing.T) {
 	alice.founds(data, id)
 	kp, _ := bob.keyPackage(false)
 	_, welcome := alice.adds(kp)
-	bob.getsIn(ChannelID(id), welcome)
+	bob.getsIn(conn.ChannelID(id), welcome)
 	bob.reads("alice")
 }
 

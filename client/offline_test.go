@@ -2,12 +2,14 @@ package client
 
 import (
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
@@ -34,7 +36,7 @@ type actor struct {
 // newActor makes somebody with an account and a device of his own.
 func newActor(t *testing.T, name string) *actor {
 	t.Helper()
-	key, account := testKey(t)
+	key, account := newKey(t)
 	a := &actor{t: t, name: name, key: key, account: account, device: DeviceID(newID())}
 	s, err := suite.Lookup(defaultSuite)
 	if err != nil {
@@ -58,7 +60,7 @@ func (a *actor) claims(account AccountKey, key ed25519.PrivateKey) {
 	a.t.Helper()
 	c := room.Credential{Member: room.Member{Account: account, Device: a.device}}
 	statement := identity.Device(c.Account, c.Device, [identity.KeySize]byte(a.identity.Signer.Public()))
-	copy(c.Signature[:], signed(a.t, statement, key))
+	copy(c.Signature[:], signedBy(a.t, statement, key))
 	a.identity.Credential = c.MLS()
 }
 
@@ -181,14 +183,14 @@ func (a *actor) leaf(of AccountKey) tree.LeafIndex {
 type offline struct {
 	*Client
 	t    *testing.T
-	seqs map[ChannelID]uint64
+	seqs map[conn.ChannelID]uint64
 	at   time.Time
 }
 
 // newOffline makes a client of somebody with an account.
 func newOffline(t *testing.T, name string, settings Settings) *offline {
 	t.Helper()
-	o := &offline{t: t, seqs: map[ChannelID]uint64{}, at: time.Now()}
+	o := &offline{t: t, seqs: map[conn.ChannelID]uint64{}, at: time.Now()}
 	c, err := Create(Profile{
 		Dir: filepath.Join(t.TempDir(), name), Key: vault.Raw(make([]byte, 32)), Settings: settings,
 		Now: func() time.Time { return o.at },
@@ -261,16 +263,16 @@ func (o *offline) knows(actors ...*actor) {
 // gets puts payloads into the inbox.
 func (o *offline) gets(payloads ...[]byte) {
 	o.t.Helper()
-	o.getsIn(ChannelID{}, payloads...)
+	o.getsIn(conn.ChannelID{}, payloads...)
 }
 
 // getsIn puts payloads into a channel's queue.
-func (o *offline) getsIn(channel ChannelID, payloads ...[]byte) {
+func (o *offline) getsIn(channel conn.ChannelID, payloads ...[]byte) {
 	o.t.Helper()
-	var batch []Envelope
+	var batch []conn.Envelope
 	for _, payload := range payloads {
 		o.seqs[channel]++
-		batch = append(batch, Envelope{Channel: channel, Seq: o.seqs[channel], Data: payload})
+		batch = append(batch, conn.Envelope{Channel: channel, Seq: o.seqs[channel], Data: payload})
 	}
 	if err := o.Take(o.t.Context(), batch); err != nil {
 		o.t.Fatalf("take envelopes: %v", err)
@@ -335,4 +337,22 @@ func (o *offline) waits() (outbox, intents int) {
 		o.t.Fatal(err)
 	}
 	return s.Outbox, s.Intents
+}
+
+func newKey(tb testing.TB) (ed25519.PrivateKey, [32]byte) {
+	tb.Helper()
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return key, [32]byte(public)
+}
+
+func signedBy(tb testing.TB, s identity.Statement, key ed25519.PrivateKey) []byte {
+	tb.Helper()
+	signature, err := s.Sign(key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return signature
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/identity"
@@ -56,12 +57,12 @@ func (c *Client) DM(ctx context.Context, username string) (*Conversation, error)
 // cluster lets one of us win. If there is a record, and no invitation to it among all
 // that has come for us, our keys are lost, and a new group begins, about which the
 // other is asked.
-func (c *Client) toFound(ctx context.Context, channel ChannelID, wasNew bool) ([]byte, error) {
+func (c *Client) toFound(ctx context.Context, channel conn.ChannelID, wasNew bool) ([]byte, error) {
 	if wasNew {
 		return channel[:], nil
 	}
 	_, err := c.conn.FetchGroup(ctx, channel[:])
-	if Is(err, schemas.Code_groupNotFound) {
+	if conn.Is(err, schemas.Code_groupNotFound) {
 		return channel[:], nil
 	}
 	if err != nil {
@@ -82,7 +83,7 @@ func (c *Client) toFound(ctx context.Context, channel ChannelID, wasNew bool) ([
 }
 
 // holds reports whether a conversation of two is here, with keys or waiting for a yes.
-func (c *Client) holds(channel ChannelID) (here bool, err error) {
+func (c *Client) holds(channel conn.ChannelID) (here bool, err error) {
 	err = c.look(func(t *turn) error {
 		row, err := t.ConversationWith(channel)
 		if err != nil || row == nil {
@@ -97,7 +98,7 @@ func (c *Client) holds(channel ChannelID) (here bool, err error) {
 
 // openDM returns the conversation on a channel, made if it is not there. found is the
 // id of the group that is to be founded if there is none; intent is that of doing so.
-func (t *turn) openDM(peer AccountKey, channel ChannelID, found []byte) (v *Conversation, intent int64, err error) {
+func (t *turn) openDM(peer AccountKey, channel conn.ChannelID, found []byte) (v *Conversation, intent int64, err error) {
 	row, err := t.dmOn(channel)
 	if err != nil {
 		return nil, 0, err
@@ -137,7 +138,7 @@ func (t *turn) openDM(peer AccountKey, channel ChannelID, found []byte) (v *Conv
 }
 
 // dmOn returns the conversation of two on a channel, nil if there is none.
-func (t *turn) dmOn(channel ChannelID) (*talk, error) {
+func (t *turn) dmOn(channel conn.ChannelID) (*talk, error) {
 	row, err := t.ConversationWith(channel)
 	if err != nil || row == nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/schemas"
 )
@@ -184,7 +185,7 @@ func (c *Client) transmit(ctx context.Context, out *vault.Outgoing) error {
 	reached, others := false, false
 	for i, one := range calls {
 		c.rate.Message(c.now())
-		outcomes, err := c.conn.BatchEnqueue(ctx, Batch{
+		outcomes, err := c.conn.BatchEnqueue(ctx, conn.Batch{
 			Recipients: one.To, Channel: one.Channel, Payload: out.Payload, RequestID: one.RequestID,
 		})
 		if err != nil {
@@ -213,10 +214,10 @@ func (c *Client) transmit(ctx context.Context, out *vault.Outgoing) error {
 }
 
 // another reports whether a recipient is somebody else.
-func (c *Client) another(r Recipient) bool { return r.Account != c.account() }
+func (c *Client) another(r conn.Recipient) bool { return r.Account != c.account() }
 
 // reaches reports whether a device of somebody else has got what a call has brought.
-func (c *Client) reaches(one call, outcomes []Outcome) bool {
+func (c *Client) reaches(one call, outcomes []conn.Outcome) bool {
 	for i, o := range outcomes {
 		if o.Err == nil && c.another(one.To[i]) {
 			return true
@@ -230,11 +231,11 @@ var errNobodyLeft = errors.New("none of the devices that it was for exists any m
 
 // undelivered is the call that is left for those who had no room. Devices that do
 // not exist any more get nothing.
-func undelivered(one call, outcomes []Outcome) call {
+func undelivered(one call, outcomes []conn.Outcome) call {
 	id := newID()
 	rest := call{RequestID: id[:], Channel: one.Channel}
 	for i, o := range outcomes {
-		if o.Err != nil && CodeOf(o.Err).Doc().Retry == schemas.Retry_later {
+		if o.Err != nil && conn.CodeOf(o.Err).Doc().Retry == schemas.Retry_later {
 			rest.To = append(rest.To, one.To[i])
 		}
 	}
@@ -295,5 +296,5 @@ func hopeless(code schemas.Code) bool {
 
 // backoff is the pause before a try.
 func backoff(tries int) time.Duration {
-	return jitter(min(firstRetry<<min(tries-1, 20), longestRetry))
+	return conn.Jitter(min(firstRetry<<min(tries-1, 20), longestRetry))
 }

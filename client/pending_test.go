@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -109,7 +110,7 @@ func TestAdoptedReturnHasNoPast(t *testing.T) {
 			if err := x.AddIntent(i); err != nil {
 				return err
 			}
-			if err := x.keepPending(row, i, made.Next, &Commit{GroupID: row.GroupID, Epoch: alice.group.Epoch() - 1}); err != nil || !gone {
+			if err := x.keepPending(row, i, made.Next, &conn.Commit{GroupID: row.GroupID, Epoch: alice.group.Epoch() - 1}); err != nil || !gone {
 				return err
 			}
 			return x.DeleteIntent(i.ID)

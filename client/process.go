@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -145,7 +146,7 @@ func (t *turn) dropPending(row *talk, epoch uint64) error {
 	if err != nil || pending == nil {
 		return err
 	}
-	var commit Commit
+	var commit conn.Commit
 	if err := json.Unmarshal(pending.Call, &commit); err != nil {
 		return fmt.Errorf("read pending commit: %w", err)
 	}
@@ -289,7 +290,7 @@ func sortedMembers(members map[room.Member]mls.Member) []room.Member {
 // they may have been of: a commit expires like a message. missing is how many nobody
 // can account for, expired how many came to their end unread. Ephemeral ones are not
 // worth a word.
-func (t *turn) lost(channel ChannelID, missing, expired uint64) error {
+func (t *turn) lost(channel conn.ChannelID, missing, expired uint64) error {
 	if missing == 0 && expired == 0 {
 		return nil
 	}
@@ -314,7 +315,7 @@ func (t *turn) lost(channel ChannelID, missing, expired uint64) error {
 // overflowed notes that senders who send too much had no room for some of it. What the
 // others have sent is all there, so no group has to be rejoined for it: should a commit
 // be among it, the next message of its group shows that.
-func (t *turn) overflowed(channel ChannelID, missing uint64) error {
+func (t *turn) overflowed(channel conn.ChannelID, missing uint64) error {
 	if missing == 0 {
 		return nil
 	}
@@ -324,14 +325,14 @@ func (t *turn) overflowed(channel ChannelID, missing uint64) error {
 }
 
 // onQueue visits the active conversations whose messages come by a queue.
-func (t *turn) onQueue(channel ChannelID, visit func(*talk) error) error {
+func (t *turn) onQueue(channel conn.ChannelID, visit func(*talk) error) error {
 	rows, err := t.Conversations()
 	if err != nil {
 		return err
 	}
 	for _, one := range rows {
 		inChannel := one.Kind == kindDM && one.Channel == [16]byte(channel)
-		if one.State != stateActive || channel != (ChannelID{}) && !inChannel || channel == (ChannelID{}) && one.Kind == kindDM {
+		if one.State != stateActive || channel != (conn.ChannelID{}) && !inChannel || channel == (conn.ChannelID{}) && one.Kind == kindDM {
 			continue
 		}
 		row, err := t.talk(one.ID)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/internal/pace"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
@@ -118,7 +119,7 @@ func open(p Profile, v *vault.Vault) (*Client, error) {
 	c := &Client{
 		settings: p.Settings.withDefaults(), vault: v, now: p.Now, log: p.Options.Logger,
 		talks: map[vault.ConversationID]*talk{}, waiters: map[int64]*waiter{}, unsent: map[int64]error{}, screens: map[*screen]struct{}{},
-		bell: make(chan struct{}), acked: map[ChannelID]uint64{}, sending: map[vault.ConversationID]bool{},
+		bell: make(chan struct{}), acked: map[conn.ChannelID]uint64{}, sending: map[vault.ConversationID]bool{},
 		pursuing: map[vault.ConversationID]bool{}, naming: make(chan struct{}, 1),
 		rate: pace.New(sendBurst, sendEvery, spareTokens),
 	}
@@ -167,7 +168,7 @@ func (c *Client) load(options Options) error {
 	if options.Learned == nil && !options.Fixed {
 		options.Learned = c.keepNodes
 	}
-	if c.conn, err = Dial(options); err != nil {
+	if c.conn, err = conn.Dial(options); err != nil {
 		return err
 	}
 	if session != nil {
@@ -185,10 +186,10 @@ func (c *Client) keepNodes(addresses []string) {
 }
 
 // session returns a saved session as a Conn takes it.
-func (c *Client) session(s *vault.Session) *Session {
+func (c *Client) session(s *vault.Session) *conn.Session {
 	var token account.Token
 	copy(token[:], s.Token)
-	return &Session{
+	return &conn.Session{
 		Token: token, Account: c.account(), Device: DeviceID(c.who.Device),
 		Key: ed25519.NewKeyFromSeed(c.who.DeviceKey), Copies: c.copies, Expires: s.Expires,
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -17,7 +18,7 @@ import (
 // publish offers a commit to the cluster. Until its outcome is known it is repeated
 // as it was, and no other is made.
 func (c *Client) publish(ctx context.Context, id vault.ConversationID, p *vault.Pending) error {
-	var commit Commit
+	var commit conn.Commit
 	if err := json.Unmarshal(p.Call, &commit); err != nil {
 		return fmt.Errorf("read pending commit: %w", err)
 	}
@@ -40,7 +41,7 @@ func (c *Client) publish(ctx context.Context, id vault.ConversationID, p *vault.
 }
 
 // published reports whether the group's record is what a commit of ours has made it.
-func (c *Client) published(ctx context.Context, commit *Commit) bool {
+func (c *Client) published(ctx context.Context, commit *conn.Commit) bool {
 	record, err := c.conn.FetchGroup(ctx, commit.GroupID)
 	return err == nil && len(commit.GroupInfo) > 0 && string(record.GroupInfo) == string(commit.GroupInfo)
 }
@@ -194,7 +195,7 @@ const (
 // cluster's record of the group is of: the cluster was restored from a backup and has
 // forgotten the epochs since, which its members have not. Only one step leads there: a
 // record that is of another epoch by then has been changed by somebody else.
-func (t *turn) overForgotten(row *talk, p *vault.Pending, commit *Commit, e *Error) (again bool, err error) {
+func (t *turn) overForgotten(row *talk, p *vault.Pending, commit *conn.Commit, e *Error) (again bool, err error) {
 	if e.Code != schemas.Code_epochConflict || e.Value >= commit.Epoch || commit.Over || row.group == nil || row.group.Epoch() != commit.Epoch {
 		return false, nil
 	}
@@ -217,7 +218,7 @@ const forgottenNote = "the server was put back to an earlier state; what was sen
 
 // tellForgotten says what a commit that was taken over forgotten epochs has shown.
 func (t *turn) tellForgotten(row *talk, p *vault.Pending) error {
-	var commit Commit
+	var commit conn.Commit
 	if len(p.Call) == 0 {
 		return nil
 	}
@@ -229,7 +230,7 @@ func (t *turn) tellForgotten(row *talk, p *vault.Pending) error {
 
 // lostRace drops a commit that was not accepted. Its intent is built anew for the
 // epoch of the winner, which is on its way to us.
-func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commit, e *Error) error {
+func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *conn.Commit, e *Error) error {
 	have, err := t.Pending(id)
 	if err != nil || have == nil || have.Intent != p.Intent {
 		return err
@@ -271,7 +272,7 @@ func (t *turn) lostRace(id vault.ConversationID, p *vault.Pending, commit *Commi
 		return t.failed(i, e)
 	}
 	i.Tries++
-	i.Next, i.Error = t.now.Add(jitter(racePause*time.Duration(i.Tries))), e.Error()
+	i.Next, i.Error = t.now.Add(conn.Jitter(racePause*time.Duration(i.Tries))), e.Error()
 	if row.group != nil && row.group.Epoch() > commit.Epoch {
 		i.Next = t.now // the winner is here already
 	} else if i.Tries >= raceLosses && i.Kind != wishRejoin && i.Kind != wishJoin {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/identity"
@@ -101,7 +102,7 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		return err
 	}
 	id := newID()
-	commit := &Commit{
+	commit := &conn.Commit{
 		GroupID: row.GroupID, Epoch: back.Epoch, Proof: back.Proof, NextVerifier: verifier, GroupInfo: sealed, RequestID: id[:],
 	}
 	for _, d := range t.addressed(row, made.Next) {
@@ -200,7 +201,7 @@ func openReturn(row *talk, w *wish, sealed []byte) (*room.Return, error) {
 // apart reports whether the group's record is not behind ours but another: a commit of
 // ours, which a node has said to have won, has never reached the others, or one that it
 // has said to have lost has, or a commit of another's has reached nobody but us.
-func (row *talk) apart(w *wish, record Group) bool {
+func (row *talk) apart(w *wish, record conn.Group) bool {
 	if record.Epoch > row.group.Epoch() || row.earlier == nil {
 		return false
 	}

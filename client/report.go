@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
 	"quicproquo/schemas"
@@ -78,7 +79,7 @@ func (c *Client) sendSignal(ctx context.Context, out *vault.Outgoing, ttl time.D
 		if i > 0 { // to our own other devices: the first is counted already
 			c.rate.Message(c.now())
 		}
-		outcomes, err := c.conn.BatchEnqueue(ctx, Batch{
+		outcomes, err := c.conn.BatchEnqueue(ctx, conn.Batch{
 			Recipients: one.To, Channel: one.Channel, Payload: out.Payload, RequestID: one.RequestID, TTL: ttl,
 			Ephemeral: true,
 		})
@@ -95,7 +96,7 @@ func (c *Client) sendSignal(ctx context.Context, out *vault.Outgoing, ttl time.D
 
 // noteRate tells the picture of the rate that the cluster has refused a call.
 func (c *Client) noteRate(err error) {
-	if Is(err, schemas.Code_rateLimited) {
+	if conn.Is(err, schemas.Code_rateLimited) {
 		c.rate.Limited(c.now())
 	}
 }

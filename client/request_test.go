@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
@@ -434,7 +435,7 @@ func TestFailureStaysApart(t *testing.T) {
 			if err := t.event(row, EventInvalid, 0, notice{Note: "half done"}); err != nil {
 				return err
 			}
-			if err := t.SetCursor(ChannelID{7}, 7); err != nil {
+			if err := t.SetCursor(conn.ChannelID{7}, 7); err != nil {
 				return err
 			}
 			return reason
@@ -442,7 +443,7 @@ func TestFailureStaysApart(t *testing.T) {
 		if err != nil || !errors.Is(failure, reason) {
 			return errors.Join(errors.New("the failure does not come back"), err, failure)
 		}
-		_, err = t.apart(func() error { return t.SetCursor(ChannelID{8}, 8) })
+		_, err = t.apart(func() error { return t.SetCursor(conn.ChannelID{8}, 8) })
 		return err
 	})
 	if err != nil {
@@ -459,11 +460,11 @@ func TestFailureStaysApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range cursors {
-		if c.Channel == (ChannelID{7}) {
+		if c.Channel == (conn.ChannelID{7}) {
 			t.Error("what failed is in the vault")
 		}
 	}
-	if !slices.ContainsFunc(cursors, func(c vault.Cursor) bool { return c.Channel == ChannelID{8} }) {
+	if !slices.ContainsFunc(cursors, func(c vault.Cursor) bool { return c.Channel == conn.ChannelID{8} }) {
 		t.Error("what followed is not in the vault")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
@@ -119,8 +120,8 @@ func (t *turn) post(row *talk, raw []byte, seq uint64) error {
 // call is one batchEnqueue of a message, kept so that it can be repeated as it was.
 type call struct {
 	RequestID []byte
-	Channel   ChannelID
-	To        []Recipient
+	Channel   conn.ChannelID
+	To        []conn.Recipient
 	// Reached: somebody got the message by a call before.
 	Reached bool `json:",omitempty"`
 }
@@ -155,14 +156,14 @@ func (t *turn) address(row *talk, out *vault.Outgoing, message []byte) (err erro
 // addressed returns where a payload for the members of a group goes, but to this
 // device: in a DM the peer's devices have the channel's queues. Everything else goes
 // to inboxes.
-func (t *turn) addressed(row *talk, group *mls.Group) (to []Delivery) {
+func (t *turn) addressed(row *talk, group *mls.Group) (to []conn.Delivery) {
 	return t.addressedTo(row, membersOf(group))
 }
 
-func (t *turn) addressedTo(row *talk, members map[room.Member]mls.Member) (to []Delivery) {
-	var inbox, channel []Recipient
+func (t *turn) addressedTo(row *talk, members map[room.Member]mls.Member) (to []conn.Delivery) {
+	var inbox, channel []conn.Recipient
 	for _, m := range sortedMembers(members) {
-		r := Recipient{Account: m.Account, Device: m.Device}
+		r := conn.Recipient{Account: m.Account, Device: m.Device}
 		switch {
 		case m == t.c.self:
 		case row.Kind == kindDM && m.Account == row.Peer:
@@ -172,10 +173,10 @@ func (t *turn) addressedTo(row *talk, members map[room.Member]mls.Member) (to []
 		}
 	}
 	if len(channel) > 0 {
-		to = append(to, Delivery{To: channel, Channel: row.Channel})
+		to = append(to, conn.Delivery{To: channel, Channel: row.Channel})
 	}
 	if len(inbox) > 0 {
-		to = append(to, Delivery{To: inbox})
+		to = append(to, conn.Delivery{To: inbox})
 	}
 	return to
 }

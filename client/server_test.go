@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/testcluster"
 )
 
 // queued returns what waits for somebody whose client does not run: the inbox, then
 // the channels.
-func (p *person) queued() (list []client.Envelope) {
+func (p *person) queued() (list []conn.Envelope) {
 	p.t.Helper()
 	ctx := within(p.t, time.Minute)
-	channels := []client.ChannelID{{}}
-	page, _, err := p.Conn().ListChannels(ctx, client.ChannelID{}, 0)
+	channels := []conn.ChannelID{{}}
+	page, _, err := p.Conn().ListChannels(ctx, conn.ChannelID{}, 0)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func (p *person) queued() (list []client.Envelope) {
 		channels = append(channels, one.ID)
 	}
 	for _, channel := range channels {
-		some, _, err := p.Conn().Peek(ctx, client.Read{Queue: client.Queue{Channel: channel}, Limit: 1000, Linearizable: true})
+		some, _, err := p.Conn().Peek(ctx, conn.Read{Queue: conn.Queue{Channel: channel}, Limit: 1000, Linearizable: true})
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -41,9 +42,9 @@ func (p *person) queued() (list []client.Envelope) {
 
 // take gives somebody's client envelopes in this order, numbered as the server
 // would.
-func (p *person) take(list []client.Envelope) {
+func (p *person) take(list []conn.Envelope) {
 	p.t.Helper()
-	seqs := map[client.ChannelID]uint64{}
+	seqs := map[conn.ChannelID]uint64{}
 	list = slices.Clone(list)
 	for i := range list {
 		seqs[list[i].Channel]++
@@ -142,7 +143,7 @@ func TestServerDropsACommit(t *testing.T) {
 	if len(waiting) == 0 {
 		t.Fatal("no commit waits for bob")
 	}
-	if _, err := bob.Conn().Ack(ctx, client.Queue{}, waiting[len(waiting)-1].Seq); err != nil {
+	if _, err := bob.Conn().Ack(ctx, conn.Queue{}, waiting[len(waiting)-1].Seq); err != nil {
 		t.Fatal(err)
 	}
 	alice.say(group, "after the commit")

@@ -7,37 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 )
-
-// Standing is what an account is to the caller's, as the cluster knows it.
-type Standing = schemas.SetContactsParams_Standing
-
-// What an account is to another. A stranger has a small share of its queues and of its
-// key packages, a contact a large one; what a blocked one sends is dropped.
-const (
-	Stranger = schemas.SetContactsParams_Standing_stranger
-	Contacts = schemas.SetContactsParams_Standing_contact
-	Blocked  = schemas.SetContactsParams_Standing_blocked
-)
-
-// SetContacts tells the cluster what the session's account wants of others, at most 256
-// in one call. changed is how many of them were something else.
-func (c *Conn) SetContacts(ctx context.Context, standing Standing, accounts ...AccountKey) (changed int, err error) {
-	err = CallAs(ctx, c, Request{Method: methodSetContacts, Write: true}, schemas.NewSetContactsParams,
-		func(p schemas.SetContactsParams) error {
-			p.SetStanding(standing)
-			list, err := p.NewAccounts(int32(len(accounts)))
-			for i := range accounts {
-				if err == nil {
-					err = list.Set(i, accounts[i][:])
-				}
-			}
-			return err
-		},
-		func(r schemas.SetContactsResults) error { changed = int(r.Changed()); return nil })
-	return changed, err
-}
 
 // standings has the cluster told what the account wants of others (decision 0131).
 type standings struct {
@@ -52,21 +24,21 @@ func (c *Client) tellStandings(ctx context.Context) {
 	s.telling.Lock()
 	defer s.telling.Unlock()
 	s.due.Store(false)
-	var news map[Standing][]AccountKey
+	var news map[conn.Standing][]AccountKey
 	err := c.look(func(t *turn) (err error) { news, err = t.untold(); return err })
-	for _, standing := range []Standing{Stranger, Blocked, Contacts} { // strangers make room
+	for _, standing := range []conn.Standing{conn.Stranger, conn.Blocked, conn.Contacts} { // strangers make room
 		for batch := range slices.Chunk(news[standing], schemas.MaxContacts) {
 			if err == nil {
 				err = c.tellStanding(ctx, standing, batch)
 			}
 		}
 	}
-	if err != nil && ctx.Err() == nil && !Is(err, schemas.Code_featureLevel) && !Is(err, schemas.Code_unknownMethod) {
+	if err != nil && ctx.Err() == nil && !conn.Is(err, schemas.Code_featureLevel) && !conn.Is(err, schemas.Code_unknownMethod) {
 		c.log.Warn("tell the cluster of contacts", "error", err)
 	}
 }
 
-func (c *Client) tellStanding(ctx context.Context, standing Standing, batch []AccountKey) error {
+func (c *Client) tellStanding(ctx context.Context, standing conn.Standing, batch []AccountKey) error {
 	if _, err := c.conn.SetContacts(ctx, standing, batch...); err != nil {
 		return err
 	}
@@ -81,7 +53,7 @@ func (c *Client) tellStanding(ctx context.Context, standing Standing, batch []Ac
 }
 
 // untold returns of whom the cluster is to be told what, in the order of their keys.
-func (t *turn) untold() (map[Standing][]AccountKey, error) {
+func (t *turn) untold() (map[conn.Standing][]AccountKey, error) {
 	wanted, err := t.standings()
 	if err != nil {
 		return nil, err
@@ -90,7 +62,7 @@ func (t *turn) untold() (map[Standing][]AccountKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	news := map[Standing][]AccountKey{}
+	news := map[conn.Standing][]AccountKey{}
 	for key, standing := range wanted {
 		if told[key] != uint16(standing) {
 			news[standing] = append(news[standing], key)
@@ -98,7 +70,7 @@ func (t *turn) untold() (map[Standing][]AccountKey, error) {
 	}
 	for key := range told {
 		if _, there := wanted[key]; !there {
-			news[Stranger] = append(news[Stranger], key)
+			news[conn.Stranger] = append(news[conn.Stranger], key)
 		}
 	}
 	for _, list := range news {
@@ -110,14 +82,14 @@ func (t *turn) untold() (map[Standing][]AccountKey, error) {
 // standings returns whom the account wants to hear of, and of whom it wants nothing.
 // Who is blocked and a member of a group that goes on is a stranger to the cluster: what
 // it commits or proposes there all members need.
-func (t *turn) standings() (map[AccountKey]Standing, error) {
-	wanted := map[AccountKey]Standing{}
+func (t *turn) standings() (map[AccountKey]conn.Standing, error) {
+	wanted := map[AccountKey]conn.Standing{}
 	accepted, err := t.AcceptedAccounts()
 	if err != nil {
 		return nil, err
 	}
 	for _, key := range accepted {
-		wanted[key] = Contacts
+		wanted[key] = conn.Contacts
 	}
 	delete(wanted, t.c.account())
 	blocked, err := t.BlockedAccounts()
@@ -129,7 +101,7 @@ func (t *turn) standings() (map[AccountKey]Standing, error) {
 		return nil, err
 	}
 	for _, key := range blocked {
-		if wanted[key] = Blocked; fellows[key] {
+		if wanted[key] = conn.Blocked; fellows[key] {
 			delete(wanted, key)
 		}
 	}

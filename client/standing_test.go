@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"testing"
+
+	"quicproquo/client/conn"
 )
 
 // The cluster is to be told of whom the user has accepted and of whom is blocked; but not
@@ -14,9 +16,9 @@ func TestUntold(t *testing.T) {
 	bob, alice, mallory := newOffline(t, "bob", Settings{}), newActor(t, "alice"), newActor(t, "mallory")
 	mallory.founds(groupData("friends", mallory))
 	bob.invited(mallory)
-	said := func(want map[AccountKey]Standing) {
+	said := func(want map[AccountKey]conn.Standing) {
 		t.Helper()
-		got := map[AccountKey]Standing{}
+		got := map[AccountKey]conn.Standing{}
 		if err := bob.turn(func(t *turn) error {
 			news, err := t.untold()
 			for standing, list := range news {
@@ -39,35 +41,35 @@ func TestUntold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	said(map[AccountKey]Standing{})
+	said(map[AccountKey]conn.Standing{})
 	if err := bob.turn(func(t *turn) error { return t.befriend(alice.account, t.c.account()) }); err != nil {
 		t.Fatal(err)
 	}
-	said(map[AccountKey]Standing{alice.account: Contacts})
-	said(map[AccountKey]Standing{})
+	said(map[AccountKey]conn.Standing{alice.account: conn.Contacts})
+	said(map[AccountKey]conn.Standing{})
 	block(alice.account, true)
 	block(mallory.account, true) // asks bob into a group still
-	said(map[AccountKey]Standing{alice.account: Blocked})
+	said(map[AccountKey]conn.Standing{alice.account: conn.Blocked})
 	if err := bob.BlockAccount(mallory.account); err != nil { // declines that
 		t.Fatal(err)
 	}
-	said(map[AccountKey]Standing{mallory.account: Blocked})
+	said(map[AccountKey]conn.Standing{mallory.account: conn.Blocked})
 	block(mallory.account, false)
 	block(alice.account, false)
-	said(map[AccountKey]Standing{alice.account: Contacts, mallory.account: Stranger})
+	said(map[AccountKey]conn.Standing{alice.account: conn.Contacts, mallory.account: conn.Stranger})
 }
 
 // What a sender had no share for is said, and no group is rejoined for it; what was lost
 // brings one back.
 func TestOverflowRejoinsNothing(t *testing.T) {
-	for name, loss := range map[string]Loss{
+	for name, loss := range map[string]conn.Loss{
 		"overflow": {Count: 3, First: 1, Last: 3, Overflow: 3},
 		"a loss":   {Count: 3, First: 1, Last: 3, Overflow: 2},
 	} {
 		bob, alice := newOffline(t, "bob", Settings{Invitations: FromEverybody}), newActor(t, "alice")
 		alice.founds(groupData("friends", alice))
 		bob.invited(alice)
-		if err := bob.turn(func(t *turn) error { return t.takeOne(&Envelope{Seq: 3, Loss: loss}, 0) }); err != nil {
+		if err := bob.turn(func(t *turn) error { return t.takeOne(&conn.Envelope{Seq: 3, Loss: loss}, 0) }); err != nil {
 			t.Fatal(err)
 		}
 		rejoins := 0

@@ -6,15 +6,16 @@ import (
 	"slices"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 )
 
 // Status is how it stands between the client and the cluster.
 type Status struct {
 	Account   Account
-	Endpoint  string // the node that calls go to
-	Health    Health // as the node says
-	Seen      uint64 // the highest log index that answers have reflected
+	Endpoint  string      // the node that calls go to
+	Health    conn.Health // as the node says
+	Seen      uint64      // the highest log index that answers have reflected
 	Round     time.Duration
 	Receiving bool
 	// Outbox and Intents are messages and changes that wait for the cluster; Held are
@@ -56,7 +57,7 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 		}
 		cursors, err := t.Cursors()
 		for _, q := range cursors {
-			if ChannelID(q.Channel) == (ChannelID{}) {
+			if conn.ChannelID(q.Channel) == (conn.ChannelID{}) {
 				inbox = q.Seq
 			}
 		}
@@ -75,7 +76,7 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	if err != nil || !s.Account.LoggedIn {
 		return s, err
 	}
-	_, last, err := c.conn.Peek(ctx, Read{After: inbox, Limit: 1})
+	_, last, err := c.conn.Peek(ctx, conn.Read{After: inbox, Limit: 1})
 	if last > inbox {
 		s.Waiting = last - inbox
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -34,11 +35,11 @@ const uploadBatch = 50
 
 // KeysStatus is how it stands with the device's key packages.
 type KeysStatus struct {
-	KeyPackages     // at the cluster
-	Fresh       int // of those, with half of their life or more ahead
-	Local       int // with private keys in the vault
-	LastResort  time.Time
-	Oldest      time.Time
+	conn.KeyPackages     // at the cluster
+	Fresh            int // of those, with half of their life or more ahead
+	Local            int // with private keys in the vault
+	LastResort       time.Time
+	Oldest           time.Time
 }
 
 // KeysStatus asks the cluster how many key packages wait there.
@@ -76,7 +77,7 @@ type stock struct {
 // the last-resort one has it and is not old, from what the cluster says and the key
 // packages of this device, the oldest first. The cluster hands out the oldest first too:
 // those that wait there are the newest that were uploaded.
-func (s Settings) fresh(have KeyPackages, list []*vault.KeyPackage, now time.Time) (fresh int, last bool) {
+func (s Settings) fresh(have conn.KeyPackages, list []*vault.KeyPackage, now time.Time) (fresh int, last bool) {
 	waiting := have.Remaining
 	for _, kp := range slices.Backward(list) {
 		alive := kp.Expires.Sub(now) >= keyPackageFresh
@@ -94,7 +95,7 @@ func (s Settings) fresh(have KeyPackages, list []*vault.KeyPackage, now time.Tim
 }
 
 // lacks tells what the cluster lacks.
-func (s Settings) lacks(have KeyPackages, list []*vault.KeyPackage, now time.Time) stock {
+func (s Settings) lacks(have conn.KeyPackages, list []*vault.KeyPackage, now time.Time) stock {
 	fresh, last := s.fresh(have, list, now)
 	lack := stock{lastResort: !last}
 	if fresh < s.KeyPackages/2 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -215,7 +216,7 @@ func restoredProfile(t *testing.T, meanwhile string) {
 
 // foreign is an account without our engine: a bare connection, and its key.
 type foreign struct {
-	*client.Conn
+	*conn.Conn
 	seed []byte
 }
 
@@ -225,24 +226,24 @@ func registered(t *testing.T, c *testcluster.Cluster, name string) foreign {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := client.Dial(options)
+	caller, err := conn.Dial(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	t.Cleanup(func() { _ = caller.Close() })
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx := within(t, time.Minute)
-	if _, err := conn.Register(ctx, name, []byte("password"), key); err != nil {
+	if _, err := caller.Register(ctx, name, []byte("password"), key); err != nil {
 		t.Fatal(err)
 	}
-	who := client.Credentials{Username: name, Password: []byte("password"), Account: client.AccountKey(key.Public().(ed25519.PublicKey)), Key: key}
-	if _, _, err := conn.Login(ctx, who); err != nil {
+	who := conn.Credentials{Username: name, Password: []byte("password"), Account: conn.AccountKey(key.Public().(ed25519.PublicKey)), Key: key}
+	if _, _, err := caller.Login(ctx, who); err != nil {
 		t.Fatal(err)
 	}
-	return foreign{conn, key.Seed()}
+	return foreign{caller, key.Seed()}
 }
 
 // uploads gives the cluster a good key package that knows nothing of our groups.

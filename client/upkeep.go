@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls/tree"
@@ -165,9 +166,9 @@ func (t *turn) renew(one *vault.Conversation) error {
 	// Members spread over a while, so that few of them race.
 	at := t.now
 	if g.Sent < t.c.settings.RekeyMessages {
-		at = at.Add(jitter(t.c.settings.RekeyAge / 100))
+		at = at.Add(conn.Jitter(t.c.settings.RekeyAge / 100))
 		if g.Renewed.IsZero() || row.group.OwnLeaf().Source == tree.SourceKeyPackage {
-			at = at.Add(jitter(t.c.settings.RekeyAge / broadSpread))
+			at = at.Add(conn.Jitter(t.c.settings.RekeyAge / broadSpread))
 		}
 	}
 	_, err = t.intendAt(row, wish{Kind: wishRekey, Due: true}, at)

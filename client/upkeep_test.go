@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -70,7 +71,7 @@ func TestOwnLeafIsRenewedByItsAge(t *testing.T) {
 		if err != nil || p == nil {
 			t.Fatalf("no commit was made: %v", err)
 		}
-		var call Commit
+		var call conn.Commit
 		if err := json.Unmarshal(p.Call, &call); err != nil {
 			return err
 		}

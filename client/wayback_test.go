@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/crypto/mls"
 	"quicproquo/schemas"
@@ -92,7 +93,7 @@ func TestWayBackOfAMemberWhoLies(t *testing.T) {
 				bad := wrong(t, s)
 				rejoin := bob.wishes(name, wish{Kind: wishRejoin})
 				for range 4 {
-					bob.tries(rejoin, prepared{record: Group{Epoch: alice.group.Epoch(), GroupInfo: bad}, current: true})
+					bob.tries(rejoin, prepared{record: conn.Group{Epoch: alice.group.Epoch(), GroupInfo: bad}, current: true})
 				}
 				if p := bob.pending(name); p != nil {
 					t.Fatal("bob follows it")

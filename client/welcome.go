@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -97,7 +98,7 @@ func (t *turn) held(group *mls.Group, data *room.Data) (*talk, error) {
 	if err != nil || row != nil || data.Kind != room.KindDM {
 		return row, err
 	}
-	old, err := t.ConversationWith([16]byte(group.ID()[:len(ChannelID{})]))
+	old, err := t.ConversationWith([16]byte(group.ID()[:len(conn.ChannelID{})]))
 	if err != nil || old == nil {
 		return nil, err
 	}
@@ -237,7 +238,7 @@ func (t *turn) checkRoom(in *incoming, group *mls.Group, data *room.Data) (peer 
 		return peer, fmt.Errorf("a conversation of two has %d accounts", len(accounts)+1)
 	}
 	id := group.ID()
-	if !slices.Contains(dmIDSizes, len(id)) || in.channel != (ChannelID{}) && in.channel != ChannelID(id[:len(in.channel)]) {
+	if !slices.Contains(dmIDSizes, len(id)) || in.channel != (conn.ChannelID{}) && in.channel != conn.ChannelID(id[:len(in.channel)]) {
 		return peer, errors.New("the group is not that of the channel")
 	}
 	return peer, nil
@@ -245,4 +246,4 @@ func (t *turn) checkRoom(in *incoming, group *mls.Group, data *room.Data) (peer 
 
 // dmIDSizes are how long the id of a DM's group is: a channel's, or that and as much
 // again at random.
-var dmIDSizes = []int{len(ChannelID{}), 2 * len(ChannelID{})}
+var dmIDSizes = []int{len(conn.ChannelID{}), 2 * len(conn.ChannelID{})}

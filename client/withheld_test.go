@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
@@ -16,13 +17,13 @@ import (
 
 // record is what the cluster has of the group that an actor founds: the way back into
 // its present epoch.
-func (a *actor) record(past *room.Known) Group {
+func (a *actor) record(past *room.Known) conn.Group {
 	a.t.Helper()
 	sealed, err := room.SealReturn(a.group, past, nil, schemas.MaxGroupInfo)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return Group{Epoch: a.group.Epoch(), GroupInfo: sealed}
+	return conn.Group{Epoch: a.group.Epoch(), GroupInfo: sealed}
 }
 
 // wishes keeps an intent for the conversation of a name.
@@ -112,7 +113,7 @@ func TestWithheldWayBackIsLookedForOn(t *testing.T) {
 	}
 	rejoin := bob.wishes("friends", wish{Kind: wishRejoin})
 	told := bob.waiter(rejoin)
-	withheld := prepared{record: Group{Epoch: alice.group.Epoch()}, current: true}
+	withheld := prepared{record: conn.Group{Epoch: alice.group.Epoch()}, current: true}
 	var last time.Duration
 	for range 4 * returnTries { // each second time is to see whether it is merely late
 		bob.tries(rejoin, withheld)
@@ -183,6 +184,14 @@ func TestWithheldWayBackIsLookedForOn(t *testing.T) {
 	}
 }
 
+// What a node refuses because it knows of no such index is tried again later: nothing
+// that was to be sent is given up.
+func TestRefusedIndexIsNotHopeless(t *testing.T) {
+	if hopeless(schemas.Code_seenTooFarAhead) {
+		t.Error("what was to be sent counts as refused for ever")
+	}
+}
+
 // A refusal by the cluster that is the same forever ends no way back either: a node can
 // say anything.
 func TestRefusedWayBackIsLookedForOn(t *testing.T) {
@@ -205,7 +214,7 @@ func TestRefusedWayBackIsLookedForOn(t *testing.T) {
 		t.Fatal("the way back is given up")
 	}
 	// It was a lie: there is nothing to come back from.
-	bob.tries(rejoin, prepared{record: Group{Epoch: alice.group.Epoch()}, current: true})
+	bob.tries(rejoin, prepared{record: conn.Group{Epoch: alice.group.Epoch()}, current: true})
 	if info := bob.state("friends"); info.State != "active" || bob.intent(rejoin) != nil {
 		t.Errorf("the group is %s (%s), want active, and nothing left to do", info.State, info.Reason)
 	}

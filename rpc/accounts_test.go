@@ -14,7 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/quic-go/quic-go"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/crypto/account"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"

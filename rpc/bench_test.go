@@ -9,7 +9,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/schemas"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )

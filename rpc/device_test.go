@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )

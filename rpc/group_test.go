@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 )

@@ -15,7 +15,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"go.uber.org/goleak"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
 	"quicproquo/schemas"

@@ -3,7 +3,7 @@ package rpc
 import (
 	"testing"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/cluster"
 	"quicproquo/schemas"
 )

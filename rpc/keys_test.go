@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"

@@ -49,7 +49,7 @@ A connection's calls run OpenCalls at a time before login; further ones wait the
 What QUIC's library lets a server choose, and what not: [decision 0090](decisions/0090-limits-of-strangers.md).
 `)
 	section(&page, "A node in its cluster (cluster/limits.go)", constants(t, "../cluster/limits.go"))
-	section(&page, "The client library (client/limits.go)", constants(t, "../client/limits.go"))
+	section(&page, "The client library (client/conn/limits.go)", constants(t, "../client/conn/limits.go"))
 	comparePage(t, "../docs/limits.md", page.String())
 
 	listed := map[string]float64{}

@@ -8,7 +8,7 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 )

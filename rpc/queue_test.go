@@ -11,7 +11,7 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 )

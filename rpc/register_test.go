@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/crypto/account"
 	"quicproquo/fsm"
 	"quicproquo/schemas"

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/crypto/identity"
 	"quicproquo/fsm"
 	"quicproquo/schemas"

@@ -11,7 +11,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"quicproquo/client"
+	client "quicproquo/client/conn"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 )

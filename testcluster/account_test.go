@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/crypto/account"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
@@ -31,31 +31,31 @@ func newPerson(tb testing.TB, name string) person {
 	return person{name, key}
 }
 
-func (p person) account() client.AccountKey {
-	return client.AccountKey(p.key.Public().(ed25519.PublicKey))
+func (p person) account() conn.AccountKey {
+	return conn.AccountKey(p.key.Public().(ed25519.PublicKey))
 }
 
-func (p person) credentials() client.Credentials {
-	return client.Credentials{Username: p.name, Password: []byte("right"), Account: p.account(), Key: p.key}
+func (p person) credentials() conn.Credentials {
+	return conn.Credentials{Username: p.name, Password: []byte("right"), Account: p.account(), Key: p.key}
 }
 
 // connect opens a client of these nodes, all of them if none are named.
-func connect(tb testing.TB, c *testcluster.Cluster, nodes ...*testcluster.Node) *client.Conn {
+func connect(tb testing.TB, c *testcluster.Cluster, nodes ...*testcluster.Node) *conn.Conn {
 	tb.Helper()
-	conn, err := c.Client(nodes...)
+	caller, err := c.Client(nodes...)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := conn.Close(); err != nil {
+		if err := caller.Close(); err != nil {
 			tb.Errorf("close client: %v", err)
 		}
 	})
-	return conn
+	return caller
 }
 
 // connectEach opens a client for each node.
-func connectEach(tb testing.TB, c *testcluster.Cluster) (conns []*client.Conn) {
+func connectEach(tb testing.TB, c *testcluster.Cluster) (conns []*conn.Conn) {
 	tb.Helper()
 	for _, n := range c.Nodes() {
 		conns = append(conns, connect(tb, c, n))
@@ -70,9 +70,9 @@ func within(tb testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-func register(tb testing.TB, conn *client.Conn, p person) {
+func register(tb testing.TB, caller *conn.Conn, p person) {
 	tb.Helper()
-	if _, err := conn.Register(within(tb, time.Minute), p.name, []byte("right"), p.key); err != nil {
+	if _, err := caller.Register(within(tb, time.Minute), p.name, []byte("right"), p.key); err != nil {
 		tb.Fatalf("register %s: %v", p.name, err)
 	}
 }
@@ -103,7 +103,7 @@ type halfLogin struct {
 	finalization, handshake []byte
 }
 
-func start(ctx context.Context, conn *client.Conn, p person) (h halfLogin, err error) {
+func start(ctx context.Context, caller *conn.Conn, p person) (h halfLogin, err error) {
 	h.person = p
 	name, err := account.ParseUsername(p.name)
 	if err != nil {
@@ -115,7 +115,7 @@ func start(ctx context.Context, conn *client.Conn, p person) (h halfLogin, err e
 	}
 	defer run.Close()
 	var response []byte
-	err = client.Call(ctx, conn, client.Request{Method: 10}, schemas.NewOpaqueLoginStartParams,
+	err = conn.Call(ctx, caller, conn.Request{Method: 10}, schemas.NewOpaqueLoginStartParams,
 		func(q schemas.OpaqueLoginStartParams) error {
 			return errors.Join(q.SetUsername(p.name), q.SetRequest(ke1))
 		},
@@ -136,9 +136,9 @@ func start(ctx context.Context, conn *client.Conn, p person) (h halfLogin, err e
 	return h, err
 }
 
-func (h halfLogin) finish(ctx context.Context, conn *client.Conn, id []byte) (token account.Token, err error) {
+func (h halfLogin) finish(ctx context.Context, caller *conn.Conn, id []byte) (token account.Token, err error) {
 	key := h.person.account()
-	err = client.Call(ctx, conn, client.Request{Method: 11, Write: true, ID: id}, schemas.NewOpaqueLoginFinishParams,
+	err = conn.Call(ctx, caller, conn.Request{Method: 11, Write: true, ID: id}, schemas.NewOpaqueLoginFinishParams,
 		func(p schemas.OpaqueLoginFinishParams) error {
 			return errors.Join(p.SetUsername(h.person.name), p.SetFinalization(h.finalization),
 				p.SetHandshake(h.handshake), p.SetIdentityKey(key[:]))
@@ -153,7 +153,7 @@ func (h halfLogin) finish(ctx context.Context, conn *client.Conn, id []byte) (to
 
 func wantCode(t *testing.T, what string, err error, want schemas.Code) {
 	t.Helper()
-	if got := client.CodeOf(err); got != want {
+	if got := conn.CodeOf(err); got != want {
 		t.Errorf("%s: got %s %s (%v), want %s %s", what, got.ID(), got.Doc().Name, err, want.ID(), want.Doc().Name)
 	}
 }
@@ -176,8 +176,8 @@ func TestAccountOnAnyNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	var tokens []account.Token
-	for i, conn := range []*client.Conn{conns[2], conns[0], conns[1]} {
-		token, err := h.finish(ctx, conn, fixedID(1))
+	for i, caller := range []*conn.Conn{conns[2], conns[0], conns[1]} {
+		token, err := h.finish(ctx, caller, fixedID(1))
 		if err != nil {
 			t.Fatalf("finish %d: %v", i, err)
 		}
@@ -186,14 +186,14 @@ func TestAccountOnAnyNode(t *testing.T) {
 	if tokens[0] != tokens[1] || tokens[1] != tokens[2] {
 		t.Error("nodes make different tokens for the same request")
 	}
-	for _, conn := range conns {
-		_, err := h.finish(ctx, conn, fixedID(2))
+	for _, caller := range conns {
+		_, err := h.finish(ctx, caller, fixedID(2))
 		wantCode(t, "the handshake again, for another request", err, schemas.Code_noPendingLogin)
 	}
-	for i, conn := range conns {
-		conn.Observe(conns[2].Seen())
-		conn.SetSession(&client.Session{Token: tokens[0], Account: alice.account(), Key: alice.key})
-		who, err := conn.Whoami(ctx)
+	for i, caller := range conns {
+		caller.Observe(conns[2].Seen())
+		caller.SetSession(&conn.Session{Token: tokens[0], Account: alice.account(), Key: alice.key})
+		who, err := caller.Whoami(ctx)
 		if err != nil || who.Username != "alice" || who.Account != alice.account() {
 			t.Errorf("node %d: %+v, %v", i, who, err)
 		}
@@ -218,10 +218,10 @@ func TestNodesAgreeOnTheSetup(t *testing.T) {
 	var mu sync.Mutex
 	answers := map[string]bool{}
 	var calls sync.WaitGroup
-	for _, conn := range connectEach(t, c) {
+	for _, caller := range connectEach(t, c) {
 		for range 4 {
 			calls.Go(func() {
-				err := client.Call(within(t, time.Minute), conn, client.Request{Method: 8}, schemas.NewOpaqueRegisterStartParams,
+				err := conn.Call(within(t, time.Minute), caller, conn.Request{Method: 8}, schemas.NewOpaqueRegisterStartParams,
 					func(p schemas.OpaqueRegisterStartParams) error {
 						return errors.Join(p.SetUsername("alice"), p.SetRequest(request))
 					},
@@ -259,22 +259,22 @@ func TestFailureLimitHoldsAcrossNodes(t *testing.T) {
 		}
 	}
 	seen := uint64(0)
-	for _, conn := range conns {
-		seen = max(seen, conn.Seen())
+	for _, caller := range conns {
+		seen = max(seen, caller.Seen())
 	}
-	for i, conn := range conns {
-		conn.Observe(seen)
+	for i, caller := range conns {
+		caller.Observe(seen)
 		// A machine that is slow outlasts the first waits: each start that is let in
 		// doubles the next.
 		var err error
 		for wait := 2 * time.Second; wait < time.Minute; wait *= 2 {
-			if _, err = start(within(t, 500*time.Millisecond), conn, nobody); !errors.Is(err, account.ErrLoginFailed) {
+			if _, err = start(within(t, 500*time.Millisecond), caller, nobody); !errors.Is(err, account.ErrLoginFailed) {
 				break
 			}
-			seen = max(seen, conn.Seen())
+			seen = max(seen, caller.Seen())
 		}
 		wantCode(t, "one start more", err, schemas.Code_rateLimited)
-		var failure *client.Error
+		var failure *conn.Error
 		if errors.As(err, &failure) && (failure.RetryAfter <= 0 || failure.RetryAfter > time.Minute) {
 			t.Errorf("node %d: retry after %v, want up to a minute", i, failure.RetryAfter)
 		}
@@ -294,13 +294,13 @@ func TestEndedSessionsEndEverywhere(t *testing.T) {
 	alice := newPerson(t, "alice")
 	register(t, conns[0], alice)
 	ctx := within(t, time.Minute)
-	device := client.DeviceID{1}
+	device := conn.DeviceID{1}
 	owner := connect(t, c, c.Node(0))
 	owner.Observe(conns[0].Seen())
 	if _, _, err := owner.Login(ctx, alice.credentials()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := owner.RegisterDevice(ctx, client.Device{ID: device}, nil); err != nil {
+	if _, err := owner.RegisterDevice(ctx, conn.Device{ID: device}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for what, end := range map[string]func() error{
@@ -319,10 +319,10 @@ func TestEndedSessionsEndEverywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, conn := range conns {
-			conn.Observe(conns[0].Seen())
-			conn.SetSession(session)
-			if _, err := conn.Whoami(ctx); err != nil {
+		for _, caller := range conns {
+			caller.Observe(conns[0].Seen())
+			caller.SetSession(session)
+			if _, err := caller.Whoami(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -330,10 +330,10 @@ func TestEndedSessionsEndEverywhere(t *testing.T) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		seen := max(owner.Seen(), conns[0].Seen())
-		for _, conn := range conns {
-			conn.SetSession(session)
-			conn.Observe(seen)
-			_, err := conn.Whoami(ctx)
+		for _, caller := range conns {
+			caller.SetSession(session)
+			caller.Observe(seen)
+			_, err := caller.Whoami(ctx)
 			wantCode(t, what, err, schemas.Code_tokenInvalid)
 		}
 	}
@@ -359,9 +359,9 @@ func TestLoginSurvivesTheLeader(t *testing.T) {
 		if n == leader {
 			continue
 		}
-		conn := connect(t, c, n)
-		conn.Observe(first.Seen())
-		token, err := h.finish(within(t, 30*time.Second), conn, fixedID(7))
+		caller := connect(t, c, n)
+		caller.Observe(first.Seen())
+		token, err := h.finish(within(t, 30*time.Second), caller, fixedID(7))
 		if err != nil {
 			t.Fatalf("finish on %s: %v", n.ID(), err)
 		}
@@ -388,24 +388,24 @@ func TestSessionMovesWithTheClient(t *testing.T) {
 	c.LeaderT(t)
 	set(t, c, "bearer_tokens", 0)
 	alice := newPerson(t, "alice")
-	conn := connect(t, c)
-	register(t, conn, alice)
-	session, _, err := conn.Login(within(t, time.Minute), alice.credentials())
+	caller := connect(t, c)
+	register(t, caller, alice)
+	session, _, err := caller.Login(within(t, time.Minute), alice.credentials())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if who, err := conn.Whoami(within(t, time.Minute)); err != nil || who.Account != alice.account() {
+		if who, err := caller.Whoami(within(t, time.Minute)); err != nil || who.Account != alice.account() {
 			t.Fatalf("%+v, %v", who, err)
 		}
 		for _, n := range c.Nodes() {
-			if n.Address() != conn.Endpoint() {
+			if n.Address() != caller.Endpoint() {
 				continue
 			}
 			if err := n.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			if who, err := conn.Whoami(within(t, time.Minute)); err != nil || who.Account != alice.account() {
+			if who, err := caller.Whoami(within(t, time.Minute)); err != nil || who.Account != alice.account() {
 				t.Fatalf("after the loss of %s: %+v, %v", n.ID(), who, err)
 			}
 			if err := n.Start(); err != nil {
@@ -415,21 +415,21 @@ func TestSessionMovesWithTheClient(t *testing.T) {
 		c.LeaderT(t)
 	}
 	thief := connect(t, c)
-	thief.Observe(conn.Seen())
-	thief.SetSession(&client.Session{Token: session.Token, Account: session.Account})
+	thief.Observe(caller.Seen())
+	thief.SetSession(&conn.Session{Token: session.Token, Account: session.Account})
 	_, err = thief.Whoami(within(t, time.Minute))
 	wantCode(t, "the token alone", err, schemas.Code_bindingRequired)
 	_, forged, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	thief.SetSession(&client.Session{Token: session.Token, Account: session.Account, Key: forged})
+	thief.SetSession(&conn.Session{Token: session.Token, Account: session.Account, Key: forged})
 	_, err = thief.Whoami(within(t, time.Minute))
 	wantCode(t, "the token and another key", err, schemas.Code_signatureInvalid)
-	if _, err := conn.Logout(within(t, time.Minute), true); err != nil {
+	if _, err := caller.Logout(within(t, time.Minute), true); err != nil {
 		t.Fatal(err)
 	}
-	conn.SetSession(session)
-	_, err = conn.Whoami(within(t, time.Minute))
+	caller.SetSession(session)
+	_, err = caller.Whoami(within(t, time.Minute))
 	wantCode(t, "the session after its end, on a new connection", err, schemas.Code_tokenInvalid)
 }

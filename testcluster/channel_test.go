@@ -9,7 +9,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
@@ -20,14 +20,14 @@ type channelCall struct{ pair int }
 
 // channelAnswer is what it hears; the zero answer is none at all.
 type channelAnswer struct {
-	id     client.ChannelID
+	id     conn.ChannelID
 	wasNew bool
 }
 
 // channelState is a pair's channel; its id is zero while nobody was told.
 type channelState struct {
 	exists bool
-	id     client.ChannelID
+	id     conn.ChannelID
 }
 
 // channelModel is a unique index: the first to ask for a pair makes its channel,
@@ -43,7 +43,7 @@ func channelModel() porcupine.Model {
 				return []any{s}
 			case answer == (channelAnswer{}):
 				return []any{s, channelState{exists: true}}
-			case s.exists == answer.wasNew, s.exists && s.id != (client.ChannelID{}) && s.id != answer.id:
+			case s.exists == answer.wasNew, s.exists && s.id != (conn.ChannelID{}) && s.id != answer.id:
 				return nil
 			}
 			return []any{channelState{true, answer.id}}
@@ -71,7 +71,7 @@ func byPair(history []porcupine.Operation) [][]porcupine.Operation {
 
 // The model accepts what must be and refuses what must not.
 func TestChannelModel(t *testing.T) {
-	a, b := client.ChannelID{1}, client.ChannelID{2}
+	a, b := conn.ChannelID{1}, conn.ChannelID{2}
 	none := channelAnswer{}
 	for _, c := range []struct {
 		name    string
@@ -103,8 +103,8 @@ func TestChannelModel(t *testing.T) {
 
 // channelRacer is an account with a client at each node.
 type channelRacer struct {
-	key   client.AccountKey
-	nodes []*client.Conn
+	key   conn.AccountKey
+	nodes []*conn.Conn
 }
 
 func newChannelRacer(ctx context.Context, tb testing.TB, c *testcluster.Cluster, name string) channelRacer {
@@ -114,9 +114,9 @@ func newChannelRacer(ctx context.Context, tb testing.TB, c *testcluster.Cluster,
 	register(tb, r.nodes[0], p)
 	session, _, err := r.nodes[0].Login(ctx, p.credentials())
 	fatal(tb, err)
-	for _, conn := range r.nodes[1:] {
-		conn.Observe(r.nodes[0].Seen())
-		conn.SetSession(session)
+	for _, caller := range r.nodes[1:] {
+		caller.Observe(r.nodes[0].Seen())
+		caller.SetSession(session)
 	}
 	return r
 }
@@ -186,14 +186,14 @@ func (h *raceHistory) race(ctx context.Context, tb testing.TB, pair int, a, b ch
 		h.started = time.Now()
 	}
 	var asking sync.WaitGroup
-	ask := func(id int, conn *client.Conn, peer client.AccountKey) {
+	ask := func(id int, caller *conn.Conn, peer conn.AccountKey) {
 		op := porcupine.Operation{ClientId: id, Input: channelCall{pair}, Call: time.Since(h.started).Nanoseconds()}
 		var answer channelAnswer
 		var err error
-		answer.id, answer.wasNew, err = conn.CreateChannel(ctx, peer)
+		answer.id, answer.wasNew, err = caller.CreateChannel(ctx, peer)
 		op.Return = time.Since(h.started).Nanoseconds()
 		switch {
-		case client.Is(err, schemas.Code_unknownOutcome):
+		case conn.Is(err, schemas.Code_unknownOutcome):
 			answer, op.Return = channelAnswer{}, time.Hour.Nanoseconds()
 		case err != nil:
 			tb.Errorf("pair %d: %v", pair, err)
@@ -227,7 +227,7 @@ func killLeader(tb testing.TB, c *testcluster.Cluster) {
 // were lost, and that one call at most made the channel.
 func checkRace(t *testing.T, pair int, part []porcupine.Operation) {
 	t.Helper()
-	ids, news, lost := map[client.ChannelID]int{}, 0, 0
+	ids, news, lost := map[conn.ChannelID]int{}, 0, 0
 	for _, op := range part {
 		answer := op.Output.(channelAnswer)
 		if answer == (channelAnswer{}) {
@@ -245,9 +245,9 @@ func checkRace(t *testing.T, pair int, part []porcupine.Operation) {
 }
 
 // checkChannelList compares what a node lists for an account with what there is.
-func checkChannelList(ctx context.Context, t *testing.T, n *testcluster.Node, key client.AccountKey, conn *client.Conn) {
+func checkChannelList(ctx context.Context, t *testing.T, n *testcluster.Node, key conn.AccountKey, caller *conn.Conn) {
 	t.Helper()
-	list, more, err := conn.ListChannels(ctx, client.ChannelID{}, 0)
+	list, more, err := caller.ListChannels(ctx, conn.ChannelID{}, 0)
 	if err != nil || more || len(list) != racers-1 {
 		t.Errorf("%s lists %d channels, more %v, %v; want %d", n.ID(), len(list), more, err, racers-1)
 	}

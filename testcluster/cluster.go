@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cluster"
 	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/raftlog"
@@ -115,15 +115,15 @@ func (c *Cluster) prepare() error {
 func (c *Cluster) newNode(address string) (*Node, error) {
 	c.next++
 	id := tlsid.NodeID(fmt.Sprintf("n%d", c.next))
-	conn, err := c.network.Listen(address)
+	socket, err := c.network.Listen(address)
 	if err != nil {
 		return nil, err
 	}
 	n := &Node{
 		cluster: c, id: id,
 		dir:     filepath.Join(c.options.Dir, string(id)),
-		address: conn.LocalAddr().String(),
-		conn:    conn,
+		address: socket.LocalAddr().String(),
+		conn:    socket,
 	}
 	if c.options.MemoryStore {
 		if n.storeFS, err = newMemoryDisk(n.dir); err != nil {
@@ -330,30 +330,30 @@ const closeTime = 30 * time.Second
 
 // Client connects to nodes as a program of a user would, pinning the cluster's
 // CA; without nodes to all of them.
-func (c *Cluster) Client(nodes ...*Node) (*client.Conn, error) {
+func (c *Cluster) Client(nodes ...*Node) (*conn.Conn, error) {
 	options, err := c.ClientOptions(nodes...)
 	if err != nil {
 		return nil, err
 	}
-	return client.Dial(options)
+	return conn.Dial(options)
 }
 
 // ClientOptions are what Client dials with, on a socket of their own that whoever
 // uses them closes.
-func (c *Cluster) ClientOptions(nodes ...*Node) (client.Options, error) {
+func (c *Cluster) ClientOptions(nodes ...*Node) (conn.Options, error) {
 	if len(nodes) == 0 {
 		nodes = c.Nodes()
 	}
 	config, err := c.ClientTLS()
 	if err != nil {
-		return client.Options{}, err
+		return conn.Options{}, err
 	}
-	conn, err := c.network.Listen("")
+	socket, err := c.network.Listen("")
 	if err != nil {
-		return client.Options{}, err
+		return conn.Options{}, err
 	}
-	c.Faults().Name(conn.LocalAddr().String(), Clients)
-	options := client.Options{TLS: config, PacketConn: conn, Resolve: literal, Logger: c.options.Logger}
+	c.Faults().Name(socket.LocalAddr().String(), Clients)
+	options := conn.Options{TLS: config, PacketConn: socket, Resolve: literal, Logger: c.options.Logger}
 	for _, n := range nodes {
 		options.Endpoints = append(options.Endpoints, n.address)
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
 	"quicproquo/testcluster/keypool"
@@ -21,10 +21,10 @@ import (
 
 // writer is an account that tries every method that writes, through one node.
 type writer struct {
-	conn     *client.Conn
+	conn     *conn.Conn
 	me, peer person
-	device   client.DeviceID
-	channel  client.ChannelID
+	device   conn.DeviceID
+	channel  conn.ChannelID
 	group    []byte
 }
 
@@ -48,7 +48,7 @@ var writes = []struct {
 		return w.conn.UploadHybridKey(ctx, key, w.me.key)
 	}},
 	{"setContacts", func(ctx context.Context, w *writer) error {
-		changed, err := w.conn.SetContacts(ctx, client.Contacts, w.peer.account())
+		changed, err := w.conn.SetContacts(ctx, conn.Contacts, w.peer.account())
 		if err == nil && changed != 1 {
 			err = fmt.Errorf("%d accounts have changed, want 1", changed)
 		}
@@ -70,7 +70,7 @@ var writes = []struct {
 			return err
 		}
 		key := w.me.account()
-		return client.Call(ctx, w.conn, client.Request{Method: 0, Write: true}, schemas.NewUploadKeyPackageParams,
+		return conn.Call(ctx, w.conn, conn.Request{Method: 0, Write: true}, schemas.NewUploadKeyPackageParams,
 			func(p schemas.UploadKeyPackageParams) error {
 				return errors.Join(p.SetIdentityKey(key[:]), p.SetPackage(packages[0]))
 			},
@@ -90,11 +90,11 @@ var writes = []struct {
 		return err
 	}},
 	{"fetchKeyPackages", func(ctx context.Context, w *writer) error {
-		_, err := w.conn.FetchKeyPackages(ctx, w.peer.account(), client.DeviceID{}, nil)
+		_, err := w.conn.FetchKeyPackages(ctx, w.peer.account(), conn.DeviceID{}, nil)
 		return err
 	}},
 	{"fetchKeyPackage", func(ctx context.Context, w *writer) error {
-		_, err := w.conn.FetchKeyPackage(ctx, w.peer.account(), client.DeviceID{}, nil)
+		_, err := w.conn.FetchKeyPackage(ctx, w.peer.account(), conn.DeviceID{}, nil)
 		return err
 	}},
 	{"createChannel", func(ctx context.Context, w *writer) (err error) {
@@ -102,12 +102,12 @@ var writes = []struct {
 		return err
 	}},
 	{"enqueue", func(ctx context.Context, w *writer) error {
-		_, err := w.conn.Enqueue(ctx, client.Message{To: w.me.account(), Payload: []byte("to myself")})
+		_, err := w.conn.Enqueue(ctx, conn.Message{To: w.me.account(), Payload: []byte("to myself")})
 		return err
 	}},
 	{"batchEnqueue", func(ctx context.Context, w *writer) error {
-		outcomes, err := w.conn.BatchEnqueue(ctx, client.Batch{
-			Channel: w.channel, Recipients: []client.Recipient{{Account: w.peer.account()}}, Payload: []byte("to a friend"),
+		outcomes, err := w.conn.BatchEnqueue(ctx, conn.Batch{
+			Channel: w.channel, Recipients: []conn.Recipient{{Account: w.peer.account()}}, Payload: []byte("to a friend"),
 		})
 		if err == nil {
 			err = outcomes[0].Err
@@ -115,22 +115,22 @@ var writes = []struct {
 		return err
 	}},
 	{"publishCommit", func(ctx context.Context, w *writer) error {
-		_, _, err := w.conn.PublishCommit(ctx, &client.Commit{GroupID: w.group, NextVerifier: sha256.Sum256([]byte("next"))})
+		_, _, err := w.conn.PublishCommit(ctx, &conn.Commit{GroupID: w.group, NextVerifier: sha256.Sum256([]byte("next"))})
 		return err
 	}},
 	{"ack", func(ctx context.Context, w *writer) error {
-		_, err := w.conn.Ack(ctx, client.Queue{}, 1)
+		_, err := w.conn.Ack(ctx, conn.Queue{}, 1)
 		return err
 	}},
 	{"fetch", func(ctx context.Context, w *writer) error {
-		_, err := w.conn.Drain(ctx, client.Queue{}, 1, nil)
+		_, err := w.conn.Drain(ctx, conn.Queue{}, 1, nil)
 		return err
 	}},
 	{"publishEndpoint", func(ctx context.Context, w *writer) error {
 		return w.conn.PublishEndpoint(ctx, []byte("here"), time.Hour)
 	}},
 	{"registerDevice", func(ctx context.Context, w *writer) error {
-		_, err := w.conn.RegisterDevice(ctx, client.Device{ID: w.device, Name: "phone"}, w.me.key)
+		_, err := w.conn.RegisterDevice(ctx, conn.Device{ID: w.device, Name: "phone"}, w.me.key)
 		return err
 	}},
 	{"revokeDevice", func(ctx context.Context, w *writer) error {
@@ -175,7 +175,7 @@ func TestEveryWriteOnEveryNode(t *testing.T) {
 		if n == leader {
 			role = "the leader"
 		}
-		w := &writer{conn: connect(t, c, n), me: newPerson(t, fmt.Sprintf("writer%d", i)), peer: peer, device: client.DeviceID{1}}
+		w := &writer{conn: connect(t, c, n), me: newPerson(t, fmt.Sprintf("writer%d", i)), peer: peer, device: conn.DeviceID{1}}
 		w.group = make([]byte, 32)
 		_, _ = rand.Read(w.group)
 		for _, step := range writes {

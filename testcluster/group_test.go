@@ -14,7 +14,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
 )
@@ -120,7 +120,7 @@ func TestGroupModel(t *testing.T) {
 type groupRace struct {
 	t      *testing.T
 	id     []byte
-	to     []client.Recipient
+	to     []conn.Recipient
 	record record
 	epochs uint64 // how many are to be ended
 	// lead is told of epochs that were won, to kill the leader meanwhile.
@@ -136,18 +136,18 @@ func proofOf(name string) []byte {
 func (g *groupRace) commit(ctx context.Context, r racer, call commitCall) commitAnswer {
 	from, answer := g.record.now(), commitAnswer{known: true}
 	err := retryUnknown(ctx, func(id []byte) (err error) {
-		answer.epoch, _, err = r.conn.PublishCommit(ctx, &client.Commit{
+		answer.epoch, _, err = r.conn.PublishCommit(ctx, &conn.Commit{
 			GroupID: g.id, Epoch: call.epoch, Proof: proofOf(call.proof), NextVerifier: sha256.Sum256(proofOf(call.next)),
 			GroupInfo:  []byte(call.next),
-			Deliveries: []client.Delivery{{To: g.to, Payload: fmt.Appendf(nil, "%d %s", call.epoch, call.next)}},
+			Deliveries: []conn.Delivery{{To: g.to, Payload: fmt.Appendf(nil, "%d %s", call.epoch, call.next)}},
 			RequestID:  id,
 		})
 		return err
 	})
 	if err != nil {
-		answer.known = client.Is(err, schemas.Code_epochConflict) || client.Is(err, schemas.Code_groupProofInvalid)
+		answer.known = conn.Is(err, schemas.Code_epochConflict) || conn.Is(err, schemas.Code_groupProofInvalid)
 	}
-	if e, ok := errors.AsType[*client.Error](err); ok {
+	if e, ok := errors.AsType[*conn.Error](err); ok {
 		answer.code, answer.epoch = e.Code, e.Value
 	}
 	if answer.code == schemas.Code_groupProofInvalid {
@@ -164,7 +164,7 @@ func (g *groupRace) commit(ctx context.Context, r racer, call commitCall) commit
 // follow reads the commits that ended epochs, in order, from a member's queue: the
 // next epoch and its proof's name.
 func (g *groupRace) follow(ctx context.Context, r racer, from uint64) (commits []string, err error) {
-	list, _, err := r.conn.Peek(ctx, client.Read{After: from})
+	list, _, err := r.conn.Peek(ctx, conn.Read{After: from})
 	for _, e := range list {
 		commits = append(commits, string(e.Data))
 	}
@@ -243,9 +243,9 @@ func TestCommittersRace(t *testing.T) {
 		g.epochs = 6 // two leaders
 	}
 	for _, r := range members[:12] {
-		g.to = append(g.to, client.Recipient{Account: r.who.account()})
+		g.to = append(g.to, conn.Recipient{Account: r.who.account()})
 	}
-	_, _, err := members[0].conn.PublishCommit(ctx, &client.Commit{GroupID: g.id, NextVerifier: sha256.Sum256(proofOf("first"))})
+	_, _, err := members[0].conn.PublishCommit(ctx, &conn.Commit{GroupID: g.id, NextVerifier: sha256.Sum256(proofOf("first"))})
 	fatal(t, err)
 	for _, r := range all {
 		r.conn.Observe(members[0].conn.Seen())

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cluster"
 	"quicproquo/testcluster"
 	"quicproquo/testcluster/npm"
@@ -63,9 +63,9 @@ func TestJavaScriptClientTalksWithGo(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{})
 	dead, living := c.FollowersT(t)[0], c.LeaderT(t)
 	gopher := newPerson(t, "gopher")
-	conn := connect(t, c, living)
-	register(t, conn, gopher)
-	_, _, err := conn.Login(within(t, time.Minute), gopher.credentials())
+	caller := connect(t, c, living)
+	register(t, caller, gopher)
+	_, _, err := caller.Login(within(t, time.Minute), gopher.credentials())
 	fatal(t, err)
 	fatal(t, dead.Kill())
 
@@ -77,15 +77,15 @@ func TestJavaScriptClientTalksWithGo(t *testing.T) {
 		t.Fatalf("answer.mjs prints %q (%v), expected that it waits", line, err)
 	}
 	ctx := within(t, time.Minute)
-	js, err := conn.ResolveUser(ctx, "js")
+	js, err := caller.ResolveUser(ctx, "js")
 	fatal(t, err)
-	channel, wasNew, err := conn.CreateChannel(ctx, js)
+	channel, wasNew, err := caller.CreateChannel(ctx, js)
 	if err != nil || wasNew {
 		t.Fatalf("the channel that JavaScript made: new %t, %v", wasNew, err)
 	}
-	_, err = conn.Enqueue(ctx, client.Message{To: js, Channel: channel, Payload: []byte("hello from Go")})
+	_, err = caller.Enqueue(ctx, conn.Message{To: js, Channel: channel, Payload: []byte("hello from Go")})
 	fatal(t, err)
-	list, err := conn.FetchWait(ctx, client.Read{Queue: client.Queue{Channel: channel}}, time.Minute)
+	list, err := caller.FetchWait(ctx, conn.Read{Queue: conn.Queue{Channel: channel}}, time.Minute)
 	if err != nil || len(list) != 1 || string(list[0].Data) != "you said: hello from Go" {
 		t.Errorf("got %v (%v), expected the answer from JavaScript", list, err)
 	}

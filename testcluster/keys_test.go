@@ -14,7 +14,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
@@ -58,8 +58,8 @@ func TestTakersRaceForPackages(t *testing.T) {
 		if err != nil || remaining != poolSize {
 			t.Fatalf("round %d: %d packages wait, %v; want %d", round, remaining, err, poolSize)
 		}
-		for _, conn := range who {
-			conn.Observe(up.Seen())
+		for _, caller := range who {
+			caller.Observe(up.Seen())
 		}
 		r.run(ctx, t, c, who)
 		if !porcupine.CheckOperations(keypool.Model(poolSize), r.history) {
@@ -77,7 +77,7 @@ func TestTakersRaceForPackages(t *testing.T) {
 
 // poolRace is one pool and its takers. mu guards history and answers.
 type poolRace struct {
-	owner    client.AccountKey
+	owner    conn.AccountKey
 	packages [][]byte
 	places   map[[32]byte]int
 
@@ -89,18 +89,18 @@ type poolRace struct {
 
 // run lets every taker ask once; when a quarter of them has its answer, the leader
 // dies.
-func (r *poolRace) run(ctx context.Context, tb testing.TB, c *testcluster.Cluster, who []*client.Conn) {
+func (r *poolRace) run(ctx context.Context, tb testing.TB, c *testcluster.Cluster, who []*conn.Conn) {
 	tb.Helper()
 	leader := c.LeaderT(tb)
 	var running sync.WaitGroup
 	begin, quarter, started := make(chan struct{}), make(chan struct{}), time.Now()
-	for i, conn := range who {
+	for i, caller := range who {
 		r.ids[i] = make([]byte, schemas.RequestIDSize)
 		rand.Read(r.ids[i])
 		running.Go(func() {
 			<-begin
 			op := porcupine.Operation{ClientId: i, Call: time.Since(started).Nanoseconds()}
-			got, err := r.claim(ctx, conn, r.ids[i])
+			got, err := r.claim(ctx, caller, r.ids[i])
 			op.Output, op.Return = got, time.Since(started).Nanoseconds()
 			if err != nil {
 				tb.Errorf("taker %d: %v", i, err)
@@ -131,16 +131,16 @@ func (r *poolRace) run(ctx context.Context, tb testing.TB, c *testcluster.Cluste
 }
 
 // claim returns which package a taker got.
-func (r *poolRace) claim(ctx context.Context, conn *client.Conn, id []byte) (int, error) {
-	list, err := conn.FetchKeyPackages(ctx, r.owner, client.DeviceID{}, id)
+func (r *poolRace) claim(ctx context.Context, caller *conn.Conn, id []byte) (int, error) {
+	list, err := caller.FetchKeyPackages(ctx, r.owner, conn.DeviceID{}, id)
 	switch {
-	case client.Is(err, schemas.Code_unknownOutcome):
+	case conn.Is(err, schemas.Code_unknownOutcome):
 		return keypool.Unknown, nil
 	case err != nil:
 		return 0, err
 	case len(list) != 1 || list[0].LastResort:
 		return 0, fmt.Errorf("got %d packages", len(list))
-	case client.Is(list[0].Err, schemas.Code_keyPackageNone):
+	case conn.Is(list[0].Err, schemas.Code_keyPackageNone):
 		return keypool.Empty, nil
 	}
 	place, ok := r.places[sha256.Sum256(list[0].Package)]
@@ -153,7 +153,7 @@ func (r *poolRace) claim(ctx context.Context, conn *client.Conn, id []byte) (int
 // settle lets every taker ask again with its request id, mostly through another node: who
 // had an answer gets the same, and then each package has one taker. It returns how
 // many answers were lost.
-func (r *poolRace) settle(ctx context.Context, t *testing.T, who []*client.Conn) (lost int) {
+func (r *poolRace) settle(ctx context.Context, t *testing.T, who []*conn.Conn) (lost int) {
 	t.Helper()
 	takenBy, without := map[int]int{}, 0
 	for i := range who {
@@ -189,33 +189,33 @@ func (r *poolRace) settle(ctx context.Context, t *testing.T, who []*client.Conn)
 
 // newTakers makes accounts with a client each, one after the other at each node.
 // They come without OPAQUE, which would take a tenth of a second each.
-func newTakers(ctx context.Context, tb testing.TB, c *testcluster.Cluster, n int) (who []*client.Conn) {
+func newTakers(ctx context.Context, tb testing.TB, c *testcluster.Cluster, n int) (who []*conn.Conn) {
 	tb.Helper()
 	leader := c.LeaderT(tb)
 	for i := range n {
-		conn, err := c.Nodes()[i%len(c.Nodes())].Client()
+		caller, err := c.Nodes()[i%len(c.Nodes())].Client()
 		fatal(tb, err)
 		tb.Cleanup(func() {
-			if err := conn.Close(); err != nil {
+			if err := caller.Close(); err != nil {
 				tb.Error(err)
 			}
 		})
-		conn.SetSession(directAccount(ctx, tb, leader, fmt.Sprint("taker", i)))
-		conn.Observe(leader.Engine().Index())
-		who = append(who, conn)
+		caller.SetSession(directAccount(ctx, tb, leader, fmt.Sprint("taker", i)))
+		caller.Observe(leader.Engine().Index())
+		who = append(who, caller)
 	}
 	return who
 }
 
 // directAccount makes an account and a session that is used by its token alone,
 // straight in the log.
-func directAccount(ctx context.Context, tb testing.TB, n *testcluster.Node, name string) *client.Session {
+func directAccount(ctx context.Context, tb testing.TB, n *testcluster.Node, name string) *conn.Session {
 	tb.Helper()
-	s := &client.Session{}
+	s := &conn.Session{}
 	rand.Read(s.Token[:])
 	_, key, err := ed25519.GenerateKey(nil)
 	fatal(tb, err)
-	s.Account = client.AccountKey(key.Public().(ed25519.PublicKey))
+	s.Account = conn.AccountKey(key.Public().(ed25519.PublicKey))
 	var server [32]byte
 	proof, err := identity.Register(server, s.Account, name, []byte(name)).Sign(key)
 	fatal(tb, err)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cluster"
 	"quicproquo/cluster/diskguard"
 	"quicproquo/cluster/raftlog"
@@ -76,19 +76,19 @@ func (n *Node) Start() error {
 		return fmt.Errorf("node %s runs already", n.id)
 	}
 	if n.conn == nil {
-		conn, err := n.cluster.network.Listen(n.address)
+		socket, err := n.cluster.network.Listen(n.address)
 		if err != nil {
 			return err
 		}
-		n.conn = conn
+		n.conn = socket
 	}
 	secrets, err := cluster.LoadSecrets(n.dir)
 	if err != nil {
 		return err
 	}
-	conn := n.conn
+	socket := n.conn
 	n.conn = nil // the engine owns it from here on
-	engine, err := cluster.Open(n.config(conn, secrets))
+	engine, err := cluster.Open(n.config(socket, secrets))
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (n *Node) Start() error {
 	return nil
 }
 
-func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Config {
+func (n *Node) config(socket net.PacketConn, secrets cluster.Secrets) cluster.Config {
 	o := n.cluster.options
 	if n.timing != (cluster.Timing{}) {
 		o.Timing = n.timing
@@ -107,7 +107,7 @@ func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Conf
 		o.LogStore = n.log
 	}
 	cfg := cluster.Config{
-		ID: n.id, Address: n.address, Dir: n.dir, Conn: conn,
+		ID: n.id, Address: n.address, Dir: n.dir, Conn: socket,
 		Identity: secrets.Identity, Authority: secrets.Authority,
 		Peers: n.peers, Join: n.join, LearnKeys: n.learn,
 		LogStore: o.LogStore, Timing: o.Timing, Snapshot: o.Snapshot, Batching: o.Batching,
@@ -129,9 +129,9 @@ func (n *Node) config(conn net.PacketConn, secrets cluster.Secrets) cluster.Conf
 
 // Stop closes the node in good order; stopping a stopped node does nothing.
 func (n *Node) Stop(ctx context.Context) error {
-	engine, server, conn := n.take()
-	if conn != nil {
-		return conn.Close()
+	engine, server, socket := n.take()
+	if socket != nil {
+		return socket.Close()
 	}
 	if engine == nil {
 		return nil
@@ -142,9 +142,9 @@ func (n *Node) Stop(ctx context.Context) error {
 // Kill stops the node as a crash would: nobody is told, and what the store had
 // not flushed is gone.
 func (n *Node) Kill() error {
-	engine, server, conn := n.take()
-	if conn != nil {
-		return conn.Close()
+	engine, server, socket := n.take()
+	if socket != nil {
+		return socket.Close()
 	}
 	if engine == nil {
 		return nil
@@ -159,9 +159,9 @@ func (n *Node) Kill() error {
 func (n *Node) take() (*cluster.Node, *rpc.Server, net.PacketConn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	engine, server, conn := n.engine, n.server, n.conn
+	engine, server, socket := n.engine, n.server, n.conn
 	n.engine, n.server, n.conn = nil, nil, nil
-	return engine, server, conn
+	return engine, server, socket
 }
 
 // Restart kills the node if it runs and starts it again.
@@ -200,7 +200,7 @@ func (n *Node) Wipe() error {
 }
 
 // Client connects to this node alone.
-func (n *Node) Client() (*client.Conn, error) { return n.cluster.Client(n) }
+func (n *Node) Client() (*conn.Conn, error) { return n.cluster.Client(n) }
 
 // LearnKeys has the node, from its next start on, take every certificate of the authority.
 func (n *Node) LearnKeys(learn bool) {

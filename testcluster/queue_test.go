@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
@@ -32,21 +32,21 @@ func TestFanOutSurvivesLeaders(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	ann, bob, eve := newChannelRacer(ctx, t, c, "ann"), newChannelRacer(ctx, t, c, "bob"), newChannelRacer(ctx, t, c, "eve")
-	devices := []client.DeviceID{{1}, {2}}
+	devices := []conn.DeviceID{{1}, {2}}
 	for _, id := range devices {
-		_, err := bob.nodes[0].RegisterDevice(ctx, client.Device{ID: id}, nil)
+		_, err := bob.nodes[0].RegisterDevice(ctx, conn.Device{ID: id}, nil)
 		fatal(t, err)
 	}
 	id, _, err := ann.nodes[0].CreateChannel(ctx, bob.key)
 	fatal(t, err)
-	for _, conn := range ann.nodes {
-		conn.Observe(max(bob.nodes[0].Seen(), ann.nodes[0].Seen()))
+	for _, caller := range ann.nodes {
+		caller.Observe(max(bob.nodes[0].Seen(), ann.nodes[0].Seen()))
 	}
 
 	var writers sync.WaitGroup
-	for w, conn := range ann.nodes {
+	for w, caller := range ann.nodes {
 		writers.Go(func() {
-			writeFanOut(ctx, t, conn, w, id, bob.key, eve.key, func(i int) {
+			writeFanOut(ctx, t, caller, w, id, bob.key, eve.key, func(i int) {
 				if w == 0 && i%fanOutKillEach == fanOutKillEach/2 {
 					writers.Go(func() { killLeader(t, c) })
 				}
@@ -74,7 +74,7 @@ func TestFanOutSurvivesLeaders(t *testing.T) {
 // writeFanOut sends numbered messages: each third in a batch to both, in bob's
 // inbox, in bob's channel. before is told of each.
 func writeFanOut(
-	ctx context.Context, t *testing.T, conn *client.Conn, w int, channel client.ChannelID, bob, eve client.AccountKey, before func(int),
+	ctx context.Context, t *testing.T, caller *conn.Conn, w int, channel conn.ChannelID, bob, eve conn.AccountKey, before func(int),
 ) {
 	for i := range fanOutMessages {
 		before(i)
@@ -82,17 +82,17 @@ func writeFanOut(
 		err := untilKnown(ctx, func(id []byte) (err error) {
 			switch i % 3 {
 			case 0:
-				var outcomes []client.Outcome
-				outcomes, err = conn.BatchEnqueue(ctx, client.Batch{
-					Recipients: []client.Recipient{{Account: bob}, {Account: eve, Header: []byte("h")}}, Payload: body, RequestID: id,
+				var outcomes []conn.Outcome
+				outcomes, err = caller.BatchEnqueue(ctx, conn.Batch{
+					Recipients: []conn.Recipient{{Account: bob}, {Account: eve, Header: []byte("h")}}, Payload: body, RequestID: id,
 				})
 				for _, o := range outcomes {
 					err = errors.Join(err, o.Err)
 				}
 			case 1:
-				_, err = conn.Enqueue(ctx, client.Message{To: bob, Payload: body, RequestID: id})
+				_, err = caller.Enqueue(ctx, conn.Message{To: bob, Payload: body, RequestID: id})
 			case 2:
-				_, err = conn.Enqueue(ctx, client.Message{To: bob, Channel: channel, Payload: body, RequestID: id})
+				_, err = caller.Enqueue(ctx, conn.Message{To: bob, Channel: channel, Payload: body, RequestID: id})
 			}
 			return err
 		})
@@ -109,11 +109,11 @@ func untilKnown(ctx context.Context, write func(id []byte) error) error {
 	var id []byte
 	for {
 		err := write(id)
-		var failure *client.Error
+		var failure *conn.Error
 		switch {
 		case errors.As(err, &failure) && failure.Code == schemas.Code_unknownOutcome && ctx.Err() == nil:
 			id = failure.RequestID
-		case client.Is(err, schemas.Code_unavailable) && ctx.Err() == nil:
+		case conn.Is(err, schemas.Code_unavailable) && ctx.Err() == nil:
 		default:
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 	"quicproquo/testcluster"
 )
@@ -20,7 +20,7 @@ import (
 type racer struct {
 	id   int
 	who  person
-	conn *client.Conn
+	conn *conn.Conn
 }
 
 // newRacers registers accounts and gives each as many connections as it takes.
@@ -28,17 +28,17 @@ func newRacers(ctx context.Context, t *testing.T, c *testcluster.Cluster, name s
 	t.Helper()
 	all := make([]racer, count)
 	for i := range all {
-		conn := connect(t, c, c.Nodes()[i%len(c.Nodes())])
+		caller := connect(t, c, c.Nodes()[i%len(c.Nodes())])
 		if i >= accounts {
 			first := all[i%accounts]
-			conn.Observe(first.conn.Seen())
-			conn.SetSession(first.conn.Session())
-			all[i] = racer{i, first.who, conn}
+			caller.Observe(first.conn.Seen())
+			caller.SetSession(first.conn.Session())
+			all[i] = racer{i, first.who, caller}
 			continue
 		}
-		all[i] = racer{i, newPerson(t, fmt.Sprint(name, i)), conn}
-		register(t, conn, all[i].who)
-		if _, _, err := conn.Login(ctx, all[i].who.credentials()); err != nil {
+		all[i] = racer{i, newPerson(t, fmt.Sprint(name, i)), caller}
+		register(t, caller, all[i].who)
+		if _, _, err := caller.Login(ctx, all[i].who.credentials()); err != nil {
 			t.Fatalf("log in: %v", err)
 		}
 	}
@@ -82,7 +82,7 @@ func retryUnknown(ctx context.Context, write func(requestID []byte) error) error
 	var id []byte
 	for {
 		err := write(id)
-		e, ok := errors.AsType[*client.Error](err)
+		e, ok := errors.AsType[*conn.Error](err)
 		if !ok || e.Code != schemas.Code_unknownOutcome || ctx.Err() != nil {
 			return err
 		}

@@ -10,42 +10,42 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/testcluster"
 )
 
 // mailbox is an account with a session, and a client for it.
-func mailbox(tb testing.TB, c *testcluster.Cluster, name string, nodes ...*testcluster.Node) (client.AccountKey, *client.Conn) {
+func mailbox(tb testing.TB, c *testcluster.Cluster, name string, nodes ...*testcluster.Node) (conn.AccountKey, *conn.Conn) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
 	who := newChannelRacer(ctx, tb, c, name)
-	conn, err := c.Client(nodes...)
+	caller, err := c.Client(nodes...)
 	fatal(tb, err)
 	tb.Cleanup(func() {
-		if err := conn.Close(); err != nil {
+		if err := caller.Close(); err != nil {
 			tb.Error(err)
 		}
 	})
-	conn.Observe(who.nodes[0].Seen())
-	conn.SetSession(who.nodes[0].Session())
-	return who.key, conn
+	caller.Observe(who.nodes[0].Seen())
+	caller.SetSession(who.nodes[0].Session())
+	return who.key, caller
 }
 
 // sendAll sends the numbers from 1 to n in order, each until it is known to have
 // been taken.
-func sendAll(ctx context.Context, conn *client.Conn, to client.AccountKey, n int, pause time.Duration) error {
+func sendAll(ctx context.Context, caller *conn.Conn, to conn.AccountKey, n int, pause time.Duration) error {
 	for i := 1; i <= n; i++ {
-		m := client.Message{To: to, Payload: []byte(strconv.Itoa(i))}
+		m := conn.Message{To: to, Payload: []byte(strconv.Itoa(i))}
 		for {
-			_, err := conn.Enqueue(ctx, m)
+			_, err := caller.Enqueue(ctx, m)
 			if err == nil {
 				break
 			}
 			if ctx.Err() != nil {
 				return err
 			}
-			if e, is := errors.AsType[*client.Error](err); is && e.RequestID != nil {
+			if e, is := errors.AsType[*conn.Error](err); is && e.RequestID != nil {
 				m.RequestID = e.RequestID // or it might be there twice
 			}
 			time.Sleep(20 * time.Millisecond)
@@ -60,7 +60,7 @@ func sendAll(ctx context.Context, conn *client.Conn, to client.AccountKey, n int
 func TestSubscriptionOutlivesNodes(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{})
 	c.LeaderT(t)
-	key, conn := mailbox(t, c, "receiver")
+	key, caller := mailbox(t, c, "receiver")
 	_, sender := mailbox(t, c, "sender")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -70,12 +70,12 @@ func TestSubscriptionOutlivesNodes(t *testing.T) {
 
 	kills := map[int]func() *testcluster.Node{
 		50:  c.Leader,
-		150: func() *testcluster.Node { return at(c, conn.Endpoint()) },
+		150: func() *testcluster.Node { return at(c, caller.Endpoint()) },
 		250: c.Leader,
-		300: func() *testcluster.Node { return at(c, conn.Endpoint()) },
+		300: func() *testcluster.Node { return at(c, caller.Endpoint()) },
 	}
 	got, killed := 0, 0
-	for e, err := range conn.Subscribe(ctx, client.Subscription{}) {
+	for e, err := range caller.Subscribe(ctx, conn.Subscription{}) {
 		if err != nil {
 			t.Fatalf("after %d envelopes: %v", got, err)
 		}
@@ -83,7 +83,7 @@ func TestSubscriptionOutlivesNodes(t *testing.T) {
 			t.Fatalf("envelope %d is %d %q", got, e.Seq, e.Data)
 		}
 		if got%10 == 0 { // some are acknowledged, some are there still when it moves
-			if _, err := conn.Ack(ctx, client.Queue{}, e.Seq); err != nil {
+			if _, err := caller.Ack(ctx, conn.Queue{}, e.Seq); err != nil {
 				t.Errorf("ack %d: %v", e.Seq, err)
 			}
 		}
@@ -124,14 +124,14 @@ func at(c *testcluster.Cluster, address string) *testcluster.Node {
 func TestSubscriptionLeavesStoppingNode(t *testing.T) {
 	c := testcluster.StartT(t, testcluster.Options{})
 	c.LeaderT(t)
-	key, conn := mailbox(t, c, "receiver")
+	key, caller := mailbox(t, c, "receiver")
 	_, sender := mailbox(t, c, "sender")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got := make(chan string)
 	go func() {
 		defer close(got)
-		for e, err := range conn.Subscribe(ctx, client.Subscription{}) {
+		for e, err := range caller.Subscribe(ctx, conn.Subscription{}) {
 			if err != nil {
 				if ctx.Err() == nil {
 					t.Error(err)
@@ -145,7 +145,7 @@ func TestSubscriptionLeavesStoppingNode(t *testing.T) {
 	if one := <-got; one != "1" {
 		t.Fatalf("got %q", one)
 	}
-	node := at(c, conn.Endpoint())
+	node := at(c, caller.Endpoint())
 	began := time.Now()
 	fatal(t, node.Stop(ctx))
 	fatal(t, sendAll(ctx, sender, key, 1, 0))
@@ -155,7 +155,7 @@ func TestSubscriptionLeavesStoppingNode(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %v to get on elsewhere", took)
 	}
-	if next := conn.Endpoint(); next == node.Address() {
+	if next := caller.Endpoint(); next == node.Address() {
 		t.Error("the client is on the node that was stopped")
 	}
 	cancel()
@@ -174,13 +174,13 @@ func BenchmarkFollowerDelivery(b *testing.B) {
 		node *testcluster.Node
 	}{{"leader", leader}, {"follower", followers[1]}} {
 		b.Run("from="+from.name+"/subscribe", func(b *testing.B) {
-			key, conn := mailbox(b, c, fmt.Sprint("s-receiver-", from.name, b.N), followers[0])
+			key, caller := mailbox(b, c, fmt.Sprint("s-receiver-", from.name, b.N), followers[0])
 			_, sender := mailbox(b, c, fmt.Sprint("s-sender-", from.name, b.N), from.node)
 			arrived := make(chan time.Time, 1)
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
 			go func() {
-				for _, err := range conn.Subscribe(ctx, client.Subscription{}) {
+				for _, err := range caller.Subscribe(ctx, conn.Subscription{}) {
 					if err != nil {
 						return
 					}
@@ -190,20 +190,20 @@ func BenchmarkFollowerDelivery(b *testing.B) {
 			benchDelivery(ctx, b, sender, key, func() time.Time { return <-arrived })
 		})
 		b.Run("from="+from.name+"/fetchWait", func(b *testing.B) {
-			key, conn := mailbox(b, c, fmt.Sprint("w-receiver-", from.name, b.N), followers[0])
+			key, caller := mailbox(b, c, fmt.Sprint("w-receiver-", from.name, b.N), followers[0])
 			_, sender := mailbox(b, c, fmt.Sprint("w-sender-", from.name, b.N), from.node)
 			arrived := make(chan time.Time, 1)
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
 			go func() {
 				for {
-					list, err := conn.FetchWait(ctx, client.Read{}, time.Minute)
+					list, err := caller.FetchWait(ctx, conn.Read{}, time.Minute)
 					now := time.Now()
 					if err != nil {
 						return
 					}
 					for _, e := range list {
-						if _, err := conn.Ack(ctx, client.Queue{}, e.Seq); err != nil {
+						if _, err := caller.Ack(ctx, conn.Queue{}, e.Seq); err != nil {
 							return
 						}
 						arrived <- now
@@ -215,13 +215,13 @@ func BenchmarkFollowerDelivery(b *testing.B) {
 	}
 }
 
-func benchDelivery(ctx context.Context, b *testing.B, sender *client.Conn, to client.AccountKey, arrival func() time.Time) {
+func benchDelivery(ctx context.Context, b *testing.B, sender *conn.Conn, to conn.AccountKey, arrival func() time.Time) {
 	b.Helper()
 	var late []time.Duration
 	body := make([]byte, bodySize)
 	for range b.N {
 		time.Sleep(20 * time.Millisecond)
-		_, err := sender.Enqueue(ctx, client.Message{To: to, Payload: body})
+		_, err := sender.Enqueue(ctx, conn.Message{To: to, Payload: body})
 		fatal(b, err)
 		acknowledged := time.Now()
 		late = append(late, max(arrival().Sub(acknowledged), 0))

@@ -13,7 +13,7 @@ import (
 	"capnproto.org/go/capnp/v3"
 	"github.com/quic-go/quic-go"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/crypto/account"
 	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
@@ -32,7 +32,7 @@ func TestWalkOverAllNodes(t *testing.T) {
 	register(t, nodes[2], bob)
 	session, _, err := nodes[0].Login(ctx, ann.credentials())
 	fatal(t, err)
-	next := func(from, to *client.Conn) *client.Conn {
+	next := func(from, to *conn.Conn) *conn.Conn {
 		to.Observe(from.Seen())
 		to.SetSession(session)
 		return to
@@ -42,7 +42,7 @@ func TestWalkOverAllNodes(t *testing.T) {
 		t.Fatalf("create the channel: new %v, %v", wasNew, err)
 	}
 	killLeader(t, c)
-	seq, err := next(nodes[1], nodes[2]).Enqueue(ctx, client.Message{To: bob.account(), Channel: channel, Payload: []byte("hello")})
+	seq, err := next(nodes[1], nodes[2]).Enqueue(ctx, conn.Message{To: bob.account(), Channel: channel, Payload: []byte("hello")})
 	if err != nil || seq != 1 {
 		t.Fatalf("enqueue: seq %d, %v", seq, err)
 	}
@@ -50,7 +50,7 @@ func TestWalkOverAllNodes(t *testing.T) {
 	_, _, err = reader.Login(ctx, bob.credentials())
 	fatal(t, err)
 	reader.Observe(nodes[2].Seen())
-	list, err := reader.Fetch(ctx, client.Read{Queue: client.Queue{Channel: channel}})
+	list, err := reader.Fetch(ctx, conn.Read{Queue: conn.Queue{Channel: channel}})
 	if err != nil || len(list) != 1 || string(list[0].Data) != "hello" || list[0].Seq != 1 {
 		t.Fatalf("fetch: %+v, %v", list, err)
 	}
@@ -118,10 +118,10 @@ type simpleClient struct {
 
 func newSimpleClient(t *testing.T, c *testcluster.Cluster) *simpleClient {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 	fatal(t, err)
-	s := &simpleClient{t: t, cluster: c, transport: &quic.Transport{Conn: conn}, conns: map[int]*quic.Conn{}}
-	t.Cleanup(func() { fatal(t, errors.Join(s.transport.Close(), conn.Close())) })
+	s := &simpleClient{t: t, cluster: c, transport: &quic.Transport{Conn: socket}, conns: map[int]*quic.Conn{}}
+	t.Cleanup(func() { fatal(t, errors.Join(s.transport.Close(), socket.Close())) })
 	return s
 }
 

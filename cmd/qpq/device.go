@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cmd/qpq/internal/plain"
 )
 
@@ -56,7 +57,7 @@ func (a *app) deviceCommand() *cobra.Command {
 	return parent("device", "Devices of the account", list, revoke)
 }
 
-func (a *app) devices(ctx context.Context, c *client.Client) ([]client.Device, error) {
+func (a *app) devices(ctx context.Context, c *client.Client) ([]conn.Device, error) {
 	if c.Conn() == nil {
 		return nil, client.ErrNoServer
 	}
@@ -64,7 +65,7 @@ func (a *app) devices(ctx context.Context, c *client.Client) ([]client.Device, e
 }
 
 // deviceNamed finds a device by its id or the beginning of it.
-func deviceNamed(devices []client.Device, prefix string) (found client.DeviceID, err error) {
+func deviceNamed(devices []conn.Device, prefix string) (found conn.DeviceID, err error) {
 	n := 0
 	for _, d := range devices {
 		if len(prefix) >= 4 && len(prefix) <= 2*len(d.ID) && hex.EncodeToString(d.ID[:])[:len(prefix)] == prefix {

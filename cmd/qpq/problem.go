@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/vault"
 	"quicproquo/cmd/qpq/internal/plain"
@@ -92,11 +93,11 @@ func advised() []advice {
 	return []advice{
 		{client.ErrUntrustedKey, "UNTRUSTED_KEY", "", "qpq contact info NAME", exitUntrusted},
 		{tlsid.ErrPin, "PIN_MISMATCH", "Whoever runs the cluster can tell its pin: `qpqd pin` prints it. Do not go on until you know why it is another one.", "qpq doctor", exitUntrusted},
-		{client.ErrUntrusted, "UNTRUSTED_SERVER", "Give the cluster's pin in the address, or its CA with --ca. If the certificate is said to have expired or not to be valid yet, check this machine's clock.", "qpq doctor", exitUntrusted},
+		{conn.ErrUntrusted, "UNTRUSTED_SERVER", "Give the cluster's pin in the address, or its CA with --ca. If the certificate is said to have expired or not to be valid yet, check this machine's clock.", "qpq doctor", exitUntrusted},
 		{client.ErrNoServer, "NO_SERVER", "Give the address of a node, once: it is remembered. `qpqd dev` and `qpqd pin` print it.", "qpq register NAME --server 'qpq://HOST:PORT?pin=sha256:…'", exitUser},
 		{client.ErrNotRegistered, "NOT_REGISTERED", "", "qpq register NAME", exitUser},
 		{client.ErrCopied, "COPIED_PROFILE", "", "qpq take-over", exitUser},
-		{&client.Error{Code: schemas.Code_instanceReplaced}, "COPIED_PROFILE", client.ErrCopied.Hint(), "qpq take-over", exitUser},
+		{&conn.Error{Code: schemas.Code_instanceReplaced}, "COPIED_PROFILE", client.ErrCopied.Hint(), "qpq take-over", exitUser},
 		{client.ErrRegistered, "REGISTERED", "", "qpq login, or qpq --profile OTHER register NAME", exitUser},
 		{client.ErrNotLoggedIn, "NOT_LOGGED_IN", "", "qpq login", exitUser},
 		{client.ErrNoConversation, "NO_CONVERSATION", "", "qpq list, or qpq dm NAME", exitUser},
@@ -156,7 +157,7 @@ func explain(err error) problem {
 			return p
 		}
 	}
-	if e, ok := errors.AsType[*client.Error](err); ok {
+	if e, ok := errors.AsType[*conn.Error](err); ok {
 		p.Code, p.Hint, p.Exit = e.Code.ID(), e.Hint(), exitOf(e.Code)
 		p.Next = "qpq errors " + e.Code.ID()
 		return p

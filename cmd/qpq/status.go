@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cmd/qpq/internal/plain"
 	"quicproquo/nodeaddr"
 )
@@ -81,34 +82,34 @@ func (a *app) askNode(ctx context.Context, address nodeaddr.Address) nodeRecord 
 	ctx, cancel := context.WithTimeout(ctx, nodePatience)
 	defer cancel()
 	n := nodeRecord{Endpoint: address.Endpoint, Status: "unreachable"}
-	conn, err := a.dialOne(address)
+	caller, err := a.dialOne(address)
 	if err != nil {
 		n.err, n.Error = err, message(err)
 		return n
 	}
 	began := time.Now()
-	health, err := conn.Health(ctx)
+	health, err := caller.Health(ctx)
 	if err == nil { // the first call had the handshake in it
 		began = time.Now()
-		health, err = conn.Health(ctx)
+		health, err = caller.Health(ctx)
 	}
 	n.RoundMs = float64(time.Since(began).Microseconds()) / 1000
-	if err = errors.Join(err, conn.Close()); err != nil {
+	if err = errors.Join(err, caller.Close()); err != nil {
 		n.err, n.Error = err, message(err)
 		return n
 	}
-	n.Node, n.Status, n.Leader, n.Index = health.NodeID, health.Status, health.Leader, conn.Seen()
+	n.Node, n.Status, n.Leader, n.Index = health.NodeID, health.Status, health.Leader, caller.Seen()
 	return n
 }
 
 // dialOne connects to one node only, with the trust of all.
-func (a *app) dialOne(address nodeaddr.Address) (*client.Conn, error) {
+func (a *app) dialOne(address nodeaddr.Address) (*conn.Conn, error) {
 	options, err := a.connection()
 	if err != nil {
 		return nil, err
 	}
 	options.Endpoints = []string{address.Endpoint}
-	return client.Dial(options)
+	return conn.Dial(options)
 }
 
 type statusRecord struct {

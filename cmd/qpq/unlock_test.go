@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 	"quicproquo/schemas"
 )
@@ -74,16 +75,16 @@ func TestExitCodes(t *testing.T) {
 		exit int
 	}{
 		{client.ErrUntrustedKey, "UNTRUSTED_KEY", 4},
-		{client.ErrUntrusted, "UNTRUSTED_SERVER", 4},
+		{conn.ErrUntrusted, "UNTRUSTED_SERVER", 4},
 		{client.ErrNoServer, "NO_SERVER", 1},
 		{vault.ErrBusy, "PROFILE_BUSY", 3},
 		{vault.ErrCorrupt, "PROFILE_DAMAGED", 3},
 		{vault.ErrWrongKey, "WRONG_PASSPHRASE", 1},
-		{&client.Error{Code: schemas.Code_rateLimited}, schemas.Code_rateLimited.ID(), 5},
-		{&client.Error{Code: schemas.Code_unavailable}, schemas.Code_unavailable.ID(), 3},
-		{&client.Error{Code: schemas.Code_lagging}, schemas.Code_lagging.ID(), 3},
-		{&client.Error{Code: schemas.Code_internal}, schemas.Code_internal.ID(), 2},
-		{&client.Error{Code: schemas.Code_accountNotFound}, schemas.Code_accountNotFound.ID(), 1},
+		{&conn.Error{Code: schemas.Code_rateLimited}, schemas.Code_rateLimited.ID(), 5},
+		{&conn.Error{Code: schemas.Code_unavailable}, schemas.Code_unavailable.ID(), 3},
+		{&conn.Error{Code: schemas.Code_lagging}, schemas.Code_lagging.ID(), 3},
+		{&conn.Error{Code: schemas.Code_internal}, schemas.Code_internal.ID(), 2},
+		{&conn.Error{Code: schemas.Code_accountNotFound}, schemas.Code_accountNotFound.ID(), 1},
 		{usage("no"), "USAGE", 1},
 		{&os.PathError{Err: errors.New("x")}, "FILE", 3},
 		{errors.New("what"), "UNEXPECTED", 2},
@@ -118,7 +119,7 @@ func TestMessagesAndProfiles(t *testing.T) {
 
 // A device is named by four digits of its id at least, and by no more than one fits.
 func TestDeviceNamed(t *testing.T) {
-	devices := []client.Device{{ID: client.DeviceID{0xab, 0xcd, 1}}, {ID: client.DeviceID{0xab, 0xcd, 2}}, {ID: client.DeviceID{0x12, 0x34}}}
+	devices := []conn.Device{{ID: conn.DeviceID{0xab, 0xcd, 1}}, {ID: conn.DeviceID{0xab, 0xcd, 2}}, {ID: conn.DeviceID{0x12, 0x34}}}
 	for prefix, want := range map[string]int{"abcd01": 0, "abcd02": 1, "1234": 2, "abcd": -1, "123": -1, "": -1, "ffff": -1, strings.Repeat("0", 200): -1} {
 		got, err := deviceNamed(devices, prefix)
 		if want < 0 != (err != nil) || want >= 0 && got != devices[want].ID {

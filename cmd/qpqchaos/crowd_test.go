@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/cmd/qpqchaos/internal/chaos"
 	"quicproquo/cmd/qpqchaos/internal/crowd"
@@ -82,20 +82,20 @@ func TestTranslatorWithOtherPorts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn, err := client.Dial(options)
+		caller, err := conn.Dial(options)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = conn.Close() }()
+		defer func() { _ = caller.Close() }()
 		for i := range 3 {
-			if _, err := conn.Health(ctx); err != nil {
+			if _, err := caller.Health(ctx); err != nil {
 				t.Fatal(err)
 			}
 			if err := n.Rebind(); err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			if _, err := conn.Health(ctx); err != nil || time.Since(began) > 5*time.Second {
+			if _, err := caller.Health(ctx); err != nil || time.Since(began) > 5*time.Second {
 				t.Errorf("node %s, time %d: %v after %v, want an answer within 2 s, 5 on a busy machine", n.ID(), i+1, err, time.Since(began))
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cmd/qpqconform/internal/conform"
 	"quicproquo/cmd/qpqconform/internal/wire"
 	"quicproquo/crypto/tlsid"
@@ -21,12 +21,12 @@ import (
 
 func socket(t *testing.T) net.PacketConn {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
+	t.Cleanup(func() { _ = socket.Close() })
+	return socket
 }
 
 func startReferee(t *testing.T, quiet bool) *referee.Referee {
@@ -47,18 +47,18 @@ func startReferee(t *testing.T, quiet bool) *referee.Referee {
 func TestGoClientIsJudged(t *testing.T) {
 	t.Parallel()
 	r := startReferee(t, false)
-	conn, err := client.Dial(client.Options{Endpoints: r.Endpoints(), TLS: tlsid.PinnedDialConfig(r.Pin(), nil), PacketConn: socket(t)})
+	caller, err := conn.Dial(conn.Options{Endpoints: r.Endpoints(), TLS: tlsid.PinnedDialConfig(r.Pin(), nil), PacketConn: socket(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := conn.Close(); err != nil {
+		if err := caller.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	if err := talk(ctx, conn); err != nil {
+	if err := talk(ctx, caller); err != nil {
 		t.Errorf("the client: %v", err)
 	}
 	for _, v := range r.Verdicts() {
@@ -72,52 +72,52 @@ func TestGoClientIsJudged(t *testing.T) {
 }
 
 // talk does what the help of serve asks a client to do.
-func talk(ctx context.Context, conn *client.Conn) error {
+func talk(ctx context.Context, caller *conn.Conn) error {
 	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat("k", 32)))
 	peer := ed25519.NewKeyFromSeed([]byte(strings.Repeat("p", 32)))
-	me, other := client.AccountKey(key.Public().(ed25519.PublicKey)), client.AccountKey(peer.Public().(ed25519.PublicKey))
+	me, other := conn.AccountKey(key.Public().(ed25519.PublicKey)), conn.AccountKey(peer.Public().(ed25519.PublicKey))
 	password := func() []byte { return []byte("a password") }
-	if _, err := conn.Register(ctx, "peer", password(), peer); err != nil {
+	if _, err := caller.Register(ctx, "peer", password(), peer); err != nil {
 		return err
 	}
-	if _, err := conn.Register(ctx, "me", password(), key); err != nil {
+	if _, err := caller.Register(ctx, "me", password(), key); err != nil {
 		return err
 	}
-	if _, _, err := conn.Login(ctx, client.Credentials{Username: "me", Password: password(), Account: me, Key: key}); err != nil {
+	if _, _, err := caller.Login(ctx, conn.Credentials{Username: "me", Password: password(), Account: me, Key: key}); err != nil {
 		return err
 	}
-	if _, err := conn.Whoami(ctx); err != nil {
+	if _, err := caller.Whoami(ctx); err != nil {
 		return err
 	}
-	if found, err := conn.ResolveUser(ctx, "peer"); err != nil || found != other {
+	if found, err := caller.ResolveUser(ctx, "peer"); err != nil || found != other {
 		return fmt.Errorf("resolve: %x, %w", found, err)
 	}
-	if _, _, err := conn.CreateChannel(ctx, other); err != nil {
+	if _, _, err := caller.CreateChannel(ctx, other); err != nil {
 		return err
 	}
 	for i := range uint64(2) {
-		seq, err := conn.Enqueue(ctx, client.Message{To: me, Payload: []byte("to myself")})
+		seq, err := caller.Enqueue(ctx, conn.Message{To: me, Payload: []byte("to myself")})
 		if err != nil || seq != i+1 {
 			return fmt.Errorf("message %d is number %d: %w", i+1, seq, err)
 		}
-		list, err := conn.FetchWait(ctx, client.Read{}, 10*time.Second)
+		list, err := caller.FetchWait(ctx, conn.Read{}, 10*time.Second)
 		if err != nil || len(list) != 1 || list[0].Seq != seq {
 			return fmt.Errorf("fetched %v: %w", list, err)
 		}
-		if _, err := conn.Ack(ctx, client.Queue{}, seq); err != nil {
+		if _, err := caller.Ack(ctx, conn.Queue{}, seq); err != nil {
 			return err
 		}
 	}
-	if _, err := conn.Enqueue(ctx, client.Message{To: me, Payload: []byte("the third")}); err != nil {
+	if _, err := caller.Enqueue(ctx, conn.Message{To: me, Payload: []byte("the third")}); err != nil {
 		return err
 	}
-	for e, err := range conn.Subscribe(ctx, client.Subscription{}) {
+	for e, err := range caller.Subscribe(ctx, conn.Subscription{}) {
 		if err != nil || e.Seq != 3 {
 			return fmt.Errorf("subscribed: %d, %w", e.Seq, err)
 		}
 		break
 	}
-	_, err := conn.Logout(ctx, false)
+	_, err := caller.Logout(ctx, false)
 	return err
 }
 

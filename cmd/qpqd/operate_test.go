@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/crypto/account"
 	"quicproquo/fsm"
 	"quicproquo/schemas"
@@ -84,16 +84,16 @@ func TestOperatorDecidesWhoRegisters(t *testing.T) {
 	if out, err := qpqd("invite", "--end", ended.Text()); err != nil {
 		t.Fatalf("take a token back: %v\n%s", err, out)
 	}
-	if err := c.Register(ctx, "alice", password()); !client.Is(err, schemas.Code_inviteRequired) {
+	if err := c.Register(ctx, "alice", password()); !conn.Is(err, schemas.Code_inviteRequired) {
 		t.Errorf("without a token: %v, want E082", err)
 	}
-	if err := c.RegisterInvited(ctx, "alice", password(), ended); !client.Is(err, schemas.Code_inviteInvalid) {
+	if err := c.RegisterInvited(ctx, "alice", password(), ended); !conn.Is(err, schemas.Code_inviteInvalid) {
 		t.Errorf("with a token that was taken back: %v, want E083", err)
 	}
 	if err := c.RegisterInvited(ctx, "alice", password(), invite()); err != nil {
 		t.Errorf("with a token: %v", err)
 	}
-	if _, _, err := c.CreateInvite(ctx, 1, 0); !client.Is(err, schemas.Code_notPermitted) {
+	if _, _, err := c.CreateInvite(ctx, 1, 0); !conn.Is(err, schemas.Code_notPermitted) {
 		t.Errorf("a member invites where none may: %v, want E047", err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/crypto/identity"
 	"quicproquo/schemas"
 )
@@ -149,7 +149,7 @@ func empty(_ *Front, r *rule, args []string) error {
 }
 
 // devices gives the list of an answer the devices that change makes of it.
-func (c *Call) devices(r *rule, change func([]client.Device, [][]byte) ([]client.Device, [][]byte)) error {
+func (c *Call) devices(r *rule, change func([]conn.Device, [][]byte) ([]conn.Device, [][]byte)) error {
 	if c.Method != "listDevices" {
 		return fmt.Errorf("a %s brings no devices", c.Method)
 	}
@@ -162,14 +162,14 @@ func (c *Call) devices(r *rule, change func([]client.Device, [][]byte) ([]client
 	if err != nil {
 		return err
 	}
-	var devices []client.Device
+	var devices []conn.Device
 	var signatures [][]byte
 	for i := range list.Len() {
 		id, _ := list.At(i).DeviceId()
 		key, _ := list.At(i).DeviceKey()
 		signature, _ := list.At(i).Signature()
 		name, _ := list.At(i).DeviceName()
-		d := client.Device{Name: name, Key: bytes.Clone(key)}
+		d := conn.Device{Name: name, Key: bytes.Clone(key)}
 		copy(d.ID[:], id)
 		devices, signatures = append(devices, d), append(signatures, bytes.Clone(signature))
 	}
@@ -192,7 +192,7 @@ func without(_ *Front, r *rule, args []string) error {
 		return err
 	}
 	r.results = func(c *Call) error {
-		return c.devices(r, func(d []client.Device, s [][]byte) ([]client.Device, [][]byte) {
+		return c.devices(r, func(d []conn.Device, s [][]byte) ([]conn.Device, [][]byte) {
 			if n < 1 || n > len(d) {
 				return d, s
 			}
@@ -206,7 +206,7 @@ func without(_ *Front, r *rule, args []string) error {
 // the key that is kept under a name.
 func invent(f *Front, r *rule, args []string) error {
 	r.results = func(c *Call) error {
-		d := client.Device{Name: "tablet"}
+		d := conn.Device{Name: "tablet"}
 		public, _, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			return err
@@ -225,7 +225,7 @@ func invent(f *Front, r *rule, args []string) error {
 				return err
 			}
 		}
-		return c.devices(r, func(list []client.Device, s [][]byte) ([]client.Device, [][]byte) {
+		return c.devices(r, func(list []conn.Device, s [][]byte) ([]conn.Device, [][]byte) {
 			return append(list, d), append(s, signature)
 		})
 	}

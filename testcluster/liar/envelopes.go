@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 )
 
@@ -197,8 +197,8 @@ func seq(_ *Front, r *rule, args []string) error {
 }
 
 // channelBytes is how a channel id travels.
-func channelBytes(id client.ChannelID) []byte {
-	if id == (client.ChannelID{}) {
+func channelBytes(id conn.ChannelID) []byte {
+	if id == (conn.ChannelID{}) {
 		return nil
 	}
 	return id[:]

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 )
 
@@ -17,7 +17,7 @@ import (
 // are safe for concurrent use.
 type Book struct {
 	mu       sync.Mutex
-	accounts map[client.AccountKey]string
+	accounts map[conn.AccountKey]string
 	groups   []*Group
 	founded  map[string]int // groups that a username has founded
 	answers  map[string][]byte
@@ -43,26 +43,26 @@ type Record struct {
 // Passed is a payload that somebody sent through the front.
 type Passed struct {
 	From    string
-	To      []client.Recipient
-	Channel client.ChannelID
+	To      []conn.Recipient
+	Channel conn.ChannelID
 	Payload []byte
 }
 
 func newBook() *Book {
 	return &Book{
-		accounts: map[client.AccountKey]string{}, founded: map[string]int{},
+		accounts: map[conn.AccountKey]string{}, founded: map[string]int{},
 		answers: map[string][]byte{}, kept: map[string][]byte{}, packages: map[string][]byte{},
 	}
 }
 
-func (b *Book) meet(key client.AccountKey, name string) {
+func (b *Book) meet(key conn.AccountKey, name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.accounts[key] = name
 }
 
 // Account returns the key of somebody who has called.
-func (b *Book) Account(name string) (key client.AccountKey, known bool) {
+func (b *Book) Account(name string) (key conn.AccountKey, known bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, have := range b.accounts {
@@ -126,7 +126,7 @@ func (b *Book) subject(raw []byte) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(raw) == schemas.AccountKeySize {
-		if name, known := b.accounts[client.AccountKey(raw)]; known {
+		if name, known := b.accounts[conn.AccountKey(raw)]; known {
 			return name
 		}
 	}
@@ -224,7 +224,7 @@ func (b *Book) notePayload(who string, to schemas.Recipient_List, channel, paylo
 	passed := Passed{From: who, Payload: bytes.Clone(payload)}
 	copy(passed.Channel[:], channel)
 	for i := range to.Len() {
-		var r client.Recipient
+		var r conn.Recipient
 		key, _ := to.At(i).Key()
 		device, _ := to.At(i).Device()
 		copy(r.Account[:], key)

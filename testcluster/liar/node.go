@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 )
 
 // Enqueue puts a payload into the queue of every device of an account, in anybody's
 // name: a node proposes what it likes, and the log believes it.
-func (f *Front) Enqueue(ctx context.Context, as, to client.AccountKey, channel client.ChannelID, payload []byte) error {
+func (f *Front) Enqueue(ctx context.Context, as, to conn.AccountKey, channel conn.ChannelID, payload []byte) error {
 	id := make([]byte, schemas.RequestIDSize)
 	_, _ = rand.Read(id)
 	by := schemas.Caller{Kind: schemas.Actor_Kind_account, Account: as[:], Device: make([]byte, schemas.DeviceIDSize)}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/room"
 	"quicproquo/crypto/codec"
@@ -24,23 +24,23 @@ import (
 // of ours would: whom a node that lies works with. It belongs to one goroutine.
 type Outsider struct {
 	Name     string
-	Key      client.AccountKey
+	Key      conn.AccountKey
 	front    *Front
 	account  ed25519.PrivateKey
 	identity *mls.Identity
-	conn     *client.Conn
+	conn     *conn.Conn
 	groups   []*mls.Group
 }
 
 // Enter registers an outsider through the front.
-func (f *Front) Enter(ctx context.Context, options client.Options, name string) (o *Outsider, err error) {
+func (f *Front) Enter(ctx context.Context, options conn.Options, name string) (o *Outsider, err error) {
 	o = &Outsider{Name: name, front: f}
 	_, o.account, err = ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, err
 	}
-	o.Key = client.AccountKey(o.account.Public().(ed25519.PublicKey))
-	if o.conn, err = client.Dial(options); err != nil {
+	o.Key = conn.AccountKey(o.account.Public().(ed25519.PublicKey))
+	if o.conn, err = conn.Dial(options); err != nil {
 		return nil, err
 	}
 	if err := o.register(ctx); err != nil {
@@ -55,7 +55,7 @@ func (o *Outsider) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var id client.DeviceID
+	var id conn.DeviceID
 	_, _ = rand.Read(id[:])
 	if o.identity, err = Identity(o.account, id, device.Seed()); err != nil {
 		return err
@@ -64,12 +64,12 @@ func (o *Outsider) register(ctx context.Context) error {
 	if _, err := o.conn.Register(ctx, o.Name, password(), o.account); err != nil {
 		return err
 	}
-	who := client.Credentials{Username: o.Name, Password: password(), Account: o.Key, Key: o.account}
+	who := conn.Credentials{Username: o.Name, Password: password(), Account: o.Key, Key: o.account}
 	if _, _, err := o.conn.Login(ctx, who); err != nil {
 		return err
 	}
 	public := []byte(device.Public().(ed25519.PublicKey))
-	if _, err := o.conn.RegisterDevice(ctx, client.Device{ID: id, Name: "laptop", Key: public}, o.account); err != nil {
+	if _, err := o.conn.RegisterDevice(ctx, conn.Device{ID: id, Name: "laptop", Key: public}, o.account); err != nil {
 		return err
 	}
 	who.Password, who.Device, who.Key = password(), id, device
@@ -95,7 +95,7 @@ func (o *Outsider) Seed() []byte { return o.account.Seed() }
 
 // Identity is what groups know a device of an account by, from the account's key and
 // the seed of the device's.
-func Identity(account ed25519.PrivateKey, device client.DeviceID, seed []byte) (*mls.Identity, error) {
+func Identity(account ed25519.PrivateKey, device conn.DeviceID, seed []byte) (*mls.Identity, error) {
 	s, err := suite.Lookup(suite.Default)
 	if err != nil {
 		return nil, err
@@ -120,12 +120,12 @@ func Identity(account ed25519.PrivateKey, device client.DeviceID, seed []byte) (
 
 // Pretend makes a key package of a device of somebody else's account, which that account
 // has not signed: the outsider's has.
-func (o *Outsider) Pretend(of client.AccountKey) ([]byte, error) {
+func (o *Outsider) Pretend(of conn.AccountKey) ([]byte, error) {
 	_, device, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, err
 	}
-	var id client.DeviceID
+	var id conn.DeviceID
 	_, _ = rand.Read(id[:])
 	who, err := Identity(o.account, id, device.Seed())
 	if err != nil {
@@ -230,7 +230,7 @@ func (o *Outsider) Claim(ctx context.Context, name string) ([]byte, error) {
 	if !known {
 		return nil, fmt.Errorf("nobody is called %s", name)
 	}
-	list, err := o.conn.FetchKeyPackages(ctx, key, client.DeviceID{}, nil)
+	list, err := o.conn.FetchKeyPackages(ctx, key, conn.DeviceID{}, nil)
 	if err != nil {
 		return nil, err
 	}

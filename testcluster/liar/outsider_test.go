@@ -10,7 +10,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/crypto/mls/message"
 	"quicproquo/testcluster/liar"
@@ -113,9 +113,9 @@ func enqueue(ctx context.Context, s *stage, d *datadriven.TestData) (string, err
 	if name := value(d, "as"); name != "" {
 		as, _ = s.front.Book().Account(name)
 	}
-	var channel client.ChannelID
+	var channel conn.ChannelID
 	if g, known := s.front.Book().Group(value(d, "channel")); known {
-		channel = client.ChannelID(g.ID)
+		channel = conn.ChannelID(g.ID)
 	}
 	return "", s.front.Enqueue(ctx, as, to, channel, data)
 }
@@ -157,7 +157,7 @@ func flood(ctx context.Context, s *stage, d *datadriven.TestData) (string, error
 		one := slices.Clone(data)
 		one[len(one)-1] ^= byte(i)
 		one[len(one)-2] ^= byte(i >> 8)
-		if err := s.front.Enqueue(ctx, to, to, client.ChannelID{}, one); err != nil {
+		if err := s.front.Enqueue(ctx, to, to, conn.ChannelID{}, one); err != nil {
 			return "", err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
@@ -113,8 +114,8 @@ type Blow struct {
 	Kind    rogue.Kind
 	Dice    rogue.Dice
 	How     How
-	Victim  client.AccountKey // whose key packages the member takes for its welcomes
-	Partner *mls.Identity     // who works with it from outside
+	Victim  conn.AccountKey // whose key packages the member takes for its welcomes
+	Partner *mls.Identity   // who works with it from outside
 	// Info is kept as the way back into the group by a published commit; nil: none.
 	Info []byte
 }
@@ -135,7 +136,7 @@ func (g *Grip) Strike(ctx context.Context, b Blow) (sent int, err error) {
 	for _, s := range shots {
 		switch {
 		case s.Welcome != nil:
-			err = g.post(ctx, s.Welcome, []client.Delivery{{To: []client.Recipient{{Account: b.Victim}}}})
+			err = g.post(ctx, s.Welcome, []conn.Delivery{{To: []conn.Recipient{{Account: b.Victim}}}})
 		case s.GroupInfo != nil:
 			err = g.post(ctx, s.GroupInfo, g.deliveries(s))
 		case s.Commit != nil && b.How == Published:
@@ -143,7 +144,7 @@ func (g *Grip) Strike(ctx context.Context, b Blow) (sent int, err error) {
 		default:
 			err = g.post(ctx, s.Message, g.deliveries(s))
 		}
-		var refused *client.Error
+		var refused *conn.Error
 		switch {
 		case err == nil:
 			sent++
@@ -155,8 +156,8 @@ func (g *Grip) Strike(ctx context.Context, b Blow) (sent int, err error) {
 }
 
 // claim takes a key package of an account's first device, as an inviter does.
-func (m *Member) claim(ctx context.Context, of client.AccountKey) (*mls.KeyPackage, error) {
-	list, err := m.Client.Conn().FetchKeyPackages(ctx, of, client.DeviceID{}, nil)
+func (m *Member) claim(ctx context.Context, of conn.AccountKey) (*mls.KeyPackage, error) {
+	list, err := m.Client.Conn().FetchKeyPackages(ctx, of, conn.DeviceID{}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -181,8 +182,8 @@ func (g *Grip) publish(ctx context.Context, s rogue.Shot, info []byte) error {
 }
 
 // offer gives the cluster a commit.
-func (g *Grip) offer(ctx context.Context, msg []byte, verifier [sha256.Size]byte, to []client.Delivery, info []byte) error {
-	commit := &client.Commit{
+func (g *Grip) offer(ctx context.Context, msg []byte, verifier [sha256.Size]byte, to []conn.Delivery, info []byte) error {
+	commit := &conn.Commit{
 		GroupID: g.group.ID(), Epoch: g.group.Epoch(), GroupInfo: info, RequestID: suite.Random(16), Deliveries: to,
 		Proof:        g.member.Epoch.Export(g.member.Suite, proofLabel, g.group.ID(), sha256.Size),
 		NextVerifier: verifier,
@@ -194,9 +195,9 @@ func (g *Grip) offer(ctx context.Context, msg []byte, verifier [sha256.Size]byte
 	return err
 }
 
-func (g *Grip) post(ctx context.Context, msg []byte, to []client.Delivery) (err error) {
+func (g *Grip) post(ctx context.Context, msg []byte, to []conn.Delivery) (err error) {
 	for _, d := range to {
-		batch := client.Batch{Recipients: d.To, Channel: d.Channel, Payload: room.Wrap(msg)}
+		batch := conn.Batch{Recipients: d.To, Channel: d.Channel, Payload: room.Wrap(msg)}
 		_, e := g.m.Client.Conn().BatchEnqueue(ctx, batch)
 		err = errors.Join(err, e)
 	}
@@ -205,25 +206,25 @@ func (g *Grip) post(ctx context.Context, msg []byte, to []client.Delivery) (err 
 
 // deliveries are where a message to the other members goes: in a DM to the channel's
 // queues, else to inboxes.
-func (g *Grip) deliveries(s rogue.Shot) []client.Delivery {
-	d := client.Delivery{Channel: client.ChannelID(g.Row.Channel)}
+func (g *Grip) deliveries(s rogue.Shot) []conn.Delivery {
+	d := conn.Delivery{Channel: conn.ChannelID(g.Row.Channel)}
 	for _, m := range g.group.Members() {
 		c, err := room.ParseCredential(m.Leaf.Credential)
 		if err != nil || m.Index == g.group.Self() || s.Only != nil && !s.Only(m.Index) {
 			continue
 		}
-		d.To = append(d.To, client.Recipient{Account: c.Account, Device: c.Device})
+		d.To = append(d.To, conn.Recipient{Account: c.Account, Device: c.Device})
 	}
 	if len(d.To) == 0 {
 		return nil
 	}
-	return []client.Delivery{d}
+	return []conn.Delivery{d}
 }
 
 // Leaf is the leaf of an account in the group.
-func (g *Grip) Leaf(of client.AccountKey) (tree.LeafIndex, bool) {
+func (g *Grip) Leaf(of conn.AccountKey) (tree.LeafIndex, bool) {
 	for _, m := range g.group.Members() {
-		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil && client.AccountKey(c.Account) == of {
+		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil && conn.AccountKey(c.Account) == of {
 			return m.Index, true
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 // drainEvery is how often a queue is emptied.
@@ -16,15 +16,15 @@ const drainEvery = 100 * time.Millisecond
 // drain empties a queue as its owner would who has read it: a queue holds so many
 // envelopes, and measured is a cluster whose recipients are there.
 type drain struct {
-	queue client.Queue
-	conn  *client.Conn
+	queue conn.Queue
+	conn  *conn.Conn
 	sent  atomic.Uint64 // the highest number that was given out
 	done  uint64
 }
 
 // noted keeps the highest number, which was given out at an index that from has seen: the
 // node that the owner asks must have come as far.
-func (d *drain) noted(seq uint64, from *client.Conn) {
+func (d *drain) noted(seq uint64, from *conn.Conn) {
 	d.conn.Observe(from.Seen())
 	for {
 		old := d.sent.Load()

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 // devicesEach is how many devices an account gets that receives: as many as it may have.
@@ -17,7 +17,7 @@ const devicesEach = 10
 
 // target is a queue that a batch fills.
 type target struct {
-	to    client.Recipient
+	to    conn.Recipient
 	drain *drain
 	owner *account
 }
@@ -34,21 +34,21 @@ func (w *world) targets(ctx context.Context) ([]target, error) {
 		if err != nil {
 			return nil, err
 		}
-		conn, err := w.as(a)
+		caller, err := w.as(a)
 		if err != nil {
 			return nil, err
 		}
-		w.closers = append(w.closers, conn.Close)
+		w.closers = append(w.closers, caller.Close)
 		for range min(devicesEach, w.options.Recipients-len(list)) {
-			var id client.DeviceID
+			var id conn.DeviceID
 			_, _ = rand.Read(id[:]) // never fails
-			if _, err := conn.RegisterDevice(ctx, client.Device{ID: id, Name: "bench"}, nil); err != nil {
+			if _, err := caller.RegisterDevice(ctx, conn.Device{ID: id, Name: "bench"}, nil); err != nil {
 				return nil, fmt.Errorf("register a device: %w", err)
 			}
 			a.devices = append(a.devices, id)
 			list = append(list, target{
-				client.Recipient{Account: a.id, Device: id},
-				&drain{queue: client.Queue{Device: id}, conn: conn}, a,
+				conn.Recipient{Account: a.id, Device: id},
+				&drain{queue: conn.Queue{Device: id}, conn: caller}, a,
 			})
 		}
 	}
@@ -61,7 +61,7 @@ func (w *world) targets(ctx context.Context) ([]target, error) {
 
 // sendTo sends a batch to all targets and returns how many got it.
 func (w *world) sendTo(ctx context.Context, worker int, list []target, payload []byte) (int, error) {
-	b := client.Batch{Payload: payload, Recipients: make([]client.Recipient, len(list))}
+	b := conn.Batch{Payload: payload, Recipients: make([]conn.Recipient, len(list))}
 	for i := range list {
 		b.Recipients[i] = list[i].to
 	}
@@ -103,7 +103,7 @@ func prepareFanout(ctx context.Context, w *world) (operation, error) {
 	drains := make([]*drain, len(list))
 	for i := range list {
 		drains[i] = list[i].drain
-		if err := w.subscribe(ctx, list[i].owner, client.Subscription{Device: list[i].to.Device}, r.got); err != nil {
+		if err := w.subscribe(ctx, list[i].owner, conn.Subscription{Device: list[i].to.Device}, r.got); err != nil {
 			return nil, err
 		}
 	}
@@ -127,14 +127,14 @@ func prepareSubscribe(ctx context.Context, w *world) (operation, error) {
 	}
 	r := &readers{waiting: map[string]*arrival{}}
 	for _, a := range w.accounts {
-		if err := w.subscribe(ctx, a, client.Subscription{Account: true}, r.got); err != nil {
+		if err := w.subscribe(ctx, a, conn.Subscription{Account: true}, r.got); err != nil {
 			return nil, err
 		}
 	}
 	return func(ctx context.Context, worker int) (int, error) {
 		to := w.peer(worker)
 		return r.await(ctx, w.payload(), 1, func(payload []byte) error {
-			seq, err := w.conn(worker).Enqueue(ctx, client.Message{To: to.id, Payload: payload})
+			seq, err := w.conn(worker).Enqueue(ctx, conn.Message{To: to.id, Payload: payload})
 			if err == nil {
 				inboxes[to].noted(seq, w.conn(worker))
 			}
@@ -145,8 +145,8 @@ func prepareSubscribe(ctx context.Context, w *world) (operation, error) {
 
 // subscribe opens a subscription over a connection of its own, and returns when it is
 // caught up.
-func (w *world) subscribe(ctx context.Context, a *account, what client.Subscription, got func([]byte)) error {
-	conn, err := w.as(a)
+func (w *world) subscribe(ctx context.Context, a *account, what conn.Subscription, got func([]byte)) error {
+	caller, err := w.as(a)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (w *world) subscribe(ctx context.Context, a *account, what client.Subscript
 	caughtUp, ended := make(chan struct{}), make(chan error, 1)
 	what.CaughtUp = sync.OnceFunc(func() { close(caughtUp) })
 	go func() {
-		for e, err := range conn.Subscribe(ctx, what) {
+		for e, err := range caller.Subscribe(ctx, what) {
 			if err != nil {
 				ended <- err
 				return
@@ -166,7 +166,7 @@ func (w *world) subscribe(ctx context.Context, a *account, what client.Subscript
 	w.closers = append(w.closers, func() error {
 		cancel()
 		<-ended //nolint:errcheck // it was ended here
-		return conn.Close()
+		return caller.Close()
 	})
 	select {
 	case <-caughtUp:

@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 // workload is a kind of call.
@@ -44,12 +44,12 @@ func (w *world) inboxes(ctx context.Context) (map[*account]*drain, error) {
 	}
 	list, by := make([]*drain, 0, len(w.accounts)), map[*account]*drain{}
 	for _, a := range w.accounts {
-		conn, err := w.as(a)
+		caller, err := w.as(a)
 		if err != nil {
 			return nil, err
 		}
-		w.closers = append(w.closers, conn.Close)
-		by[a] = &drain{queue: client.Queue{Account: true}, conn: conn}
+		w.closers = append(w.closers, caller.Close)
+		by[a] = &drain{queue: conn.Queue{Account: true}, conn: caller}
 		list = append(list, by[a])
 	}
 	w.drains.start(ctx, list)
@@ -67,7 +67,7 @@ func prepareEnqueue(ctx context.Context, w *world) (operation, error) {
 	payload := w.payload()
 	return func(ctx context.Context, worker int) (int, error) {
 		to := w.peer(worker)
-		seq, err := w.conn(worker).Enqueue(ctx, client.Message{To: to.id, Payload: payload})
+		seq, err := w.conn(worker).Enqueue(ctx, conn.Message{To: to.id, Payload: payload})
 		if err != nil {
 			return 0, err
 		}
@@ -84,7 +84,7 @@ func prepareRead(linearizable bool) func(context.Context, *world) (operation, er
 		}
 		payload := w.payload()
 		for i, a := range w.accounts {
-			if _, err := w.conn(i).Enqueue(ctx, client.Message{To: a.id, Payload: payload}); err != nil {
+			if _, err := w.conn(i).Enqueue(ctx, conn.Message{To: a.id, Payload: payload}); err != nil {
 				return nil, err
 			}
 		}
@@ -95,8 +95,8 @@ func prepareRead(linearizable bool) func(context.Context, *world) (operation, er
 	}
 }
 
-func (w *world) read(ctx context.Context, worker int, linearizable bool) ([]client.Envelope, error) {
-	list, _, err := w.conn(worker).Peek(ctx, client.Read{Queue: client.Queue{Account: true}, Limit: 1, Linearizable: linearizable})
+func (w *world) read(ctx context.Context, worker int, linearizable bool) ([]conn.Envelope, error) {
+	list, _, err := w.conn(worker).Peek(ctx, conn.Read{Queue: conn.Queue{Account: true}, Limit: 1, Linearizable: linearizable})
 	return list, err
 }
 
@@ -122,14 +122,14 @@ func prepareLogin(ctx context.Context, w *world) (operation, error) {
 	if err := w.enroll(ctx); err != nil {
 		return nil, err
 	}
-	conns := make([]*client.Conn, w.options.InFlight)
+	conns := make([]*conn.Conn, w.options.InFlight)
 	for i := range conns {
-		conn, err := w.as(w.caller(i))
+		caller, err := w.as(w.caller(i))
 		if err != nil {
 			return nil, err
 		}
-		w.closers = append(w.closers, conn.Close)
-		conns[i] = conn
+		w.closers = append(w.closers, caller.Close)
+		conns[i] = caller
 	}
 	return func(ctx context.Context, worker int) (int, error) {
 		_, err := w.caller(worker).login(ctx, conns[worker])
@@ -142,12 +142,12 @@ func prepareConnect(ctx context.Context, w *world) (operation, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, worker int) (_ int, err error) {
-		conn, err := w.as(w.caller(worker))
+		caller, err := w.as(w.caller(worker))
 		if err != nil {
 			return 0, err
 		}
-		_, err = conn.Whoami(ctx)
-		if closed := conn.Close(); err == nil {
+		_, err = caller.Whoami(ctx)
+		if closed := caller.Close(); err == nil {
 			err = closed
 		}
 		return 1, err

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 // enrollTime bounds what is done before the measurement.
@@ -27,7 +27,7 @@ type world struct {
 	options  *Options
 	nodes    *nodes
 	accounts []*account
-	seats    []*client.Conn // connections, each with its account's session
+	seats    []*conn.Conn // connections, each with its account's session
 	drains   drains
 	closers  []func() error
 	turn     atomic.Int64 // of the order in which the next connection tries the nodes
@@ -37,9 +37,9 @@ type world struct {
 type account struct {
 	name    string
 	key     ed25519.PrivateKey
-	id      client.AccountKey
-	session *client.Session
-	devices []client.DeviceID
+	id      conn.AccountKey
+	session *conn.Session
+	devices []conn.DeviceID
 }
 
 func (w *world) close() error {
@@ -55,7 +55,7 @@ func (w *world) close() error {
 }
 
 // connect opens a connection. Each tries the nodes in another order, so that they spread.
-func (w *world) connect() (*client.Conn, error) {
+func (w *world) connect() (*conn.Conn, error) {
 	options, err := w.reach()
 	if err != nil {
 		return nil, err
@@ -63,10 +63,10 @@ func (w *world) connect() (*client.Conn, error) {
 	k := int(w.turn.Add(1)-1) % len(options.Endpoints)
 	options.Endpoints = slices.Concat(options.Endpoints[k:], options.Endpoints[:k])
 	options.InOrder = true
-	return client.Dial(options)
+	return conn.Dial(options)
 }
 
-func (w *world) reach() (client.Options, error) {
+func (w *world) reach() (conn.Options, error) {
 	if w.options.Dial != nil {
 		return w.options.Dial()
 	}
@@ -91,25 +91,25 @@ func (w *world) newAccount(ctx context.Context) (_ *account, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
-	a := &account{key: key, id: client.AccountKey(key.Public().(ed25519.PublicKey))}
+	a := &account{key: key, id: conn.AccountKey(key.Public().(ed25519.PublicKey))}
 	a.name = "bench-" + hex.EncodeToString(a.id[:6])
-	conn, err := w.connect()
+	caller, err := w.connect()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	if _, err := conn.Register(ctx, a.name, []byte(password), key); err != nil {
+	defer func() { err = errors.Join(err, caller.Close()) }()
+	if _, err := caller.Register(ctx, a.name, []byte(password), key); err != nil {
 		return nil, fmt.Errorf("register %s: %w", a.name, err)
 	}
-	if a.session, err = a.login(ctx, conn); err != nil {
+	if a.session, err = a.login(ctx, caller); err != nil {
 		return nil, err
 	}
 	w.accounts = append(w.accounts, a)
 	return a, nil
 }
 
-func (a *account) login(ctx context.Context, conn *client.Conn) (*client.Session, error) {
-	s, _, err := conn.Login(ctx, client.Credentials{Username: a.name, Password: []byte(password), Account: a.id, Key: a.key})
+func (a *account) login(ctx context.Context, caller *conn.Conn) (*conn.Session, error) {
+	s, _, err := caller.Login(ctx, conn.Credentials{Username: a.name, Password: []byte(password), Account: a.id, Key: a.key})
 	if err != nil {
 		return nil, fmt.Errorf("log %s in: %w", a.name, err)
 	}
@@ -119,12 +119,12 @@ func (a *account) login(ctx context.Context, conn *client.Conn) (*client.Session
 // seat opens the connections and waits until each has made a call.
 func (w *world) seat(ctx context.Context) error {
 	for i := range w.options.Connections {
-		conn, err := w.connect()
+		caller, err := w.connect()
 		if err != nil {
 			return err
 		}
-		conn.SetSession(w.caller(i).session)
-		w.seats = append(w.seats, conn)
+		caller.SetSession(w.caller(i).session)
+		w.seats = append(w.seats, caller)
 	}
 	return together(len(w.seats), func(i int) error {
 		_, err := w.seats[i].Whoami(ctx)
@@ -137,7 +137,7 @@ func (w *world) caller(worker int) *account {
 	return w.accounts[worker%w.options.Connections%len(w.accounts)]
 }
 
-func (w *world) conn(worker int) *client.Conn { return w.seats[worker%len(w.seats)] }
+func (w *world) conn(worker int) *conn.Conn { return w.seats[worker%len(w.seats)] }
 
 // peer is to whom a worker writes: the next account.
 func (w *world) peer(worker int) *account {
@@ -149,31 +149,31 @@ func (w *world) peer(worker int) *account {
 func (w *world) acquaint(ctx context.Context, senders []*account) error {
 	return together(len(w.accounts), func(i int) error {
 		a := w.accounts[i]
-		conn, err := w.as(a)
+		caller, err := w.as(a)
 		if err != nil {
 			return err
 		}
-		from := make([]client.AccountKey, 0, len(senders))
+		from := make([]conn.AccountKey, 0, len(senders))
 		for _, s := range senders {
 			if s != a {
 				from = append(from, s.id)
 			}
 		}
 		if len(from) > 0 {
-			_, err = conn.SetContacts(ctx, client.Contacts, from...)
+			_, err = caller.SetContacts(ctx, conn.Contacts, from...)
 		}
-		return errors.Join(err, conn.Close())
+		return errors.Join(err, caller.Close())
 	})
 }
 
 // as opens a connection of an account's.
-func (w *world) as(a *account) (*client.Conn, error) {
-	conn, err := w.connect()
+func (w *world) as(a *account) (*conn.Conn, error) {
+	caller, err := w.connect()
 	if err != nil {
 		return nil, err
 	}
-	conn.SetSession(a.session)
-	return conn, nil
+	caller.SetSession(a.session)
+	return caller, nil
 }
 
 // together does something for each of n at once.

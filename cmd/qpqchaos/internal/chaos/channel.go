@@ -8,7 +8,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 // channels are races: both accounts of a pair create its channel at once, on
@@ -22,7 +22,7 @@ type channels struct {
 // channelOutput is what a call said; of a call that failed, nothing is known.
 type channelOutput struct {
 	known  bool
-	id     client.ChannelID
+	id     conn.ChannelID
 	wasNew bool
 }
 
@@ -79,7 +79,7 @@ func (c *channels) race(ctx context.Context, process int, a, peer *account, pair
 // channelState is one pair's channel.
 type channelState struct {
 	made bool
-	id   client.ChannelID // zero while a call that nobody heard of has made it
+	id   conn.ChannelID // zero while a call that nobody heard of has made it
 }
 
 // channelModel: the first call makes the channel, all say the same id.
@@ -104,7 +104,7 @@ func channelModel() porcupine.Model {
 				return []any{s}
 			case !out.known: // it was applied now, or never
 				return []any{s, channelState{made: true}}
-			case out.wasNew == s.made, s.made && s.id != (client.ChannelID{}) && s.id != out.id:
+			case out.wasNew == s.made, s.made && s.id != (conn.ChannelID{}) && s.id != out.id:
 				return nil
 			}
 			return []any{channelState{true, out.id}}

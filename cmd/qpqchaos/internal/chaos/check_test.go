@@ -8,7 +8,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 func TestDifference(t *testing.T) {
@@ -32,7 +32,7 @@ func TestDifference(t *testing.T) {
 
 // The model of channels takes what a cluster may say and refuses what it may not.
 func TestChannelModel(t *testing.T) {
-	one, two := client.ChannelID{1}, client.ChannelID{2}
+	one, two := conn.ChannelID{1}, conn.ChannelID{2}
 	const never = int64(time.Hour)
 	call := func(from, to int64, out channelOutput) porcupine.Operation {
 		return porcupine.Operation{Input: 0, Output: out, Call: from, Return: to}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 )
 
@@ -42,7 +42,7 @@ func newCommits(ctx context.Context, w *world, n int) (*commits, error) {
 		}
 		c.members = append(c.members, a)
 	}
-	_, _, err := c.members[0].conn(0).PublishCommit(ctx, &client.Commit{GroupID: c.group, NextVerifier: sha256.Sum256(c.proof(0))})
+	_, _, err := c.members[0].conn(0).PublishCommit(ctx, &conn.Commit{GroupID: c.group, NextVerifier: sha256.Sum256(c.proof(0))})
 	if err != nil {
 		return nil, fmt.Errorf("found a group: %w", err)
 	}
@@ -81,14 +81,14 @@ func (c *commits) race(ctx context.Context, i int, m *account, epoch uint64, rng
 	defer cancel()
 	from := time.Since(c.w.began)
 	done := c.w.call(m.name, fmt.Sprintf("commit to epoch %d", epoch))
-	next, _, err := m.conn(rng.IntN(len(m.conns))).PublishCommit(short, &client.Commit{
+	next, _, err := m.conn(rng.IntN(len(m.conns))).PublishCommit(short, &conn.Commit{
 		GroupID: c.group, Epoch: epoch, Proof: c.proof(epoch), NextVerifier: sha256.Sum256(c.proof(epoch + 1)),
 		GroupInfo: []byte(m.name),
 	})
 	c.w.ops.Add(1)
 	done(err)
 	process, out := i, commitOutput{}
-	var e *client.Error
+	var e *conn.Error
 	switch {
 	case err == nil:
 		c.w.wrote()

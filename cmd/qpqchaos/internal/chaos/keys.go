@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 	"quicproquo/testcluster/keypool"
 )
@@ -101,10 +101,10 @@ func (p *pools) fill(ctx context.Context, name string) (*poolRace, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := owner.conns[0]
+	caller := owner.conns[0]
 	packages, err := keypool.Packages(owner.name, owner.key, poolSize)
 	if err == nil {
-		_, _, err = conn.UploadKeyPackages(short, packages, nil)
+		_, _, err = caller.UploadKeyPackages(short, packages, nil)
 	}
 	if err != nil {
 		p.w.disconnect(owner)
@@ -116,7 +116,7 @@ func (p *pools) fill(ctx context.Context, name string) (*poolRace, error) {
 		r.places[sha256.Sum256(data)] = i
 	}
 	for _, taker := range p.takers {
-		taker.conn(0).Observe(conn.Seen())
+		taker.conn(0).Observe(caller.Seen())
 	}
 	return r, nil
 }
@@ -133,7 +133,7 @@ func (p *pools) ask(ctx context.Context, r *poolRace, t *take, node int) (int, e
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	done := p.w.call(t.by.name, "take a key package of "+r.owner.name)
-	list, err := t.by.conn(node).FetchKeyPackages(short, r.owner.id(), client.DeviceID{}, t.id)
+	list, err := t.by.conn(node).FetchKeyPackages(short, r.owner.id(), conn.DeviceID{}, t.id)
 	p.w.ops.Add(1)
 	done(err)
 	switch {
@@ -144,7 +144,7 @@ func (p *pools) ask(ctx context.Context, r *poolRace, t *take, node int) (int, e
 		return keypool.Unknown, errors.New("not one package")
 	}
 	p.w.wrote()
-	if client.Is(list[0].Err, schemas.Code_keyPackageNone) {
+	if conn.Is(list[0].Err, schemas.Code_keyPackageNone) {
 		return keypool.Empty, nil
 	}
 	place, ok := r.places[sha256.Sum256(list[0].Package)]

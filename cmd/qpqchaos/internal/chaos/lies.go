@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/content"
 	"quicproquo/client/room"
 	"quicproquo/crypto/mls/message"
@@ -99,7 +100,7 @@ func newLies(ctx context.Context, w *world) (l *lies, err error) {
 
 // options are those of somebody who knows the lying node only, which shows the first
 // node's certificate.
-func (l *lies) options() (client.Options, error) {
+func (l *lies) options() (conn.Options, error) {
 	options, err := l.w.target.options(0)
 	if err == nil {
 		options.TLS.ServerName, _, err = net.SplitHostPort(options.Endpoints[0])
@@ -223,8 +224,8 @@ func (l *lies) welcome(ctx context.Context, g *toldGroup) error {
 	return l.enqueue(ctx, l.mallory.Key, g, t.Welcome)
 }
 
-func (l *lies) enqueue(ctx context.Context, as client.AccountKey, g *toldGroup, payload []byte) error {
-	err := l.front.Enqueue(ctx, as, g.to.client.Account().Key, client.ChannelID{}, payload)
+func (l *lies) enqueue(ctx context.Context, as conn.AccountKey, g *toldGroup, payload []byte) error {
+	err := l.front.Enqueue(ctx, as, g.to.client.Account().Key, conn.ChannelID{}, payload)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errDown, err) // the node may be down, or no leader there
 	}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"sync"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 )
 
@@ -16,7 +16,7 @@ import (
 // One of them gets it; everybody, on every node, says who.
 type names struct {
 	w     *world
-	conns []*client.Conn
+	conns []*conn.Conn
 
 	mu    sync.Mutex
 	races []*nameRace
@@ -25,8 +25,8 @@ type names struct {
 type nameRace struct {
 	name    string
 	mu      sync.Mutex
-	winners []client.AccountKey
-	unknown []client.AccountKey // nobody heard whether they have it
+	winners []conn.AccountKey
+	unknown []conn.AccountKey // nobody heard whether they have it
 	refused int
 }
 
@@ -48,8 +48,8 @@ func (n *names) run(ctx, _ context.Context) {
 	for i := 0; ; i++ {
 		race := &nameRace{name: fmt.Sprintf("wanted%d", i)}
 		var wg sync.WaitGroup
-		for _, conn := range n.conns {
-			wg.Go(func() { n.register(ctx, conn, race) })
+		for _, caller := range n.conns {
+			wg.Go(func() { n.register(ctx, caller, race) })
 		}
 		wg.Wait()
 		n.mu.Lock()
@@ -61,22 +61,22 @@ func (n *names) run(ctx, _ context.Context) {
 	}
 }
 
-func (n *names) register(ctx context.Context, conn *client.Conn, race *nameRace) {
+func (n *names) register(ctx context.Context, caller *conn.Conn, race *nameRace) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		n.w.violation(n.name(), "make a key: %v", err)
 		return
 	}
-	me := client.AccountKey(key.Public().(ed25519.PublicKey))
+	me := conn.AccountKey(key.Public().(ed25519.PublicKey))
 	short, cancel := context.WithTimeout(ctx, 2*callTime)
 	defer cancel()
 	done := n.w.call("register", race.name)
-	_, err = conn.Register(short, race.name, append([]byte(nil), password...), key)
+	_, err = caller.Register(short, race.name, append([]byte(nil), password...), key)
 	n.w.ops.Add(1)
 	done(err)
 	race.mu.Lock()
 	defer race.mu.Unlock()
-	var e *client.Error
+	var e *conn.Error
 	switch {
 	case err == nil:
 		n.w.wrote()
@@ -99,17 +99,17 @@ func (n *names) check(ctx context.Context, s *Summary) {
 			s.Linearizable = false
 			n.w.violation(n.name(), "the name %s was refused to all", race.name)
 		}
-		for i, conn := range n.conns {
+		for i, caller := range n.conns {
 			for _, other := range n.conns {
-				conn.Observe(other.Seen())
+				caller.Observe(other.Seen())
 			}
 			short, cancel := context.WithTimeout(ctx, callTime)
-			key, err := conn.ResolveUser(short, race.name)
+			key, err := caller.ResolveUser(short, race.name)
 			cancel()
 			switch {
-			case client.Is(err, schemas.Code_tokenMissing):
+			case conn.Is(err, schemas.Code_tokenMissing):
 				return // this cluster tells nobody without a session
-			case client.Is(err, schemas.Code_accountNotFound):
+			case conn.Is(err, schemas.Code_accountNotFound):
 				if len(race.winners) > 0 {
 					s.Lost++
 					n.w.violation(n.name(), "%s was registered, and node %s does not know it", race.name, n.w.target.name(i))

@@ -5,7 +5,7 @@ import (
 	crand "crypto/rand"
 	"math/rand/v2"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 // prober tries, throughout, what nobody may: to read, write and acknowledge others'
@@ -14,8 +14,8 @@ type prober struct {
 	w       *world
 	me      *account
 	victims *queues
-	forged  []*client.Conn
-	bare    []*client.Conn
+	forged  []*conn.Conn
+	bare    []*conn.Conn
 }
 
 func newProber(ctx context.Context, w *world, victims *queues) (*prober, error) {
@@ -47,21 +47,21 @@ func (p *prober) run(ctx, _ context.Context) {
 	rng := rand.New(rand.NewPCG(p.w.options.Seed, 3))
 	for ctx.Err() == nil {
 		victim := p.victims.pairs[rng.IntN(len(p.victims.pairs))]
-		for kind, conns := range map[string][]*client.Conn{"another's session": p.me.conns, "a forged token": p.forged, "no session": p.bare} {
+		for kind, conns := range map[string][]*conn.Conn{"another's session": p.me.conns, "a forged token": p.forged, "no session": p.bare} {
 			p.probe(ctx, kind, conns[rng.IntN(len(conns))], victim)
 		}
 		sleep(ctx, 3*p.w.options.Pace)
 	}
 }
 
-func (p *prober) probe(ctx context.Context, kind string, conn *client.Conn, victim *pair) {
+func (p *prober) probe(ctx context.Context, kind string, caller *conn.Conn, victim *pair) {
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	queue := client.Queue{Channel: victim.channel}
-	_, _, peeked := conn.Peek(short, client.Read{Queue: queue, Limit: 10})
-	_, fetched := conn.Fetch(short, client.Read{Queue: queue, Limit: 10})
-	_, acked := conn.Ack(short, queue, 1)
-	_, sent := conn.Enqueue(short, client.Message{To: victim.to.id(), Channel: victim.channel, Payload: []byte("forged")})
+	queue := conn.Queue{Channel: victim.channel}
+	_, _, peeked := caller.Peek(short, conn.Read{Queue: queue, Limit: 10})
+	_, fetched := caller.Fetch(short, conn.Read{Queue: queue, Limit: 10})
+	_, acked := caller.Ack(short, queue, 1)
+	_, sent := caller.Enqueue(short, conn.Message{To: victim.to.id(), Channel: victim.channel, Payload: []byte("forged")})
 	for call, err := range map[string]error{"peek": peeked, "fetch": fetched, "ack": acked, "enqueue": sent} {
 		p.w.ops.Add(1)
 		if err == nil {

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 )
 
@@ -29,7 +29,7 @@ type queues struct {
 // ended.
 type pair struct {
 	from, to *account
-	channel  client.ChannelID
+	channel  conn.ChannelID
 	acked    []string      // by the producer's view, in its order
 	batches  []string      // the same, to all consumers
 	recent   []sent        // the newest of acked
@@ -78,7 +78,7 @@ func newQueues(ctx context.Context, w *world, n int) (*queues, error) {
 			return nil, fmt.Errorf("create a channel: %w", err)
 		}
 		p := &pair{from: from, to: to, channel: channel}
-		p.own = reader{q: q, owner: to, queue: client.Queue{Channel: channel}, acked: &p.done}
+		p.own = reader{q: q, owner: to, queue: conn.Queue{Channel: channel}, acked: &p.done}
 		p.inbox = reader{q: q, owner: to, acked: &q.batches}
 		q.pairs = append(q.pairs, p)
 	}
@@ -103,12 +103,12 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 	for ctx.Err() == nil {
 		body := fmt.Sprintf("%s-%d", p.from.name, p.begun)
 		p.begun++
-		conn := p.from.conn(rng.IntN(len(p.from.conns)))
+		caller := p.from.conn(rng.IntN(len(p.from.conns)))
 		send := q.send
 		if rng.IntN(6) == 0 {
 			send = q.sendToAll
 		}
-		if err := send(finish, p, conn, body); err != nil {
+		if err := send(finish, p, caller, body); err != nil {
 			q.w.violation(q.name(), "%s could not be sent: %v", body, err)
 			return
 		}
@@ -124,14 +124,14 @@ func (q *queues) produce(ctx, finish context.Context, p *pair, rng *rand.Rand) {
 }
 
 // send sends a message to the pair's channel.
-func (q *queues) send(ctx context.Context, p *pair, conn *client.Conn, body string) error {
+func (q *queues) send(ctx context.Context, p *pair, caller *conn.Conn, body string) error {
 	done := q.w.call(p.from.name, "enqueue "+body)
 	now := sent{body: body, at: time.Now()}
 	err := q.w.write(ctx, func(ctx context.Context, id []byte) (err error) {
 		if now.id = id; id == nil {
 			now.id = requestID()
 		}
-		now.seq, err = conn.Enqueue(ctx, p.message(now))
+		now.seq, err = caller.Enqueue(ctx, p.message(now))
 		return err
 	})
 	done(err)
@@ -145,16 +145,16 @@ func (q *queues) send(ctx context.Context, p *pair, conn *client.Conn, body stri
 }
 
 // sendToAll sends one to the inboxes of all consumers: all get it, or none.
-func (q *queues) sendToAll(ctx context.Context, p *pair, conn *client.Conn, body string) error {
-	batch := client.Batch{Payload: []byte(body)}
+func (q *queues) sendToAll(ctx context.Context, p *pair, caller *conn.Conn, body string) error {
+	batch := conn.Batch{Payload: []byte(body)}
 	for _, other := range q.pairs {
-		batch.Recipients = append(batch.Recipients, client.Recipient{Account: other.to.id()})
+		batch.Recipients = append(batch.Recipients, conn.Recipient{Account: other.to.id()})
 	}
 	done := q.w.call(p.from.name, "batchEnqueue "+body)
-	var outcomes []client.Outcome
+	var outcomes []conn.Outcome
 	err := q.w.write(ctx, func(ctx context.Context, id []byte) (err error) {
 		batch.RequestID = id
-		outcomes, err = conn.BatchEnqueue(ctx, batch)
+		outcomes, err = caller.BatchEnqueue(ctx, batch)
 		return err
 	})
 	done(err)
@@ -171,8 +171,8 @@ func (q *queues) sendToAll(ctx context.Context, p *pair, conn *client.Conn, body
 	return nil
 }
 
-func (p *pair) message(m sent) client.Message {
-	return client.Message{To: p.to.id(), Channel: p.channel, Payload: []byte(m.body), RequestID: m.id}
+func (p *pair) message(m sent) conn.Message {
+	return conn.Message{To: p.to.id(), Channel: p.channel, Payload: []byte(m.body), RequestID: m.id}
 }
 
 // requestID is a new one.
@@ -233,7 +233,7 @@ func (q *queues) consume(ctx context.Context, p *pair, rng *rand.Rand) {
 		if rng.IntN(4) == 0 {
 			read = r.fetch
 		}
-		conn := func() *client.Conn { return p.to.conn(rng.IntN(len(p.to.conns))) }
+		conn := func() *conn.Conn { return p.to.conn(rng.IntN(len(p.to.conns))) }
 		if read(ctx, conn(), rng.IntN(4) == 0) && rng.IntN(3) == 0 {
 			r.ack(ctx, conn())
 		}

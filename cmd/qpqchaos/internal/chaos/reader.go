@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 // reader is what a consumer knows of a queue. Sequence numbers have no gaps, a reader
@@ -14,7 +14,7 @@ import (
 type reader struct {
 	q        *queues
 	owner    *account
-	queue    client.Queue
+	queue    conn.Queue
 	acked    *atomic.Uint64 // how many messages were acknowledged to who sent them
 	received []string       // in the queue's order
 	cursor   uint64         // the sequence number of the last of those
@@ -27,12 +27,12 @@ type reader struct {
 const readLimit = 100
 
 // peek reads what comes after the cursor, and reports whether there was something.
-func (r *reader) peek(ctx context.Context, conn *client.Conn, linearizable bool) bool {
+func (r *reader) peek(ctx context.Context, caller *conn.Conn, linearizable bool) bool {
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	acked := r.acked.Load()
 	done := r.q.w.call(r.owner.name, fmt.Sprintf("peek after %d", r.cursor))
-	list, last, err := conn.Peek(short, client.Read{
+	list, last, err := caller.Peek(short, conn.Read{
 		Queue: r.queue, After: r.cursor, Limit: readLimit, Linearizable: linearizable,
 	})
 	r.q.w.ops.Add(1)
@@ -45,12 +45,12 @@ func (r *reader) peek(ctx context.Context, conn *client.Conn, linearizable bool)
 }
 
 // fetch reads the queue from its beginning, which is behind what was acknowledged.
-func (r *reader) fetch(ctx context.Context, conn *client.Conn, linearizable bool) bool {
+func (r *reader) fetch(ctx context.Context, caller *conn.Conn, linearizable bool) bool {
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	acked := r.acked.Load()
 	done := r.q.w.call(r.owner.name, "fetch")
-	list, err := conn.Fetch(short, client.Read{Queue: r.queue, Limit: readLimit, Linearizable: linearizable})
+	list, err := caller.Fetch(short, conn.Read{Queue: r.queue, Limit: readLimit, Linearizable: linearizable})
 	r.q.w.ops.Add(1)
 	done(err)
 	if err != nil {
@@ -86,7 +86,7 @@ func (r *reader) sawUpTo(last, acked uint64, linearizable bool) {
 	r.last = max(r.last, last)
 }
 
-func (r *reader) take(list []client.Envelope) bool {
+func (r *reader) take(list []conn.Envelope) bool {
 	for _, e := range list {
 		if e.Seq != r.cursor+1 {
 			r.q.w.violation("queue", "%s read %d after %d", r.owner.name, e.Seq, r.cursor)
@@ -98,12 +98,12 @@ func (r *reader) take(list []client.Envelope) bool {
 }
 
 // ack acknowledges all that was read. One that failed comes again.
-func (r *reader) ack(ctx context.Context, conn *client.Conn) {
+func (r *reader) ack(ctx context.Context, caller *conn.Conn) {
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	r.maybeRemoved = r.cursor
 	done := r.q.w.call(r.owner.name, fmt.Sprintf("ack %d", r.cursor))
-	_, err := conn.Ack(short, r.queue, r.cursor)
+	_, err := caller.Ack(short, r.queue, r.cursor)
 	r.q.w.ops.Add(1)
 	done(err)
 	if err == nil {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/schemas"
 )
 
@@ -33,7 +33,7 @@ func (s *sessions) run(ctx, _ context.Context) {
 // visit is one session, from its opening to its end.
 func (s *sessions) visit(ctx context.Context, rng *rand.Rand) {
 	door := s.me.conn(rng.IntN(len(s.me.conns)))
-	who := client.Credentials{Username: s.me.name, Password: append([]byte(nil), password...), Account: s.me.id(), Key: s.me.key}
+	who := conn.Credentials{Username: s.me.name, Password: append([]byte(nil), password...), Account: s.me.id(), Key: s.me.key}
 	short, cancel := context.WithTimeout(ctx, 2*callTime)
 	done := s.w.call(s.me.name, "log in")
 	session, _, err := door.Login(short, who)
@@ -67,20 +67,20 @@ func (s *sessions) visit(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-func (s *sessions) look(ctx context.Context, conn *client.Conn, session *client.Session) error {
-	conn.SetSession(session)
-	defer conn.SetSession(nil)
+func (s *sessions) look(ctx context.Context, caller *conn.Conn, session *conn.Session) error {
+	caller.SetSession(session)
+	defer caller.SetSession(nil)
 	short, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	done := s.w.call(s.me.name, "whoami")
-	_, err := conn.Whoami(short)
+	_, err := caller.Whoami(short)
 	done(err)
 	s.w.ops.Add(1)
 	return err
 }
 
 func refusesToken(err error) bool {
-	return client.Is(err, schemas.Code_tokenInvalid) || client.Is(err, schemas.Code_tokenExpired) || client.Is(err, schemas.Code_tokenMissing)
+	return conn.Is(err, schemas.Code_tokenInvalid) || conn.Is(err, schemas.Code_tokenExpired) || conn.Is(err, schemas.Code_tokenMissing)
 }
 
 func (s *sessions) check(context.Context, *Summary) {}

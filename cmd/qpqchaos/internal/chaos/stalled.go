@@ -13,7 +13,7 @@ import (
 	capnp "capnproto.org/go/capnp/v3"
 	"github.com/quic-go/quic-go"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/schemas"
 )
@@ -83,8 +83,8 @@ func (w *world) flood(ctx context.Context, f Fault, victim int) (undo func() err
 		short, cancel := context.WithTimeout(ctx, callTime)
 		defer cancel()
 		w.ops.Add(1)
-		conn := s.honest.conn(victim)
-		_, err := conn.Enqueue(short, client.Message{To: s.honest.id(), Payload: []byte("beside a flood")})
+		caller := s.honest.conn(victim)
+		_, err := caller.Enqueue(short, conn.Message{To: s.honest.id(), Payload: []byte("beside a flood")})
 		return err
 	}
 	return nothing, w.beside(ctx, f, victim, "a flood of registrations", begin, honest)
@@ -164,7 +164,7 @@ func (s *stalling) setUp(ctx context.Context, w host) (err error) {
 // deliver puts an envelope of so many bytes into an account's own inbox.
 func (w *world) deliver(ctx context.Context, to *account, size int) error {
 	return w.write(ctx, func(ctx context.Context, id []byte) error {
-		_, err := to.conn(0).Enqueue(ctx, client.Message{To: to.id(), Payload: make([]byte, size), RequestID: id})
+		_, err := to.conn(0).Enqueue(ctx, conn.Message{To: to.id(), Payload: make([]byte, size), RequestID: id})
 		return err
 	})
 }
@@ -181,7 +181,7 @@ func (w *world) enrollApart(ctx context.Context, name string) (*account, error) 
 		if err != nil {
 			return nil, err
 		}
-		c, err := client.Dial(options)
+		c, err := conn.Dial(options)
 		if err != nil {
 			return nil, err
 		}
@@ -196,11 +196,11 @@ func (w *world) enrollApart(ctx context.Context, name string) (*account, error) 
 }
 
 // readLarge fetches the honest one's envelope.
-func (w *world) readLarge(ctx context.Context, conn *client.Conn) error {
+func (w *world) readLarge(ctx context.Context, caller *conn.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	w.ops.Add(1)
-	list, err := conn.Fetch(ctx, client.Read{Limit: 1})
+	list, err := caller.Fetch(ctx, conn.Read{Limit: 1})
 	if err == nil && (len(list) != 1 || len(list[0].Data) != honestEnvelope) {
 		err = fmt.Errorf("%d envelopes, want the one of %d bytes", len(list), honestEnvelope)
 	}

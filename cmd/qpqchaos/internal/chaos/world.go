@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cluster"
 	"quicproquo/schemas"
 )
@@ -28,7 +28,7 @@ type world struct {
 	stalling                                                               stalling
 
 	mu         sync.Mutex
-	conns      []*client.Conn
+	conns      []*conn.Conn
 	lastWrite  time.Duration // since began; 0: none yet
 	longestGap time.Duration
 	gaps       []gap
@@ -115,15 +115,15 @@ func (w *world) watch(ctx context.Context) {
 type account struct {
 	name  string
 	key   ed25519.PrivateKey
-	conns []*client.Conn
+	conns []*conn.Conn
 }
 
-func (a *account) id() client.AccountKey {
-	return client.AccountKey(a.key.Public().(ed25519.PublicKey))
+func (a *account) id() conn.AccountKey {
+	return conn.AccountKey(a.key.Public().(ed25519.PublicKey))
 }
 
 // conn is the connection that begins at a node, as fresh as all the account's others.
-func (a *account) conn(node int) *client.Conn {
+func (a *account) conn(node int) *conn.Conn {
 	c := a.conns[node%len(a.conns)]
 	for _, other := range a.conns {
 		c.Observe(other.Seen())
@@ -165,7 +165,7 @@ func (a *account) enter(ctx context.Context) error {
 	if _, err := first.Register(ctx, a.name, append([]byte(nil), password...), a.key); err != nil {
 		return fmt.Errorf("register %s: %w", a.name, err)
 	}
-	who := client.Credentials{Username: a.name, Password: append([]byte(nil), password...), Account: a.id(), Key: a.key}
+	who := conn.Credentials{Username: a.name, Password: append([]byte(nil), password...), Account: a.id(), Key: a.key}
 	session, _, err := first.Login(ctx, who)
 	if err != nil {
 		return fmt.Errorf("log in as %s: %w", a.name, err)
@@ -178,14 +178,14 @@ func (a *account) enter(ctx context.Context) error {
 }
 
 // connect opens a client that tries one node first, then the others.
-func (w *world) connect(first int) (*client.Conn, error) {
+func (w *world) connect(first int) (*conn.Conn, error) {
 	options, err := w.target.options(append([]int{first}, w.others(first)...)...)
 	if err != nil {
 		return nil, err
 	}
 	options.InOrder = true
 	options.KeepSeen = true // an index that the cluster has lost is what we look for
-	c, err := client.Dial(options)
+	c, err := conn.Dial(options)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func (w *world) disconnect(a *account) {
 	for _, c := range a.conns {
 		_ = c.Close() // nothing is on its way
 		w.mu.Lock()
-		w.conns = slices.DeleteFunc(w.conns, func(other *client.Conn) bool { return other == c })
+		w.conns = slices.DeleteFunc(w.conns, func(other *conn.Conn) bool { return other == c })
 		w.mu.Unlock()
 	}
 }
@@ -225,7 +225,7 @@ func (w *world) write(ctx context.Context, call func(ctx context.Context, reques
 		err := call(short, id)
 		cancel()
 		w.ops.Add(1)
-		var e *client.Error
+		var e *conn.Error
 		switch {
 		case err == nil:
 			w.wrote()

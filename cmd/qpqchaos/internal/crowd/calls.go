@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 )
 
 // Calls is what connections with one call each have done.
@@ -64,11 +64,11 @@ func (r *run) callTurn(ctx context.Context, connections int, beside bool) (c Cal
 		}
 		defer stop()
 	}
-	conns := make([]*client.Conn, connections)
+	conns := make([]*conn.Conn, connections)
 	defer func() {
-		for _, conn := range conns {
-			if conn != nil {
-				err = errors.Join(err, conn.Close())
+		for _, caller := range conns {
+			if caller != nil {
+				err = errors.Join(err, caller.Close())
 			}
 		}
 	}()
@@ -80,14 +80,14 @@ func (r *run) callTurn(ctx context.Context, connections int, beside bool) (c Cal
 		}
 	}
 	// Beside the load they connect as well, but what is measured is their calls.
-	if _, failed := together(conns, func(conn *client.Conn) error { return patiently(ctx, conn) }); failed > 0 {
+	if _, failed := together(conns, func(caller *conn.Conn) error { return patiently(ctx, caller) }); failed > 0 {
 		c.Errors = failed
 	}
 	t := &turn{}
 	began, end := time.Now(), time.Now().Add(r.Turn)
 	var all sync.WaitGroup
-	for _, conn := range conns {
-		all.Go(func() { t.call(ctx, conn, end) })
+	for _, caller := range conns {
+		all.Go(func() { t.call(ctx, caller, end) })
 	}
 	all.Wait()
 	c = Calls{Connections: connections, Beside: beside, Errors: c.Errors + t.errors.Load()}
@@ -108,11 +108,11 @@ type turn struct {
 }
 
 // call makes one call after the other: the account's own queue is looked at.
-func (t *turn) call(ctx context.Context, conn *client.Conn, end time.Time) {
+func (t *turn) call(ctx context.Context, caller *conn.Conn, end time.Time) {
 	var took []time.Duration
 	for time.Now().Before(end) && ctx.Err() == nil {
 		began := time.Now()
-		_, _, err := conn.Peek(ctx, client.Read{Queue: client.Queue{Account: true}, Limit: 1})
+		_, _, err := caller.Peek(ctx, conn.Read{Queue: conn.Queue{Account: true}, Limit: 1})
 		if err != nil {
 			t.errors.Add(1)
 			t.mu.Lock()

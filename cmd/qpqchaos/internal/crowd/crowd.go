@@ -17,7 +17,7 @@ import (
 	"slices"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/cmd/internal/node"
 	"quicproquo/testcluster"
 )
@@ -58,7 +58,7 @@ type run struct {
 	Options
 	nodes   *testcluster.Processes
 	account ed25519.PrivateKey
-	session *client.Session
+	session *conn.Session
 	seen    uint64
 	report  Report
 }
@@ -89,35 +89,35 @@ func Run(ctx context.Context, o Options) (_ Report, err error) {
 
 // enroll makes the account that all connections call as.
 func (r *run) enroll(ctx context.Context) error {
-	conn, err := r.dial(0, false, r.nodes.Nodes()...)
+	caller, err := r.dial(0, false, r.nodes.Nodes()...)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
+	defer func() { _ = caller.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return err
 	}
-	if _, err := conn.Register(ctx, "crowd", []byte("password"), key); err != nil {
+	if _, err := caller.Register(ctx, "crowd", []byte("password"), key); err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
-	who := client.Credentials{Username: "crowd", Password: []byte("password"), Account: r.id(key), Key: key}
-	if r.session, _, err = conn.Login(ctx, who); err != nil {
+	who := conn.Credentials{Username: "crowd", Password: []byte("password"), Account: r.id(key), Key: key}
+	if r.session, _, err = caller.Login(ctx, who); err != nil {
 		return fmt.Errorf("log in: %w", err)
 	}
-	r.account, r.seen = key, conn.Seen()
+	r.account, r.seen = key, caller.Seen()
 	return nil
 }
 
-func (r *run) id(key ed25519.PrivateKey) client.AccountKey {
-	return client.AccountKey(key.Public().(ed25519.PublicKey))
+func (r *run) id(key ed25519.PrivateKey) conn.AccountKey {
+	return conn.AccountKey(key.Public().(ed25519.PublicKey))
 }
 
 // dial opens a client that tries nodes in order, from an address of its own or nearly so:
 // a node limits what comes from one.
-func (r *run) dial(number int, learns bool, nodes ...*testcluster.Process) (*client.Conn, error) {
+func (r *run) dial(number int, learns bool, nodes ...*testcluster.Process) (*conn.Conn, error) {
 	options, err := r.nodes.ClientOptions(nodes...)
 	if err != nil {
 		return nil, err
@@ -133,14 +133,14 @@ func (r *run) dial(number int, learns bool, nodes ...*testcluster.Process) (*cli
 	if learns {
 		options.Learned = func([]string) {}
 	}
-	conn, err := client.Dial(options)
+	caller, err := conn.Dial(options)
 	if err != nil {
 		return nil, err
 	}
 	if r.session != nil {
-		conn.SetSession(r.session)
+		caller.SetSession(r.session)
 	}
-	return conn, nil
+	return caller, nil
 }
 
 // at is the value below which a part of a sorted list is.

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/testcluster"
 )
 
@@ -34,7 +34,7 @@ func (r *run) arrivals(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	nodes := r.nodes.Nodes()
-	conns := make([]*client.Conn, r.Arrive)
+	conns := make([]*conn.Conn, r.Arrive)
 	for i := range conns {
 		var err error
 		if conns[i], err = r.dial(i, false, nodes[0], nodes[1+i%2], nodes[2-i%2]); err != nil {
@@ -44,21 +44,21 @@ func (r *run) arrivals(ctx context.Context) error {
 	}
 	a := &Arrivals{Clients: r.Arrive}
 	var served, again []time.Duration
-	served, a.Errors = together(conns, func(conn *client.Conn) error { return patiently(ctx, conn) })
+	served, a.Errors = together(conns, func(caller *conn.Conn) error { return patiently(ctx, caller) })
 	a.ServedP50, a.ServedP99 = at(served, 0.5), at(served, 0.99)
 	r.Tell("%d clients: served after p50 %v, p99 %v, %d errors", r.Arrive, time.Duration(a.ServedP50), time.Duration(a.ServedP99), a.Errors)
-	for _, conn := range conns {
-		if conn.Endpoint() == nodes[0].Address() {
+	for _, caller := range conns {
+		if caller.Endpoint() == nodes[0].Address() {
 			a.There++
 		}
 	}
 	if err := nodes[0].Kill(); err != nil {
 		return err
 	}
-	again, failed := together(conns, func(conn *client.Conn) error {
+	again, failed := together(conns, func(caller *conn.Conn) error {
 		// People don't all write in the same moment: within half a second of it.
 		time.Sleep(rand.N(time.Second / 2))
-		return patiently(ctx, conn)
+		return patiently(ctx, caller)
 	})
 	a.Errors += failed
 	a.AgainP50, a.AgainP99, a.AgainMost = at(again, 0.5), at(again, 0.99), at(again, 1)
@@ -69,22 +69,22 @@ func (r *run) arrivals(ctx context.Context) error {
 }
 
 // patiently makes a call that may take half a minute.
-func patiently(ctx context.Context, conn *client.Conn) error {
+func patiently(ctx context.Context, caller *conn.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	_, _, err := conn.Peek(ctx, client.Read{Queue: client.Queue{Account: true}, Limit: 1})
+	_, _, err := caller.Peek(ctx, conn.Read{Queue: conn.Queue{Account: true}, Limit: 1})
 	return err
 }
 
 // together does the same with all, at once, and returns when each was done.
-func together(conns []*client.Conn, do func(*client.Conn) error) (took []time.Duration, failed int64) {
+func together(conns []*conn.Conn, do func(*conn.Conn) error) (took []time.Duration, failed int64) {
 	var mu sync.Mutex
 	var errs atomic.Int64
 	var all sync.WaitGroup
 	began := time.Now()
-	for _, conn := range conns {
+	for _, caller := range conns {
 		all.Go(func() {
-			if err := do(conn); err != nil {
+			if err := do(caller); err != nil {
 				errs.Add(1)
 				return
 			}
@@ -133,13 +133,13 @@ func (r *run) lone(ctx context.Context) error {
 func (r *run) loneTurn(ctx context.Context, n *testcluster.Process) (took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	conn, err := r.dial(0, true, n)
+	caller, err := r.dial(0, true, n)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = conn.Close() }()
-	message := client.Message{To: r.id(r.account), Payload: []byte("still here")}
-	if _, err := conn.Enqueue(ctx, message); err != nil {
+	defer func() { _ = caller.Close() }()
+	message := conn.Message{To: r.id(r.account), Payload: []byte("still here")}
+	if _, err := caller.Enqueue(ctx, message); err != nil {
 		return 0, fmt.Errorf("send before the kill: %w", err)
 	}
 	time.Sleep(time.Second) // the client has learned of the others
@@ -147,7 +147,7 @@ func (r *run) loneTurn(ctx context.Context, n *testcluster.Process) (took time.D
 	if err := n.Kill(); err != nil {
 		return 0, err
 	}
-	if _, err := conn.Enqueue(ctx, message); err != nil {
+	if _, err := caller.Enqueue(ctx, message); err != nil {
 		return 0, fmt.Errorf("send after the kill: %w", err)
 	}
 	took = time.Since(began)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"quicproquo/client"
+	"quicproquo/client/conn"
 	"quicproquo/client/vault"
 )
 
@@ -37,7 +38,7 @@ func (d *demo) removeCarol(ctx context.Context) error {
 	if bob.dm, err = bob.Find("alice"); err != nil {
 		return err
 	}
-	_, before, err := bob.Conn().Peek(ctx, client.Read{Limit: 1})
+	_, before, err := bob.Conn().Peek(ctx, conn.Read{Limit: 1})
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (d *demo) steal(ctx context.Context) (*thief, error) {
 	if err := carol.Sync(ctx); err != nil {
 		return nil, err
 	}
-	_, last, err := carol.Conn().Peek(ctx, client.Read{Limit: 1})
+	_, last, err := carol.Conn().Peek(ctx, conn.Read{Limit: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +114,9 @@ func (d *demo) steal(ctx context.Context) (*thief, error) {
 // how many of the later messages it can read. To show that the copy does work, it
 // must read none of them but know the messages from before.
 func (t *thief) reads(ctx context.Context, bob *person, after uint64) error {
-	var loot []client.Envelope
+	var loot []conn.Envelope
 	for {
-		page, end, err := bob.Conn().Peek(ctx, client.Read{After: after})
+		page, end, err := bob.Conn().Peek(ctx, conn.Read{After: after})
 		if err != nil {
 			return fmt.Errorf("copy bob's queue: %w", err)
 		}
@@ -136,7 +137,7 @@ func (t *thief) reads(ctx context.Context, bob *person, after uint64) error {
 	return errors.Join(err, c.Close())
 }
 
-func (t *thief) pry(ctx context.Context, c *client.Client, loot []client.Envelope) error {
+func (t *thief) pry(ctx context.Context, c *client.Client, loot []conn.Envelope) error {
 	group, err := c.Find("#demo")
 	if err != nil {
 		return err
