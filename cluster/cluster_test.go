@@ -156,3 +156,23 @@ func TestWatchersWakeOnEveryNode(t *testing.T) {
 		w.Stop()
 	}
 }
+
+// Followers apply what was acknowledged without waiting for raft's next round, which
+// says it again: with rounds of half a second, forty writes are on all nodes long before
+// forty rounds are over.
+func TestCommitsReachFollowersAtOnce(t *testing.T) {
+	timing := cluster.DefaultTiming()
+	timing.Commit = 500 * time.Millisecond
+	c := testcluster.StartT(t, testcluster.Options{Timing: timing})
+	leader := c.LeaderT(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	for i := range 40 {
+		_, index := write(t, leader, 1, nil, fmt.Sprintf("write %d", i))
+		for _, n := range c.FollowersT(t) {
+			if err := n.Engine().WaitSeen(ctx, index); err != nil {
+				t.Fatalf("write %d on %s: %v: followers wait for raft's rounds", i, n.ID(), err)
+			}
+		}
+	}
+}

@@ -87,8 +87,8 @@ type Timing struct {
 	Heartbeat time.Duration
 	Election  time.Duration
 	Lease     time.Duration
-	// Commit is how long a follower may not know that an entry is committed;
-	// it paces idle traffic too.
+	// Commit is how often raft says again what is committed, in rounds without entries;
+	// followers are told at once (announce.go), so it paces idle traffic.
 	Commit time.Duration
 }
 
@@ -98,7 +98,7 @@ func DefaultTiming() Timing {
 		Heartbeat: 800 * time.Millisecond,
 		Election:  800 * time.Millisecond,
 		Lease:     600 * time.Millisecond,
-		Commit:    5 * time.Millisecond,
+		Commit:    50 * time.Millisecond,
 	}
 }
 

@@ -13,7 +13,7 @@
 // Reading order: config.go and limits.go, node.go (what a node is made of), open.go,
 // close.go; the path of a write: propose.go, batcher.go, forward.go, machine.go (raft
 // to store), errors.go; of a read: read.go, confirm.go; between nodes: peer.go and
-// peerwire.go (the protocol), transport.go, pipeline.go and references.go (raft's
+// peerwire.go (the protocol), transport.go, pipeline.go, announce.go and references.go (raft's
 // messages); leadership.go, time.go (the cluster's clock); membership: members.go,
 // addresses.go, gossip.go, admission.go (joining without data), acquaintance.go and
 // remembered.go (what peers remember of a node), certificate.go, nodekeys.go (which key

@@ -18,6 +18,8 @@ type machine struct {
 	meter *logMeter
 	// fail stops the node; what it is told is what an operator reads.
 	fail func(error)
+	// committed hears of each batch's last entry, before it is applied.
+	committed func(index, term uint64)
 }
 
 var (
@@ -34,6 +36,8 @@ func (m *machine) Apply(log *raft.Log) any {
 // of a command is its []fsm.Result, nil when the store had it already (replay)
 // or has stopped.
 func (m *machine) ApplyBatch(logs []*raft.Log) []any {
+	last := logs[len(logs)-1]
+	m.committed(last.Index, last.Term)
 	responses := make([]any, len(logs))
 	commands := make([]fsm.Log, 0, len(logs))
 	positions := make([]int, 0, len(logs))

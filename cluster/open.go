@@ -150,7 +150,7 @@ func (n *Node) openRaft() error {
 	if err := n.bootstrap(cfg, cache); err != nil {
 		return err
 	}
-	machine := &machine{store: n.store, meter: n.meter, fail: n.fail}
+	machine := &machine{store: n.store, meter: n.meter, fail: n.fail, committed: n.transport.news.commit}
 	r, err := raft.NewRaft(cfg, machine, cache, n.logs.Stable, n.snapshots, n.transport)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ type pipeline struct {
 	raft.AppendPipeline
 	transport *transport
 	to        raft.ServerID
+	at        raft.ServerAddress
 	short     atomic.Bool // it has sent references
 	out       chan raft.AppendFuture
 	stop      chan struct{}
@@ -33,7 +34,7 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, transport: t, to: id, out: make(chan raft.AppendFuture), stop: make(chan struct{})}
+	p := &pipeline{AppendPipeline: inner, transport: t, to: id, at: target, out: make(chan raft.AppendFuture), stop: make(chan struct{})}
 	p.done.Go(p.relay)
 	return p, nil
 }
@@ -53,6 +54,8 @@ func (p *pipeline) relay() {
 		refused := answer.Error() != nil || !answer.Response().Success
 		if refused {
 			p.refused()
+		} else {
+			p.transport.news.acknowledged(p.to, p.at, answer.Request())
 		}
 		select {
 		case p.out <- answer:

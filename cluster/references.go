@@ -21,6 +21,7 @@ func inFull(args *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
 
 // AppendEntries sends a request in which the receiver's own forwards are references.
 func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	p.transport.news.sent(p.to, p.at, args)
 	if p.transport.wantsFull(p.to) {
 		return p.AppendPipeline.AppendEntries(inFull(args), resp)
 	}

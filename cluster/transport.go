@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 	"quicproquo/cluster/reference"
 )
 
-// transport is raft's transport with three changes.
+// transport is raft's transport with four changes.
 //
 // The heartbeat fast path is off: SetHeartbeatHandler does nothing, so
 // heartbeats take raft's main loop. On the fast path a follower changes term
@@ -20,12 +21,15 @@ import (
 // Replication to a silent peer waits for its heartbeat: raft's own backoff grows
 // to 10 s, which would leave a node that restarts behind for as long.
 //
+// What is committed is told at once: announce.go.
+//
 // Log entries go through a pipeline without the bytes that their receiver has
 // forwarded itself: references.go. mu guards the maps.
 type transport struct {
 	*raft.NetworkTransport
 
 	kept   *reference.Kept
+	news   *announcer
 	inbox  chan raft.RPC
 	stop   chan struct{}
 	tasks  sync.WaitGroup
@@ -46,6 +50,7 @@ func newTransport(network *raft.NetworkTransport, kept *reference.Kept) *transpo
 		inbox: make(chan raft.RPC), stop: make(chan struct{}),
 		silent: map[raft.ServerID]chan struct{}{}, full: map[raft.ServerID]time.Time{},
 	}
+	t.news = newAnnouncer(t.announce)
 	t.tasks.Go(t.receive)
 	return t
 }
@@ -56,16 +61,33 @@ func (t *transport) SetHeartbeatHandler(fast func(raft.RPC)) { t.plantedFastPath
 // AppendEntries notes from heartbeats who is silent, and holds back other
 // requests to those for up to maxSilence.
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	heartbeat := isHeartbeat(args)
-	if !heartbeat {
-		t.await(id)
-	}
-	err := t.NetworkTransport.AppendEntries(id, target, inFull(args), resp)
-	if heartbeat {
+	if isHeartbeat(args) {
+		err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 		t.note(id, err == nil)
+		return err
+	}
+	t.await(id)
+	t.news.sent(id, target, args)
+	err := t.NetworkTransport.AppendEntries(id, target, inFull(args), resp)
+	if err == nil && resp.Success {
+		t.news.acknowledged(id, target, args)
 	}
 	return err
 }
+
+// announce sends what is committed to a follower that answers.
+func (t *transport) announce(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest) error {
+	t.mu.Lock()
+	_, silent := t.silent[id]
+	t.mu.Unlock()
+	if silent {
+		return errSilent
+	}
+	var resp raft.AppendEntriesResponse
+	return t.NetworkTransport.AppendEntries(id, target, args, &resp)
+}
+
+var errSilent = errors.New("the follower does not answer")
 
 // isHeartbeat: raft's heartbeats name nothing but the term and the leader.
 func isHeartbeat(args *raft.AppendEntriesRequest) bool {
@@ -111,5 +133,7 @@ func (t *transport) Close() error {
 	}
 	t.mu.Unlock()
 	t.tasks.Wait()
-	return t.NetworkTransport.Close()
+	err := t.NetworkTransport.Close()
+	t.news.close()
+	return err
 }

@@ -4,7 +4,7 @@
 // Files: main.go (signals, exit codes), config.go (flag > environment > file),
 // then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite), settings.go,
 // nodekeys.go (deny, trust, replace), migrate.go;
-// metrics.go is what run and dev show to Prometheus.
+// metrics.go is what run and dev show to Prometheus, pprof.go the profiles of a node.
 package main
 
 import (

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -44,18 +43,9 @@ func serveMetrics(address string, nodes []observed, logger *slog.Logger) (stop f
 	}
 	server := &http.Server{
 		Handler: metricsHandler(nodes), ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout, IdleTimeout: metricsTimeout,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		MaxHeaderBytes: 16 << 10,
 	}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	logger.Info("metrics are served", "url", "http://"+listener.Addr().String()+"/metrics")
-	return func(ctx context.Context) error {
-		err := server.Shutdown(ctx)
-		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-		return err
-	}, nil
+	return serveHTTP(server, listener, logger, "metrics are served", "http://"+listener.Addr().String()+"/metrics"), nil
 }
 
 func metricsHandler(nodes []observed) http.Handler {

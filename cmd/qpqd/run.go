@@ -31,6 +31,7 @@ type runFlags struct {
 	logStore                     string
 	logLevel, logFormat          string
 	metrics                      string
+	pprof                        bool
 	rates                        string
 	cacheMiB                     int64
 	minFree                      float64
@@ -57,6 +58,7 @@ func (f *runFlags) register(flags *pflag.FlagSet) {
 	flags.Uint64Var(&f.snapshotEvery, "snapshot-entries", snap.Threshold, "raft entries between snapshots")
 	flags.Uint64Var(&f.snapshotTrail, "trailing-entries", snap.Trailing, "raft entries kept behind a snapshot")
 	flags.StringVar(&f.metrics, "metrics", "", "HOST:PORT (TCP) that serves /metrics for Prometheus, such as 127.0.0.1:9431; empty: nothing does")
+	flags.BoolVar(&f.pprof, "pprof", false, "give the Go runtime's profiles on the socket pprof.sock in the directory, to whoever may open files there")
 	flags.StringVar(&f.rates, "rates", "default", "how often callers may call (docs/limits.md): default, or off for measurements (qpq bench), where everybody who reaches the node is known")
 	flags.Int64Var(&f.snapshotMiB, "snapshot-mib", snap.Bytes>>20, "MiB of log between snapshots")
 	flags.Int64Var(&f.trailMiB, "trailing-mib", snap.TrailingBytes>>20, "MiB of log kept behind a snapshot")
@@ -126,6 +128,10 @@ func (f *runFlags) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}
+	stopProfiles, err := serveProfiles(f.pprof, f.dir, logger)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
 	logger.Info("node runs", "id", f.id, "address", cfg.Address, "dir", f.dir)
 
 	var failure error
@@ -137,7 +143,7 @@ func (f *runFlags) run(ctx context.Context) error {
 	}
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), node.ShutdownTime)
 	defer cancel()
-	return errors.Join(failure, n.Close(), stopMetrics(stopCtx))
+	return errors.Join(failure, n.Close(), stopMetrics(stopCtx), stopProfiles(stopCtx))
 }
 
 // clusterConfig also returns the cluster key, which is the client server's.
