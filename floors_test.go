@@ -41,7 +41,7 @@ var layers = []struct {
 	}},
 	{"store", []string{"fsm"}},
 	{"client", []string{"client"}},
-	{"parts of the client", []string{"client/conn", "client/content", "client/room", "client/vault"}},
+	{"parts of the client", []string{"client/conn", "client/content", "client/groupstate", "client/vault"}},
 	{"helpers of the client", []string{
 		"client/internal/crashpoint", "client/internal/pace", "client/internal/patience", "client/internal/resume",
 		"client/internal/scripted", "client/internal/senders", "client/internal/turnstile",

@@ -217,7 +217,7 @@ func readLines(t *testing.T, page string) []string {
 // The reading itself: what counts as a name, and what is noticed.
 func TestNamesInDocuments(t *testing.T) {
 	r := &repository{
-		files: []string{"docs", "docs/a.md", "client", "client/send.go", "client/room", "client/room/link.go"},
+		files: []string{"docs", "docs/a.md", "client", "client/send.go", "client/groupstate", "client/groupstate/link.go"},
 		tests: map[string]bool{"TestSend": true, "FuzzSend": true},
 	}
 	for name, want := range map[string]bool{"TestSend": true, "FuzzSend": true, "TestSe": false, "TestSe…": true, "TestNo…": false, "BenchmarkSend": false} {
@@ -226,9 +226,9 @@ func TestNamesInDocuments(t *testing.T) {
 		}
 	}
 	for word, want := range map[string]bool{
-		"client/send.go": true, "send.go": true, "room/link.go": true, "client/room/": true, "./client/room": true,
-		"client/*.go": true, "client/{send,room/link}.go": true, "client/{send,gone}.go": false,
-		"gone.go": false, "client/gone": false, "oom/link.go": false, "docs/a.md": true, "docs/b.md": false,
+		"client/send.go": true, "send.go": true, "groupstate/link.go": true, "client/groupstate/": true, "./client/groupstate": true,
+		"client/*.go": true, "client/{send,groupstate/link}.go": true, "client/{send,gone}.go": false,
+		"gone.go": false, "client/gone": false, "tate/link.go": false, "docs/a.md": true, "docs/b.md": false,
 	} {
 		got := pathsInCode("it is `" + word + "`.")
 		if len(got) != 1 || r.hasPath(got[0]) != want {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
@@ -80,7 +80,7 @@ func (t *turn) makeCommit(row *talk, opt *mls.CommitOptions, w *wish, p *prepare
 		return nil, nil
 	}
 	if data := t.tieWelcome(row, opt); data != nil {
-		opt.InfoExtensions = tree.Extensions{{Type: room.InfoExtensionType, Data: data}}
+		opt.InfoExtensions = tree.Extensions{{Type: groupstate.InfoExtensionType, Data: data}}
 	}
 	made, err := row.group.Commit(*opt, t.now)
 	if err == nil {
@@ -111,7 +111,7 @@ func (t *turn) fitting(row *talk, list []*wire.KeyPackage) (kept []*wire.KeyPack
 	for _, kp := range list {
 		if _, err := row.group.Commit(mls.CommitOptions{Add: []*wire.KeyPackage{kp}, NoStored: true, NoTree: true}, t.now); err == nil {
 			kept = append(kept, kp)
-		} else if c, parsed := room.ParseCredential(kp.Leaf.Credential); parsed == nil {
+		} else if c, parsed := groupstate.ParseCredential(kp.Leaf.Credential); parsed == nil {
 			left[c.Account] = err
 		}
 	}
@@ -191,7 +191,7 @@ func whoFailed(names *names, failed map[AccountKey]error) string {
 func (t *turn) tieWelcome(row *talk, opt *mls.CommitOptions) []byte {
 	return row.known.TieWelcome(row.GroupID, row.group.Epoch()+1, t.c.self, func(account [identity.KeySize]byte) bool {
 		return slices.ContainsFunc(opt.Add, func(kp *wire.KeyPackage) bool {
-			c, err := room.ParseCredential(kp.Leaf.Credential)
+			c, err := groupstate.ParseCredential(kp.Leaf.Credential)
 			return err == nil && c.Account == account
 		})
 	})
@@ -212,7 +212,7 @@ func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, erro
 			opt.Remove = append(opt.Remove, m.Index)
 		}
 	}
-	w.Word = room.AppendDepartures(slices.DeleteFunc(slices.Clone(p.word), func(d room.Departure) bool {
+	w.Word = groupstate.AppendDepartures(slices.DeleteFunc(slices.Clone(p.word), func(d groupstate.Departure) bool {
 		return !slices.ContainsFunc(slices.Collect(maps.Keys(in)), d.Covers)
 	}))
 	opt.AAD = w.Word
@@ -251,7 +251,7 @@ func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, erro
 			return nil, ErrMoot
 		}
 		if len(next.Link) > 0 {
-			secret, err := room.NewLinkSecret()
+			secret, err := groupstate.NewLinkSecret()
 			if err != nil {
 				return nil, err
 			}
@@ -278,7 +278,7 @@ func (t *turn) options(row *talk, w *wish, p prepared) (*mls.CommitOptions, erro
 
 // settleData has a commit carry what the group agrees on, with an admin's grant, if
 // that is to be something else than it is.
-func (t *turn) settleData(row *talk, opt *mls.CommitOptions, next *room.Data) error {
+func (t *turn) settleData(row *talk, opt *mls.CommitOptions, next *groupstate.Data) error {
 	admin := isAdmin(row.group, row.data(), t.c.account())
 	if admin {
 		if on, err := t.withoutUnfit(row, opt, next); !on || err != nil {
@@ -286,13 +286,13 @@ func (t *turn) settleData(row *talk, opt *mls.CommitOptions, next *room.Data) er
 		}
 	}
 	roster := rosterAfter(row.group, opt)
-	if admin && next.Kind == room.KindGroup && !next.Granted(row.GroupID, roster) {
+	if admin && next.Kind == groupstate.KindGroup && !next.Granted(row.GroupID, roster) {
 		if err := next.SetGrant(row.GroupID, row.group.Epoch()+1, roster, t.c.identity); err != nil {
 			return err
 		}
 	}
 	present := row.group.Public().Context().Extensions
-	is, ok := present.Get(room.ExtensionType)
+	is, ok := present.Get(groupstate.ExtensionType)
 	want := next.AppendTo(nil)
 	if ok && string(is) == string(want) || !admin { // who is no admin leaves alone what it can't read
 		return nil
@@ -305,12 +305,12 @@ func (t *turn) settleData(row *talk, opt *mls.CommitOptions, next *room.Data) er
 // withoutUnfit has a commit of an admin remove those who can't hold the group's data, and
 // reports whether it can carry them: in a conversation of two the other stays, and the
 // data stay what they were.
-func (t *turn) withoutUnfit(row *talk, opt *mls.CommitOptions, next *room.Data) (carry bool, err error) {
+func (t *turn) withoutUnfit(row *talk, opt *mls.CommitOptions, next *groupstate.Data) (carry bool, err error) {
 	unfit := unfitLeaves(row.group, opt)
 	switch {
 	case len(unfit) == 0:
 		return true, nil
-	case next.Kind != room.KindDM:
+	case next.Kind != groupstate.KindDM:
 	case !bytes.Equal(next.AppendTo(nil), row.data().AppendTo(nil)):
 		return false, because(ErrIncompatible, "the other's client can't take part in what is agreed on in this conversation")
 	default:
@@ -319,13 +319,13 @@ func (t *turn) withoutUnfit(row *talk, opt *mls.CommitOptions, next *room.Data) 
 	opt.Remove = append(opt.Remove, unfit...)
 	stay := rosterAfter(row.group, opt)
 	for _, leaf := range unfit {
-		c, err := room.ParseCredential(row.group.Public().Tree().Leaf(leaf).Credential)
+		c, err := groupstate.ParseCredential(row.group.Public().Tree().Leaf(leaf).Credential)
 		if err == nil && !slices.Contains(stay, c.Account) {
 			next.SetAdmin(c.Account, false)
 		}
 	}
 	if len(next.Link) > 0 {
-		next.Link, err = room.NewLinkSecret()
+		next.Link, err = groupstate.NewLinkSecret()
 	}
 	return true, err
 }
@@ -343,7 +343,9 @@ func unfitLeaves(g *mls.Group, opt *mls.CommitOptions) (list []tree.LeafIndex) {
 	return list
 }
 
-func unfit(m mls.Member) bool { return !m.Leaf.Capabilities.SupportsExtension(room.ExtensionType) }
+func unfit(m mls.Member) bool {
+	return !m.Leaf.Capabilities.SupportsExtension(groupstate.ExtensionType)
+}
 
 // rosterAfter returns the accounts, sorted, that a commit leaves in a group.
 func rosterAfter(g *mls.Group, opt *mls.CommitOptions) (list [][identity.KeySize]byte) {
@@ -360,7 +362,7 @@ func rosterAfter(g *mls.Group, opt *mls.CommitOptions) (list [][identity.KeySize
 		}
 	}
 	add := func(from tree.Credential) {
-		if c, err := room.ParseCredential(from); err == nil {
+		if c, err := groupstate.ParseCredential(from); err == nil {
 			list = append(list, c.Account)
 		}
 	}
@@ -379,9 +381,9 @@ func rosterAfter(g *mls.Group, opt *mls.CommitOptions) (list [][identity.KeySize
 // attest has an admin sign the roster and data of an epoch that somebody else has
 // begun, so that members who were away can come back by anybody's word. The admins
 // wait for each other, by rank.
-func (t *turn) attest(row *talk, data *room.Data) error {
+func (t *turn) attest(row *talk, data *groupstate.Data) error {
 	me := t.c.account()
-	if row.State != stateActive || data.Kind != room.KindGroup || !isAdmin(row.group, data, me) ||
+	if row.State != stateActive || data.Kind != groupstate.KindGroup || !isAdmin(row.group, data, me) ||
 		data.Granted(row.GroupID, rosterAfter(row.group, &mls.CommitOptions{})) {
 		return nil
 	}
@@ -406,9 +408,9 @@ func mootIf(moot bool) error {
 }
 
 // notIn returns the key packages of devices that are not in a group.
-func notIn(in map[room.Member]mls.Member, list []*wire.KeyPackage) (out []*wire.KeyPackage) {
+func notIn(in map[groupstate.Member]mls.Member, list []*wire.KeyPackage) (out []*wire.KeyPackage) {
 	for _, kp := range list {
-		c, err := room.ParseCredential(kp.Leaf.Credential)
+		c, err := groupstate.ParseCredential(kp.Leaf.Credential)
 		if _, there := in[c.Member]; err == nil && !there {
 			out = append(out, kp)
 		}
@@ -418,7 +420,7 @@ func notIn(in map[room.Member]mls.Member, list []*wire.KeyPackage) (out []*wire.
 
 // foundAlone gives the cluster the record of a group that has us only.
 func (t *turn) foundAlone(row *talk, i *vault.Intent) error {
-	verifier, err := room.Verifier(row.group)
+	verifier, err := groupstate.Verifier(row.group)
 	if err != nil {
 		return err
 	}
@@ -435,7 +437,7 @@ func (t *turn) foundAlone(row *talk, i *vault.Intent) error {
 // commitCall is how a commit is published: to all who were members, and the welcome
 // to those who become it.
 func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*conn.Commit, error) {
-	verifier, err := room.Verifier(made.Next)
+	verifier, err := groupstate.Verifier(made.Next)
 	if err != nil {
 		return nil, err
 	}
@@ -448,11 +450,11 @@ func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*con
 		GroupID: row.GroupID, Epoch: before.Epoch(), NextVerifier: verifier, GroupInfo: back, RequestID: id[:],
 	}
 	if row.founded {
-		if commit.Proof, err = room.Proof(before); err != nil {
+		if commit.Proof, err = groupstate.Proof(before); err != nil {
 			return nil, err
 		}
 		for _, d := range t.addressed(row, before) {
-			d.Payload = room.Wrap(made.Commit)
+			d.Payload = groupstate.Wrap(made.Commit)
 			commit.Deliveries = append(commit.Deliveries, d)
 		}
 	} else {
@@ -466,7 +468,7 @@ func (t *turn) commitCall(row *talk, before *mls.Group, made *mls.Pending) (*con
 		delete(added, m)
 	}
 	for _, d := range t.addressedTo(row, added) {
-		d.Payload = room.Wrap(made.Welcome)
+		d.Payload = groupstate.Wrap(made.Welcome)
 		commit.Deliveries = append(commit.Deliveries, d)
 	}
 	return commit, nil

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	wire "quicproquo/crypto/mls/message"
@@ -21,10 +21,10 @@ import (
 
 // prepared is what an intent needs from the cluster.
 type prepared struct {
-	add    []*wire.KeyPackage   // of devices to add
-	gone   []room.Member        // devices that are revoked
-	word   []room.Departure     // what their accounts say of that
-	failed map[AccountKey]error // who can't be added now, and why
+	add    []*wire.KeyPackage     // of devices to add
+	gone   []groupstate.Member    // devices that are revoked
+	word   []groupstate.Departure // what their accounts say of that
+	failed map[AccountKey]error   // who can't be added now, and why
 	record conn.Group
 	absent bool // the cluster has no record of the group
 	// current: all that waited when the subscription began is processed.
@@ -203,23 +203,23 @@ func (c *Client) nameOf(account AccountKey) (name string) {
 
 // checkPackage reports whether a key package is one that we can add: of the account,
 // of our suite, and of a client that knows our extension. It returns whose it is.
-func checkPackage(b []byte, account AccountKey) (*wire.KeyPackage, room.Member, error) {
+func checkPackage(b []byte, account AccountKey) (*wire.KeyPackage, groupstate.Member, error) {
 	m, err := wire.Parse(b)
 	if err != nil {
-		return nil, room.Member{}, err
+		return nil, groupstate.Member{}, err
 	}
 	if m.KeyPackage == nil {
-		return nil, room.Member{}, errors.New("it is no key package")
+		return nil, groupstate.Member{}, errors.New("it is no key package")
 	}
 	kp := m.KeyPackage
-	credential, err := room.ParseCredential(kp.Leaf.Credential)
+	credential, err := groupstate.ParseCredential(kp.Leaf.Credential)
 	switch {
 	case err != nil:
 	case AccountKey(credential.Account) != account:
 		err = errors.New("it is of another account")
 	case kp.Suite != defaultSuite:
 		err = because(ErrIncompatible, "its cipher suite is %#x", uint16(kp.Suite))
-	case !slices.Contains(kp.Leaf.Capabilities.Extensions, room.ExtensionType):
+	case !slices.Contains(kp.Leaf.Capabilities.Extensions, groupstate.ExtensionType):
 		err = because(ErrIncompatible, "it does not know our groups")
 	}
 	return kp, credential.Member, err
@@ -275,7 +275,7 @@ func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish, a
 	if err := group.Wait(); err != nil {
 		return prepared{}, fmt.Errorf("ask for the members' devices: %w", err)
 	}
-	slices.SortFunc(p.gone, room.Compare)
+	slices.SortFunc(p.gone, groupstate.Compare)
 	return p, nil
 }
 
@@ -283,8 +283,8 @@ func (c *Client) compareDevices(ctx context.Context, i *vault.Intent, w *wish, a
 const statementsAtOnce = 8
 
 // departed returns what an account has said of a device that has left it, nil if nothing.
-func departed(m room.Member, revoked []conn.Revocation, deleted *conn.Deletion) *room.Departure {
-	word := &room.Departure{Member: m}
+func departed(m groupstate.Member, revoked []conn.Revocation, deleted *conn.Deletion) *groupstate.Departure {
+	word := &groupstate.Departure{Member: m}
 	if deleted != nil {
 		word.Device = [16]byte{}
 		word.SignedAt = uint64(deleted.Signed.UnixMilli())
@@ -302,9 +302,9 @@ func departed(m room.Member, revoked []conn.Revocation, deleted *conn.Deletion) 
 }
 
 // claimMissing takes a key package of each device of an account that is not in a group.
-func (c *Client) claimMissing(ctx context.Context, i *vault.Intent, w *wish, account AccountKey, devices []conn.Device, in map[room.Member]mls.Member) (list []*wire.KeyPackage) {
+func (c *Client) claimMissing(ctx context.Context, i *vault.Intent, w *wish, account AccountKey, devices []conn.Device, in map[groupstate.Member]mls.Member) (list []*wire.KeyPackage) {
 	for _, d := range devices {
-		if _, there := in[room.Member{Account: account, Device: d.ID}]; there || len(d.Key) == 0 {
+		if _, there := in[groupstate.Member{Account: account, Device: d.ID}]; there || len(d.Key) == 0 {
 			continue
 		}
 		if some, none := c.claimOf(ctx, i, w, account, d.ID); none == nil {
@@ -315,7 +315,7 @@ func (c *Client) claimMissing(ctx context.Context, i *vault.Intent, w *wish, acc
 }
 
 // membersNow returns who is in the group of an intent.
-func (c *Client) membersNow(i *vault.Intent) (in map[room.Member]mls.Member, err error) {
+func (c *Client) membersNow(i *vault.Intent) (in map[groupstate.Member]mls.Member, err error) {
 	err = c.look(func(t *turn) error {
 		row, err := t.talk(i.Conversation)
 		if err == nil && row.group != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"quicproquo/client/conn"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/internal/pace"
-	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 )
@@ -32,7 +32,7 @@ type Client struct {
 
 	mu       sync.Mutex
 	who      *vault.Profile // nil before Register
-	self     room.Member
+	self     groupstate.Member
 	identity *mls.Identity
 	talks    map[vault.ConversationID]*talk
 	waiters  map[int64]*waiter

@@ -6,15 +6,15 @@ import (
 	"strings"
 	"time"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 )
 
 // Kinds and states of conversations as they are kept. Numbers are forever.
 const (
-	kindDM    = uint8(room.KindDM)
-	kindGroup = uint8(room.KindGroup)
+	kindDM    = uint8(groupstate.KindDM)
+	kindGroup = uint8(groupstate.KindGroup)
 
 	stateActive     = 1
 	stateJoining    = 2 // we wait for a welcome, or for our way in by a link
@@ -155,10 +155,10 @@ func (v *Conversation) Members() (list []Member, err error) {
 }
 
 // membersOf returns who stands behind the leaves of a group.
-func membersOf(g *mls.Group) map[room.Member]mls.Member {
-	members := map[room.Member]mls.Member{}
+func membersOf(g *mls.Group) map[groupstate.Member]mls.Member {
+	members := map[groupstate.Member]mls.Member{}
 	for _, m := range g.Members() {
-		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil {
+		if c, err := groupstate.ParseCredential(m.Leaf.Credential); err == nil {
 			members[c.Member] = m
 		}
 	}
@@ -169,7 +169,7 @@ func membersOf(g *mls.Group) map[room.Member]mls.Member {
 func accountsOf(g *mls.Group) map[AccountKey][]DeviceID {
 	accounts := map[AccountKey][]DeviceID{}
 	for _, m := range g.Members() {
-		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil {
+		if c, err := groupstate.ParseCredential(m.Leaf.Credential); err == nil {
 			accounts[c.Account] = append(accounts[c.Account], c.Device)
 		}
 	}
@@ -178,8 +178,8 @@ func accountsOf(g *mls.Group) map[AccountKey][]DeviceID {
 
 // isAdmin reports whether an account decides about a group. In a DM both do, and in a
 // group that has lost all its admins, everybody.
-func isAdmin(g *mls.Group, data *room.Data, account AccountKey) bool {
-	if data.Kind == room.KindDM || data.Listed(account) {
+func isAdmin(g *mls.Group, data *groupstate.Data, account AccountKey) bool {
+	if data.Kind == groupstate.KindDM || data.Listed(account) {
 		return true
 	}
 	for member := range accountsOf(g) {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -18,37 +18,37 @@ import (
 // word, or with that of another, it is against the rules when no admin does it.
 func TestDepartureIsNotAgainstTheRules(t *testing.T) {
 	at := uint64(time.Now().UnixMilli())
-	ended := func(t *testing.T, carol *actor) room.Departure {
-		d := room.Departure{Member: room.Member{Account: carol.account}, SignedAt: at}
+	ended := func(t *testing.T, carol *actor) groupstate.Departure {
+		d := groupstate.Departure{Member: groupstate.Member{Account: carol.account}, SignedAt: at}
 		copy(d.Signature[:], signedBy(t, identity.DeleteAccount(carol.account, at), carol.key))
 		return d
 	}
 	for name, c := range map[string]struct {
-		says   func(t *testing.T, carol, mallory *actor) []room.Departure
+		says   func(t *testing.T, carol, mallory *actor) []groupstate.Departure
 		broken bool
 	}{
-		"the account has ended": {says: func(t *testing.T, carol, _ *actor) []room.Departure {
-			return []room.Departure{ended(t, carol)}
+		"the account has ended": {says: func(t *testing.T, carol, _ *actor) []groupstate.Departure {
+			return []groupstate.Departure{ended(t, carol)}
 		}},
-		"its only device is revoked": {says: func(t *testing.T, carol, _ *actor) []room.Departure {
-			d := room.Departure{Member: room.Member{Account: carol.account, Device: carol.device}, SignedAt: at}
+		"its only device is revoked": {says: func(t *testing.T, carol, _ *actor) []groupstate.Departure {
+			d := groupstate.Departure{Member: groupstate.Member{Account: carol.account, Device: carol.device}, SignedAt: at}
 			copy(d.Signature[:], signedBy(t, identity.RevokeDevice(carol.account, carol.device, at), carol.key))
-			return []room.Departure{d}
+			return []groupstate.Departure{d}
 		}},
-		"nothing is said": {broken: true, says: func(*testing.T, *actor, *actor) []room.Departure { return nil }},
-		"another device is revoked": {broken: true, says: func(t *testing.T, carol, _ *actor) []room.Departure {
+		"nothing is said": {broken: true, says: func(*testing.T, *actor, *actor) []groupstate.Departure { return nil }},
+		"another device is revoked": {broken: true, says: func(t *testing.T, carol, _ *actor) []groupstate.Departure {
 			other := DeviceID(newID())
-			d := room.Departure{Member: room.Member{Account: carol.account, Device: other}, SignedAt: at}
+			d := groupstate.Departure{Member: groupstate.Member{Account: carol.account, Device: other}, SignedAt: at}
 			copy(d.Signature[:], signedBy(t, identity.RevokeDevice(carol.account, other, at), carol.key))
-			return []room.Departure{d}
+			return []groupstate.Departure{d}
 		}},
-		"somebody else says it": {broken: true, says: func(t *testing.T, carol, mallory *actor) []room.Departure {
+		"somebody else says it": {broken: true, says: func(t *testing.T, carol, mallory *actor) []groupstate.Departure {
 			d := ended(t, carol)
 			copy(d.Signature[:], signedBy(t, identity.DeleteAccount(carol.account, at), mallory.key))
-			return []room.Departure{d}
+			return []groupstate.Departure{d}
 		}},
-		"another's account has ended": {broken: true, says: func(t *testing.T, _, mallory *actor) []room.Departure {
-			return []room.Departure{ended(t, mallory)}
+		"another's account has ended": {broken: true, says: func(t *testing.T, _, mallory *actor) []groupstate.Departure {
+			return []groupstate.Departure{ended(t, mallory)}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestDepartureIsNotAgainstTheRules(t *testing.T) {
 			carol.hears(commit)
 			bob.gets(commit)
 			commit, _ = mallory.commits(mls.CommitOptions{
-				Remove: []tree.LeafIndex{mallory.leaf(carol.account)}, AAD: room.AppendDepartures(c.says(t, carol, mallory)),
+				Remove: []tree.LeafIndex{mallory.leaf(carol.account)}, AAD: groupstate.AppendDepartures(c.says(t, carol, mallory)),
 			})
 			bob.gets(commit)
 			last := bob.last("friends").Text
@@ -89,11 +89,11 @@ func TestDepartureIsSaidWithTheCommit(t *testing.T) {
 	bob.invited(alice)
 	bob.gets(carol.joins(alice))
 	at := uint64(time.Now().UnixMilli())
-	word := departed(room.Member{Account: carol.account, Device: carol.device}, nil, &conn.Deletion{
+	word := departed(groupstate.Member{Account: carol.account, Device: carol.device}, nil, &conn.Deletion{
 		Signed: time.UnixMilli(int64(at)), Signature: signedBy(t, identity.DeleteAccount(carol.account, at), carol.key),
 	})
 	bob.tries(bob.wishes("friends", wish{Kind: wishRekey}), prepared{
-		gone: []room.Member{{Account: carol.account, Device: carol.device}}, word: []room.Departure{*word},
+		gone: []groupstate.Member{{Account: carol.account, Device: carol.device}}, word: []groupstate.Departure{*word},
 	})
 	p, of := bob.pending("friends"), bob.find("friends").id
 	if p == nil {
@@ -107,7 +107,7 @@ func TestDepartureIsSaidWithTheCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := room.Departures(ev.(*mls.EpochStarted).AuthenticatedData, func(m room.Member) bool { return m.Account == carol.account })
+	said := groupstate.Departures(ev.(*mls.EpochStarted).AuthenticatedData, func(m groupstate.Member) bool { return m.Account == carol.account })
 	if len(said) != 1 {
 		t.Errorf("with the commit stand %v, want carol's word", said)
 	}

@@ -4,19 +4,19 @@ import (
 	"bytes"
 	"slices"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
 )
 
 // epochBegan tells what a commit by others, or our own, has changed.
 func (t *turn) epochBegan(row *talk, before *mls.Group, ev *mls.EpochStarted) error {
-	committer, err := room.ParseCredential(ev.Credential)
+	committer, err := groupstate.ParseCredential(ev.Credential)
 	if err != nil {
 		return err // our Authenticator has let it in
 	}
 	account := AccountKey(committer.Account)
-	if _, err := room.DataOf(row.group.Public().Context().Extensions); err != nil {
+	if _, err := groupstate.DataOf(row.group.Public().Context().Extensions); err != nil {
 		// The last that could be read stays in force until an admin writes them again.
 		return t.event(row, EventInvalid, 0, notice{By: &account, Note: "a change has left the group's data unreadable; what they said before still holds"})
 	}
@@ -57,11 +57,11 @@ type change struct {
 // leave us alone in the old epoch.
 func describe(before, after *mls.Group, by AccountKey, ev *mls.EpochStarted) (list []change, err error) {
 	joined := ev.Joined
-	was, err := room.DataOf(before.Public().Context().Extensions)
+	was, err := groupstate.DataOf(before.Public().Context().Extensions)
 	if err != nil {
-		was = &room.Data{}
+		was = &groupstate.Data{}
 	}
-	is, err := room.DataOf(after.Public().Context().Extensions)
+	is, err := groupstate.DataOf(after.Public().Context().Extensions)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func describe(before, after *mls.Group, by AccountKey, ev *mls.EpochStarted) (li
 
 // lawless reports whether a commit has changed what its maker may not change.
 func lawless(before, after *mls.Group, ev *mls.EpochStarted) bool {
-	c, err := room.ParseCredential(ev.Credential)
+	c, err := groupstate.ParseCredential(ev.Credential)
 	if err != nil {
 		return true
 	}
@@ -123,14 +123,14 @@ func lawless(before, after *mls.Group, ev *mls.EpochStarted) bool {
 
 // mayRemoveUs reports whether a commit that removes this device is one of who may do that.
 func (t *turn) mayRemoveUs(row *talk, before *mls.Group, ev *mls.EpochStarted) bool {
-	c, err := room.ParseCredential(ev.Credential)
+	c, err := groupstate.ParseCredential(ev.Credential)
 	if err != nil {
 		return false
 	}
 	me := t.c.self
 	return row.State == stateLeft || c.Account == me.Account || leavers(before)[me.Account] || isAdmin(before, row.data(), c.Account) ||
-		slices.ContainsFunc(room.Departures(ev.AuthenticatedData, func(m room.Member) bool { return m.Account == me.Account }),
-			func(d room.Departure) bool { return d.Covers(me) })
+		slices.ContainsFunc(groupstate.Departures(ev.AuthenticatedData, func(m groupstate.Member) bool { return m.Account == me.Account }),
+			func(d groupstate.Departure) bool { return d.Covers(me) })
 }
 
 // thrownOut keeps the conversation where a member who may not has removed this device: if
@@ -138,7 +138,7 @@ func (t *turn) mayRemoveUs(row *talk, before *mls.Group, ev *mls.EpochStarted) b
 // way back, which the user is told then.
 func (t *turn) thrownOut(row *talk, ev *mls.EpochStarted) error {
 	n := notice{Who: []AccountKey{t.c.account()}, Broken: onlyAdmins}
-	if c, err := room.ParseCredential(ev.Credential); err == nil {
+	if c, err := groupstate.ParseCredential(ev.Credential); err == nil {
 		by := AccountKey(c.Account)
 		n.By = &by
 	}
@@ -160,7 +160,7 @@ const unfitNote = "whose client can't take part in this conversation"
 func unfitAccounts(g *mls.Group) map[AccountKey]bool {
 	accounts := map[AccountKey]bool{}
 	for _, m := range g.Members() {
-		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil && unfit(m) {
+		if c, err := groupstate.ParseCredential(m.Leaf.Credential); err == nil && unfit(m) {
 			accounts[c.Account] = true
 		}
 	}
@@ -182,7 +182,7 @@ func missingFrom(a, b map[AccountKey][]DeviceID) (list []AccountKey) {
 func leavers(before *mls.Group) map[AccountKey]bool {
 	wanted := map[AccountKey]bool{}
 	for _, p := range before.Public().Proposals() {
-		if c, err := room.ParseCredential(p.Credential); err == nil && ofSelf(p) {
+		if c, err := groupstate.ParseCredential(p.Credential); err == nil && ofSelf(p) {
 			wanted[c.Account] = true
 		}
 	}
@@ -200,9 +200,9 @@ func departures(before, after *mls.Group, said []byte) map[AccountKey]bool {
 	for m := range removed {
 		ended[m.Account] = true
 	}
-	words := room.Departures(said, func(m room.Member) bool { return ended[m.Account] })
+	words := groupstate.Departures(said, func(m groupstate.Member) bool { return ended[m.Account] })
 	for m := range removed {
-		if !slices.ContainsFunc(words, func(d room.Departure) bool { return d.Covers(m) }) {
+		if !slices.ContainsFunc(words, func(d groupstate.Departure) bool { return d.Covers(m) }) {
 			ended[m.Account] = false
 		}
 	}
@@ -237,7 +237,7 @@ const (
 	roleTaken = "no longer an admin"
 )
 
-func dataChanges(was, is *room.Data, still func(AccountKey) bool) (list []change) {
+func dataChanges(was, is *groupstate.Data, still func(AccountKey) bool) (list []change) {
 	add := func(kind EventKind, note string, who ...AccountKey) {
 		list = append(list, change{kind, notice{Note: note, Who: who}})
 	}

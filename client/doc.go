@@ -30,6 +30,6 @@
 // restore.go; what is shown: event.go, entry.go, status.go; what is renewed and removed:
 // upkeep.go, stock.go, scrub.go; problem.go (what goes wrong); connection.go (what of
 // package conn is part of this one).
-// Packages below: conn (the connection and the calls), vault (the disk), room (what we put
-// around MLS), content (what is said).
+// Packages below: conn (the connection and the calls), vault (the disk), groupstate
+// (what we put around MLS), content (what is said).
 package client

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 	"quicproquo/schemas"
 )
@@ -92,7 +92,7 @@ func (o *offline) forgets() {
 
 // comesBack gives the client the group's record until it has a commit to come back with,
 // and has the actor take it. It tells what the others would say of that.
-func (o *offline) comesBack(name string, rejoin int64, by *actor, past *room.Known) {
+func (o *offline) comesBack(name string, rejoin int64, by *actor, past *groupstate.Known) {
 	o.t.Helper()
 	for range 3 {
 		if o.pending(name) == nil && o.intent(rejoin) != nil {
@@ -112,7 +112,7 @@ func (o *offline) comesBack(name string, rejoin int64, by *actor, past *room.Kno
 	if !ok {
 		o.t.Fatalf("%s takes %+v for the return", by.name, ev)
 	}
-	credential, err := room.ParseCredential(began.Credential)
+	credential, err := groupstate.ParseCredential(began.Credential)
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestSwallowedCommitLeavesAWayBack(t *testing.T) {
 				t.Run(fmt.Sprintf("dm %t, %d swallowed, %d of others", dm, swallowed, others), func(t *testing.T) {
 					t.Parallel()
 					alice, bob, name := joined(t, "alice", dm)
-					past := (*room.Known)(nil).Next(nil, alice.group)
+					past := (*groupstate.Known)(nil).Next(nil, alice.group)
 					bob.gets(alice.says(text("hello")))
 					for range swallowed {
 						bob.won(name)
@@ -171,7 +171,7 @@ func TestSwallowedCommitLeavesAWayBack(t *testing.T) {
 func TestSwallowedReturnLeavesAWayBack(t *testing.T) {
 	t.Parallel()
 	alice, bob, _ := joined(t, "alice", false)
-	past := (*room.Known)(nil).Next(nil, alice.group)
+	past := (*groupstate.Known)(nil).Next(nil, alice.group)
 	step := func() []byte {
 		before := alice.group
 		commit, _ := alice.commits(mls.CommitOptions{})
@@ -197,7 +197,7 @@ func TestRefusedCommitThatWasAccepted(t *testing.T) {
 	t.Parallel()
 	for _, accepted := range []bool{true, false} {
 		alice, bob, _ := joined(t, "alice", false)
-		past := (*room.Known)(nil).Next(nil, alice.group)
+		past := (*groupstate.Known)(nil).Next(nil, alice.group)
 		rekey := bob.wishes("friends", wish{Kind: wishRekey})
 		bob.tries(rekey, prepared{})
 		p, of := bob.pending("friends"), bob.find("friends").id
@@ -237,7 +237,7 @@ func TestRefusedCommitThatWasAccepted(t *testing.T) {
 func TestUnreadableMessageBesideOurCommit(t *testing.T) {
 	t.Parallel()
 	alice, bob, _ := joined(t, "alice", false)
-	past := (*room.Known)(nil).Next(nil, alice.group)
+	past := (*groupstate.Known)(nil).Next(nil, alice.group)
 	bob.won("friends")
 	before := alice.group
 	alice.commits(mls.CommitOptions{}) // withheld from bob
@@ -254,7 +254,7 @@ func TestUnreadableMessageBesideOurCommit(t *testing.T) {
 func TestUnconfirmedCommitThatHasWon(t *testing.T) {
 	t.Parallel()
 	alice, bob, _ := joined(t, "alice", false)
-	past := (*room.Known)(nil).Next(nil, alice.group)
+	past := (*groupstate.Known)(nil).Next(nil, alice.group)
 	old := alice.record(past)
 	stale := *alice.group
 	rival, err := stale.Commit(mls.CommitOptions{}, bob.at)
@@ -265,7 +265,7 @@ func TestUnconfirmedCommitThatHasWon(t *testing.T) {
 	before := alice.group
 	alice.hears(bob.won("friends"))
 	past = past.Next(before, alice.group)
-	bob.gets(room.Wrap(rival.Commit))
+	bob.gets(groupstate.Wrap(rival.Commit))
 	bob.gets(append(lost[:len(lost)-1:len(lost)-1], lost[len(lost)-1]^1))
 	rejoin := bob.wishes("friends", wish{Kind: wishRejoin})
 	for _, record := range []conn.Group{old, {Epoch: old.Epoch + 1, GroupInfo: old.GroupInfo}, alice.record(past)} {
@@ -328,10 +328,10 @@ func TestEarlierLeafKeysAreErased(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			bob.gets(room.Wrap(made.Commit))
+			bob.gets(groupstate.Wrap(made.Commit))
 		}},
-		{"29 days", true, func(_ *testing.T, _ *actor, bob *offline, _ []byte) { bob.later(room.MaxEarlierAge - 1) }},
-		{"a month", false, func(_ *testing.T, _ *actor, bob *offline, _ []byte) { bob.later(room.MaxEarlierAge + 1e9) }},
+		{"29 days", true, func(_ *testing.T, _ *actor, bob *offline, _ []byte) { bob.later(groupstate.MaxEarlierAge - 1) }},
+		{"a month", false, func(_ *testing.T, _ *actor, bob *offline, _ []byte) { bob.later(groupstate.MaxEarlierAge + 1e9) }},
 		{"the end", false, func(t *testing.T, _ *actor, bob *offline, _ []byte) {
 			bob.inGroup(func(t *turn, row *talk) error { return t.end(row, stateLeft, EventLeft, notice{}) })
 		}},
@@ -346,7 +346,7 @@ func TestEarlierLeafKeysAreErased(t *testing.T) {
 				t.Fatal("there is an earlier key after the invitation")
 			}
 			commit := bob.won("friends")
-			var held *room.EarlierLeaves
+			var held *groupstate.EarlierLeaves
 			bob.inGroup(func(_ *turn, row *talk) error { held = row.earlier; return nil })
 			was := held.AppendTo(nil)
 			scene.does(t, alice, bob, commit)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
 )
@@ -30,7 +30,7 @@ func TestRemovedMemberUndoesNothing(t *testing.T) {
 		bob.gets(joining)
 		eve.hears(joining)
 		bob.gets(alice.says(text("hello")))
-		past := (*room.Known)(nil).Next(nil, alice.group)
+		past := (*groupstate.Known)(nil).Next(nil, alice.group)
 		remove := bob.wishes(name, wish{Kind: wishRemove, Accounts: []AccountKey{eve.account}})
 		bob.tries(remove, prepared{})
 		bob.adopts(name)
@@ -85,7 +85,7 @@ func TestMemberWhoLeadsAside(t *testing.T) {
 				bob.knows(carol)
 				bob.gets(carol.joins(alice))
 				bob.gets(alice.says(text("hello")))
-				past := (*room.Known)(nil).Next(nil, alice.group)
+				past := (*groupstate.Known)(nil).Next(nil, alice.group)
 				aside(carol, bob, alice)
 				said := 1
 				if told != "a message" {
@@ -160,7 +160,7 @@ func TestBeforeAnothersCommit(t *testing.T) {
 			bob.gets(made)
 		}},
 		{"a commit of ours", false, func(_, _ *actor, bob *offline) { bob.won("friends") }},
-		{"a month", false, func(_, _ *actor, bob *offline) { bob.later(room.MaxEarlierAge + time.Minute) }},
+		{"a month", false, func(_, _ *actor, bob *offline) { bob.later(groupstate.MaxEarlierAge + time.Minute) }},
 	} {
 		t.Run(scene.name, func(t *testing.T) {
 			t.Parallel()
@@ -204,7 +204,7 @@ func TestThrownOut(t *testing.T) {
 			bob.knows(carol)
 			bob.gets(carol.joins(alice))
 			bob.gets(alice.says(text("hello")))
-			past := (*room.Known)(nil).Next(nil, alice.group)
+			past := (*groupstate.Known)(nil).Next(nil, alice.group)
 			who := map[bool]*actor{true: alice, false: carol}[by == "alice"]
 			made, _ := who.commits(mls.CommitOptions{Remove: []tree.LeafIndex{who.leaf(bob.Account().Key)}})
 			bob.gets(made)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 )
 
@@ -18,7 +18,7 @@ const (
 )
 
 // want checks a wish against what is now, keeps it, and waits until it holds.
-func (v *Conversation) want(ctx context.Context, who may, make func(t *turn, row *talk, data *room.Data) (wish, error)) error {
+func (v *Conversation) want(ctx context.Context, who may, make func(t *turn, row *talk, data *groupstate.Data) (wish, error)) error {
 	if err := v.c.Start(); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (v *Conversation) want(ctx context.Context, who may, make func(t *turn, row
 }
 
 // member returns a conversation that we are in.
-func (t *turn) member(id vault.ConversationID) (*talk, *room.Data, error) {
+func (t *turn) member(id vault.ConversationID) (*talk, *groupstate.Data, error) {
 	row, err := t.talk(id)
 	if err != nil {
 		return nil, nil, err
@@ -73,7 +73,7 @@ func (v *Conversation) Invite(ctx context.Context, usernames ...string) error {
 	if err != nil {
 		return err
 	}
-	return v.want(ctx, mayAdmin, func(t *turn, row *talk, _ *room.Data) (wish, error) {
+	return v.want(ctx, mayAdmin, func(t *turn, row *talk, _ *groupstate.Data) (wish, error) {
 		if err := t.befriend(accounts...); err != nil {
 			return wish{}, err
 		}
@@ -89,7 +89,7 @@ func (v *Conversation) Invite(ctx context.Context, usernames ...string) error {
 
 // Remove removes somebody from a group. The link, if there is one, is replaced.
 func (v *Conversation) Remove(ctx context.Context, username string) error {
-	return v.aboutMember(ctx, username, func(_ *room.Data, account AccountKey) (wish, error) {
+	return v.aboutMember(ctx, username, func(_ *groupstate.Data, account AccountKey) (wish, error) {
 		if account == v.c.account() {
 			return wish{}, because(ErrSelf, "leave the group instead")
 		}
@@ -99,14 +99,14 @@ func (v *Conversation) Remove(ctx context.Context, username string) error {
 
 // Promote makes a member an admin.
 func (v *Conversation) Promote(ctx context.Context, username string) error {
-	return v.aboutMember(ctx, username, func(_ *room.Data, account AccountKey) (wish, error) {
+	return v.aboutMember(ctx, username, func(_ *groupstate.Data, account AccountKey) (wish, error) {
 		return wish{Kind: wishRole, Accounts: []AccountKey{account}, On: true}, nil
 	})
 }
 
 // Demote makes an admin an ordinary member.
 func (v *Conversation) Demote(ctx context.Context, username string) error {
-	return v.aboutMember(ctx, username, func(data *room.Data, account AccountKey) (wish, error) {
+	return v.aboutMember(ctx, username, func(data *groupstate.Data, account AccountKey) (wish, error) {
 		if len(data.Admins) == 1 && data.Listed(account) {
 			return wish{}, ErrLastAdmin
 		}
@@ -115,12 +115,12 @@ func (v *Conversation) Demote(ctx context.Context, username string) error {
 }
 
 // aboutMember wants something of a member.
-func (v *Conversation) aboutMember(ctx context.Context, username string, make func(*room.Data, AccountKey) (wish, error)) error {
+func (v *Conversation) aboutMember(ctx context.Context, username string, make func(*groupstate.Data, AccountKey) (wish, error)) error {
 	account, err := v.memberNamed(ctx, username)
 	if err != nil {
 		return err
 	}
-	return v.want(ctx, mayAdmin, func(_ *turn, row *talk, data *room.Data) (wish, error) {
+	return v.want(ctx, mayAdmin, func(_ *turn, row *talk, data *groupstate.Data) (wish, error) {
 		if _, there := accountsOf(row.group)[account]; !there {
 			return wish{}, because(ErrNotIn, "%s", username)
 		}
@@ -148,21 +148,21 @@ func (v *Conversation) Rename(ctx context.Context, title string) error {
 	if err := checkTitle(title); err != nil {
 		return err
 	}
-	return v.want(ctx, mayAdmin, func(*turn, *talk, *room.Data) (wish, error) {
+	return v.want(ctx, mayAdmin, func(*turn, *talk, *groupstate.Data) (wish, error) {
 		return wish{Kind: wishRename, Title: title}, nil
 	})
 }
 
 // Rekey renews our keys, so that whoever knew the old ones can't read on.
 func (v *Conversation) Rekey(ctx context.Context) error {
-	return v.want(ctx, mayMember, func(*turn, *talk, *room.Data) (wish, error) {
+	return v.want(ctx, mayMember, func(*turn, *talk, *groupstate.Data) (wish, error) {
 		return wish{Kind: wishRekey}, nil
 	})
 }
 
 // SyncDevices adds the new devices of the members and removes revoked ones.
 func (v *Conversation) SyncDevices(ctx context.Context) error {
-	return v.want(ctx, mayMember, func(*turn, *talk, *room.Data) (wish, error) {
+	return v.want(ctx, mayMember, func(*turn, *talk, *groupstate.Data) (wish, error) {
 		return wish{Kind: wishDevices}, nil
 	})
 }
@@ -173,7 +173,7 @@ func (v *Conversation) SetTimer(ctx context.Context, after time.Duration) error 
 	if after < 0 || after > 10*365*24*time.Hour || after%time.Second != 0 {
 		return &Problem{"messages can be kept for a whole number of seconds up to ten years", "Choose another time; 0 keeps them for ever."}
 	}
-	return v.want(ctx, v.timerMay(), func(*turn, *talk, *room.Data) (wish, error) {
+	return v.want(ctx, v.timerMay(), func(*turn, *talk, *groupstate.Data) (wish, error) {
 		return wish{Kind: wishTimer, Seconds: uint32(after / time.Second)}, nil
 	})
 }
@@ -189,19 +189,19 @@ func (v *Conversation) timerMay() may {
 // Link makes a new link into the group and returns it, or switches the link off.
 // Whoever has it can come in until the next link is made or a member is removed.
 func (v *Conversation) Link(ctx context.Context, on bool) (string, error) {
-	secret, err := room.NewLinkSecret()
+	secret, err := groupstate.NewLinkSecret()
 	if err != nil {
 		return "", err
 	}
 	var groupID []byte
-	err = v.want(ctx, mayAdmin, func(_ *turn, row *talk, _ *room.Data) (wish, error) {
+	err = v.want(ctx, mayAdmin, func(_ *turn, row *talk, _ *groupstate.Data) (wish, error) {
 		groupID = row.GroupID
 		return wish{Kind: wishLink, On: on, Secret: secret}, nil
 	})
 	if err != nil || !on {
 		return "", err
 	}
-	return room.Link{GroupID: groupID, Secret: secret}.String(), nil
+	return groupstate.Link{GroupID: groupID, Secret: secret}.String(), nil
 }
 
 // CurrentLink returns the group's link, empty if it has none.
@@ -209,7 +209,7 @@ func (v *Conversation) CurrentLink() (link string, err error) {
 	err = v.c.look(func(t *turn) error {
 		row, data, err := t.member(v.id)
 		if err == nil && len(data.Link) > 0 {
-			link = room.Link{GroupID: row.GroupID, Secret: data.Link}.String()
+			link = groupstate.Link{GroupID: row.GroupID, Secret: data.Link}.String()
 		}
 		return err
 	})
@@ -221,7 +221,7 @@ func (c *Client) JoinLink(ctx context.Context, link string) (*Conversation, erro
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	l, err := room.ParseLink(link)
+	l, err := groupstate.ParseLink(link)
 	if err != nil {
 		return nil, &Problem{err.Error(), "Copy the whole link, or ask for a new one."}
 	}

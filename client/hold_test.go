@@ -8,7 +8,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/codec"
 	"quicproquo/testcluster"
 )
@@ -19,7 +19,7 @@ func stray(group string, epoch uint64, size int) []byte {
 	b = codec.Uint64(codec.Bytes(b, []byte(group)), epoch)
 	b = append(b, 1) // application data
 	b = codec.Bytes(codec.Bytes(b, nil), make([]byte, 32))
-	return room.Wrap(codec.Bytes(b, make([]byte, size)))
+	return groupstate.Wrap(codec.Bytes(b, make([]byte, size)))
 }
 
 // What belongs to no conversation has little room, and never takes that of messages

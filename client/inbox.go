@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/schemas"
 )
@@ -191,14 +191,14 @@ func (t *turn) open(in *incoming) error {
 	if err != nil || known {
 		return err
 	}
-	p, err := room.Unwrap(in.payload)
+	p, err := groupstate.Unwrap(in.payload)
 	if err != nil {
 		t.c.log.Warn("an envelope was not understood", "error", err)
 		return t.strange(in, err)
 	}
 	done := true
 	failure, err := t.apart(func() (err error) {
-		if p.Sort == room.SortWelcome {
+		if p.Sort == groupstate.SortWelcome {
 			return t.welcome(in, &p)
 		}
 		done, err = t.message(in, &p)
@@ -215,9 +215,9 @@ func (t *turn) open(in *incoming) error {
 
 // unprocessable notes that what came for a conversation could not be processed. It is
 // that conversation's trouble, and goes no further.
-func (t *turn) unprocessable(in *incoming, p *room.Payload, reason error) error {
+func (t *turn) unprocessable(in *incoming, p *groupstate.Payload, reason error) error {
 	t.c.log.Error("a message could not be processed", "group", fmt.Sprintf("%.32x", p.GroupID), "sort", p.Sort, "error", reason)
-	if p.Sort == room.SortWelcome {
+	if p.Sort == groupstate.SortWelcome {
 		return nil
 	}
 	row, err := t.talkOf(p.GroupID)
@@ -260,7 +260,7 @@ func (c *Client) HeldEnvelopes() (h Held, err error) {
 }
 
 // hold keeps a payload until its epoch comes.
-func (t *turn) hold(in *incoming, p *room.Payload) error {
+func (t *turn) hold(in *incoming, p *groupstate.Payload) error {
 	group, known, stray, err := t.CountHeld(p.GroupID)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ type wish struct {
 	Secret   []byte            `json:"secret,omitempty"`
 	Claims   map[string][]byte `json:"claims,omitempty"` // request ids by account and device
 	Failed   string            `json:"failed,omitempty"` // who could not be added, and why
-	Word     []byte            `json:"word,omitempty"`   // why devices are removed: room.Departures
+	Word     []byte            `json:"word,omitempty"`   // why devices are removed: groupstate.Departures
 }
 
 // single are the kinds of which a conversation has one at most: they only differ

@@ -9,8 +9,8 @@ import (
 
 	"quicproquo/client/conn"
 	"quicproquo/client/content"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/internal/scripted"
-	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -69,7 +69,7 @@ func TestRemovalReplacesTheLink(t *testing.T) {
 	bob.knows(alice, mallory)
 	data, id := groupData("friends", alice, mallory)
 	data.SetAdmin(bob.account(), true)
-	old, err := room.NewLinkSecret()
+	old, err := groupstate.NewLinkSecret()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,11 +93,11 @@ func TestRemovalReplacesTheLink(t *testing.T) {
 		if opt.Extensions == nil {
 			t.Fatal("the group's data stay as they are")
 		}
-		next, err := room.DataOf(*opt.Extensions)
+		next, err := groupstate.DataOf(*opt.Extensions)
 		if err != nil {
 			return err
 		}
-		if len(next.Link) != room.LinkSecretSize || slices.Equal(next.Link, old) {
+		if len(next.Link) != groupstate.LinkSecretSize || slices.Equal(next.Link, old) {
 			t.Errorf("the link's secret is %x, want a new one in place of %x", next.Link, old)
 		}
 		if next.Listed(mallory.account) || !next.Listed(alice.account) {

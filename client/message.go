@@ -5,14 +5,14 @@ import (
 	"fmt"
 
 	"quicproquo/client/content"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 )
 
 // application takes what a member says.
 func (t *turn) application(row *talk, ev *mls.ApplicationMessage) error {
-	c, err := room.ParseCredential(ev.Credential)
+	c, err := groupstate.ParseCredential(ev.Credential)
 	if err != nil {
 		return err
 	}

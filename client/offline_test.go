@@ -11,7 +11,7 @@ import (
 
 	"quicproquo/client/conn"
 	"quicproquo/client/content"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
@@ -47,32 +47,32 @@ func newActor(t *testing.T, name string) *actor {
 		t.Fatal(err)
 	}
 	a.identity = &mls.Identity{
-		Signer: signer, Extensions: []tree.ExtensionType{room.ExtensionType},
+		Signer: signer, Extensions: []tree.ExtensionType{groupstate.ExtensionType},
 		Proposals: []tree.ProposalType{tree.ProposalSelfRemove},
 	}
 	a.claims(a.account, key)
-	a.config = &mls.Config{Auth: room.Authenticator{}, PrivateHandshake: true}
+	a.config = &mls.Config{Auth: groupstate.Authenticator{}, PrivateHandshake: true}
 	return a
 }
 
 // claims makes the actor's leaves say that they are of an account, signed with a key.
 func (a *actor) claims(account AccountKey, key ed25519.PrivateKey) {
 	a.t.Helper()
-	c := room.Credential{Member: room.Member{Account: account, Device: a.device}}
+	c := groupstate.Credential{Member: groupstate.Member{Account: account, Device: a.device}}
 	statement := identity.Device(c.Account, c.Device, [identity.KeySize]byte(a.identity.Signer.Public()))
 	copy(c.Signature[:], signedBy(a.t, statement, key))
 	a.identity.Credential = c.MLS()
 }
 
 // dmData are the data and the id of a conversation of two.
-func dmData() (*room.Data, []byte) {
+func dmData() (*groupstate.Data, []byte) {
 	id := newID()
-	return &room.Data{Kind: room.KindDM}, id[:]
+	return &groupstate.Data{Kind: groupstate.KindDM}, id[:]
 }
 
 // groupData are those of a group with these admins.
-func groupData(title string, admins ...*actor) (*room.Data, []byte) {
-	data := &room.Data{Kind: room.KindGroup, Title: title}
+func groupData(title string, admins ...*actor) (*groupstate.Data, []byte) {
+	data := &groupstate.Data{Kind: groupstate.KindGroup, Title: title}
 	for _, a := range admins {
 		data.SetAdmin(a.account, true)
 	}
@@ -81,7 +81,7 @@ func groupData(title string, admins ...*actor) (*room.Data, []byte) {
 }
 
 // founds makes a group with the actor in it.
-func (a *actor) founds(data *room.Data, id []byte) {
+func (a *actor) founds(data *groupstate.Data, id []byte) {
 	a.t.Helper()
 	var err error
 	if a.group, err = mls.Create(a.config, a.identity, id, data.Extensions(nil), time.Now()); err != nil {
@@ -99,9 +99,9 @@ func (a *actor) commits(opt mls.CommitOptions) (commit, welcome []byte) {
 	}
 	a.group = made.Next
 	if made.Welcome != nil {
-		welcome = room.Wrap(made.Welcome)
+		welcome = groupstate.Wrap(made.Welcome)
 	}
-	return room.Wrap(made.Commit), welcome
+	return groupstate.Wrap(made.Commit), welcome
 }
 
 // adds takes others in.
@@ -154,7 +154,7 @@ func (a *actor) says(m content.Message) []byte {
 		a.t.Fatalf("%s says something: %v", a.name, err)
 	}
 	a.group = next
-	return room.Wrap(message)
+	return groupstate.Wrap(message)
 }
 
 // proposed keeps the result of one of the group's Propose functions.
@@ -164,14 +164,14 @@ func (a *actor) proposed(next *mls.Group, message []byte, err error) []byte {
 		a.t.Fatalf("%s proposes: %v", a.name, err)
 	}
 	a.group = next
-	return room.Wrap(message)
+	return groupstate.Wrap(message)
 }
 
 // leaf is where an account sits in the actor's group.
 func (a *actor) leaf(of AccountKey) tree.LeafIndex {
 	a.t.Helper()
 	for _, m := range a.group.Members() {
-		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil && AccountKey(c.Account) == of {
+		if c, err := groupstate.ParseCredential(m.Leaf.Credential); err == nil && AccountKey(c.Account) == of {
 			return m.Index
 		}
 	}

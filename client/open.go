@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
@@ -130,7 +130,7 @@ func (t *turn) openDM(peer AccountKey, channel conn.ChannelID, found []byte) (v 
 		return v, 0, nil // the founder's welcome is on its way
 	}
 	row.GroupID = found
-	if err := t.create(row, &room.Data{Kind: room.KindDM}); err != nil {
+	if err := t.create(row, &groupstate.Data{Kind: groupstate.KindDM}); err != nil {
 		return nil, 0, err
 	}
 	intent, err = t.intend(row, wish{Kind: wishFound, Accounts: []AccountKey{peer}})
@@ -147,8 +147,8 @@ func (t *turn) dmOn(channel conn.ChannelID) (*talk, error) {
 }
 
 // create makes the group of a conversation, with us as its only member.
-func (t *turn) create(row *talk, data *room.Data) error {
-	if data.Kind == room.KindGroup {
+func (t *turn) create(row *talk, data *groupstate.Data) error {
+	if data.Kind == groupstate.KindGroup {
 		if err := data.SetGrant(row.GroupID, 0, [][identity.KeySize]byte{t.c.account()}, t.c.identity); err != nil {
 			return err
 		}
@@ -191,7 +191,7 @@ func (c *Client) CreateGroup(ctx context.Context, title string, usernames ...str
 		if err := t.add(row); err != nil {
 			return err
 		}
-		data := &room.Data{Kind: room.KindGroup, Title: title}
+		data := &groupstate.Data{Kind: groupstate.KindGroup, Title: title}
 		data.SetAdmin(c.account(), true)
 		if err := t.create(row, data); err != nil {
 			return err
@@ -209,10 +209,10 @@ func checkTitle(title string) error {
 	switch {
 	case strings.TrimSpace(title) == "":
 		return &Problem{"a group needs a title", "Give it one."}
-	case room.CheckTitle(title) != nil:
-		return &Problem{room.ErrTitle.Error(), "Give the group another title."}
-	case len(title) > room.MaxTitle:
-		return because(ErrTooLong, "the title has %d bytes, %d are allowed", len(title), room.MaxTitle)
+	case groupstate.CheckTitle(title) != nil:
+		return &Problem{groupstate.ErrTitle.Error(), "Give the group another title."}
+	case len(title) > groupstate.MaxTitle:
+		return because(ErrTooLong, "the title has %d bytes, %d are allowed", len(title), groupstate.MaxTitle)
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 )
@@ -47,7 +47,7 @@ func TestReadWhilePending(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := room.Unwrap(read)
+			p, err := groupstate.Unwrap(read)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +105,7 @@ func TestAdoptedReturnHasNoPast(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			alice.hears(room.Wrap(made.Commit))
+			alice.hears(groupstate.Wrap(made.Commit))
 			i := &vault.Intent{Conversation: row.ID, Kind: wishRejoin, Args: []byte("{}"), Created: x.now}
 			if err := x.AddIntent(i); err != nil {
 				return err

@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
 )
 
 // message processes a message to a group. done: it needs nothing any more.
-func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
+func (t *turn) message(in *incoming, p *groupstate.Payload) (done bool, err error) {
 	row, err := t.talkOf(p.GroupID)
 	if err != nil {
 		return false, err
@@ -26,7 +26,7 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 		return true, nil
 	case row == nil || row.group == nil || !row.shared() || p.Epoch > row.group.Epoch():
 		return false, t.hold(in, p)
-	case p.Sort != room.SortApplication && p.Epoch < row.group.Epoch():
+	case p.Sort != groupstate.SortApplication && p.Epoch < row.group.Epoch():
 		return true, t.rival(row, p)
 	}
 	before, past := row.group, row.known
@@ -58,7 +58,7 @@ func (t *turn) message(in *incoming, p *room.Payload) (done bool, err error) {
 			return true, t.removedUs(row, ev)
 		}
 		row.enter(group, t.now)
-		if c, err := room.ParseCredential(ev.Credential); err == nil {
+		if c, err := groupstate.ParseCredential(ev.Credential); err == nil {
 			row.earlier = row.earlier.Followed(past, group, c.Account, lawless(before, group, ev), t.now)
 		}
 		if row.State == stateLeft { // our proposal was of the epoch before
@@ -96,7 +96,7 @@ func (row *talk) confirmed(before *mls.Group, ev mls.Event) {
 }
 
 func (row *talk) proven(epoch uint64, by tree.Credential) {
-	if c, err := room.ParseCredential(by); err == nil {
+	if c, err := groupstate.ParseCredential(by); err == nil {
 		row.earlier = row.earlier.Proven(epoch, c.Account)
 	}
 }
@@ -104,8 +104,8 @@ func (row *talk) proven(epoch uint64, by tree.Credential) {
 // rival is for a commit, or a proposal, of an epoch that is over: nothing comes of it.
 // But a commit beside one of ours that nobody has confirmed may be the one that has won
 // in truth: the group's record will tell.
-func (t *turn) rival(row *talk, p *room.Payload) error {
-	if p.Sort != room.SortCommit || !row.earlier.Unproven(p.Epoch+1) || row.State != stateActive {
+func (t *turn) rival(row *talk, p *groupstate.Payload) error {
+	if p.Sort != groupstate.SortCommit || !row.earlier.Unproven(p.Epoch+1) || row.State != stateActive {
 		return nil
 	}
 	_, err := t.intendAt(row, wish{Kind: wishRejoin}, t.now.Add(rejoinPause))
@@ -119,8 +119,8 @@ var errReInit = errors.New("it would close the group for another, which no clien
 // checkReturned checks that a member who came back by external commit has proved that
 // it held an epoch of ours: else its keys may be another's. In a conversation of two
 // the user is asked; in a group it is said.
-func (t *turn) checkReturned(row *talk, before *mls.Group, past *room.Known, ev *mls.EpochStarted) error {
-	c, err := room.ParseCredential(ev.Credential)
+func (t *turn) checkReturned(row *talk, before *mls.Group, past *groupstate.Known, ev *mls.EpochStarted) error {
+	c, err := groupstate.ParseCredential(ev.Credential)
 	if err != nil || !ev.Joined {
 		return err
 	}
@@ -159,19 +159,19 @@ func (t *turn) dropPending(row *talk, epoch uint64) error {
 // refusedMessage notes a message of a group that can't be read, once per epoch. If
 // it was to begin the next epoch we may be the only ones who can't follow: the
 // group's record will tell.
-func (t *turn) refusedMessage(row *talk, in *incoming, p *room.Payload, reason error) error {
+func (t *turn) refusedMessage(row *talk, in *incoming, p *groupstate.Payload, reason error) error {
 	t.c.log.Warn("a message was refused", "conversation", idText(row.ID), "epoch", p.Epoch, "ours", row.group.Epoch(), "sort", p.Sort, "error", reason)
-	if p.Sort == room.SortCommit && (row.State == stateActive || row.State == stateRecovering) {
+	if p.Sort == groupstate.SortCommit && (row.State == stateActive || row.State == stateRecovering) {
 		if _, err := t.intend(row, wish{Kind: wishRejoin}); err != nil {
 			return err
 		}
 	}
-	if p.Sort == room.SortApplication && row.earlier.Unproven(p.Epoch) && row.State == stateActive {
+	if p.Sort == groupstate.SortApplication && row.earlier.Unproven(p.Epoch) && row.State == stateActive {
 		if _, err := t.intendAt(row, wish{Kind: wishRejoin}, t.now.Add(rejoinPause)); err != nil {
 			return err
 		}
 	}
-	if p.Sort == room.SortApplication {
+	if p.Sort == groupstate.SortApplication {
 		if err := t.noteUnreadable(row, in, reason); err != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ func (t *turn) refusedMessage(row *talk, in *incoming, p *room.Payload, reason e
 	}
 	t.c.flagged[row.ID] = mark
 	note := "a message could not be read: it is damaged, or not for this device"
-	if p.Sort == room.SortApplication && p.Epoch+uint64(t.c.settings.PastEpochs) < row.group.Epoch() {
+	if p.Sort == groupstate.SortApplication && p.Epoch+uint64(t.c.settings.PastEpochs) < row.group.Epoch() {
 		return t.event(row, EventLoss, 0, notice{Note: "a message came too late: its keys are deleted"})
 	}
 	return t.event(row, EventInvalid, 0, notice{Note: note})
@@ -201,7 +201,7 @@ func (t *turn) strange(in *incoming, reason error) error {
 // removedUs ends a conversation that we are no longer in.
 func (t *turn) removedUs(row *talk, ev *mls.EpochStarted) error {
 	kind, n := EventRemoved, notice{Who: []AccountKey{t.c.account()}}
-	if c, err := room.ParseCredential(ev.Credential); err == nil {
+	if c, err := groupstate.ParseCredential(ev.Credential); err == nil {
 		by := AccountKey(c.Account)
 		n.By = &by
 	}
@@ -253,7 +253,7 @@ const (
 // proposed keeps a proposal that may be made, and intends to commit it.
 func (t *turn) proposed(row *talk, next *mls.Group, p *mls.ProposalStored) error {
 	data := row.data()
-	c, err := room.ParseCredential(p.Credential)
+	c, err := groupstate.ParseCredential(p.Credential)
 	if err != nil {
 		return err
 	}
@@ -282,8 +282,8 @@ func (t *turn) proposed(row *talk, next *mls.Group, p *mls.ProposalStored) error
 	return err
 }
 
-func sortedMembers(members map[room.Member]mls.Member) []room.Member {
-	return slices.SortedFunc(maps.Keys(members), room.Compare)
+func sortedMembers(members map[groupstate.Member]mls.Member) []groupstate.Member {
+	return slices.SortedFunc(maps.Keys(members), groupstate.Compare)
 }
 
 // lost notes that envelopes of a queue are gone, and checks the conversations that

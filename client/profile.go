@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"quicproquo/client/conn"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/internal/pace"
-	"quicproquo/client/room"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/account"
 	"quicproquo/crypto/identity"
@@ -212,7 +212,7 @@ func (c *Client) takeIdentity() error {
 		return fmt.Errorf("load device key: %w", err)
 	}
 	accountKey := ed25519.NewKeyFromSeed(c.who.AccountKey)
-	credential := room.Credential{Member: room.Member{
+	credential := groupstate.Credential{Member: groupstate.Member{
 		Account: [identity.KeySize]byte(accountKey.Public().(ed25519.PublicKey)), Device: c.who.Device,
 	}}
 	signature, err := identity.Device(credential.Account, credential.Device, [identity.KeySize]byte(signer.Public())).Sign(accountKey)
@@ -223,7 +223,7 @@ func (c *Client) takeIdentity() error {
 	c.self = credential.Member
 	c.identity = &mls.Identity{
 		Signer: signer, Credential: credential.MLS(),
-		Extensions: []tree.ExtensionType{room.ExtensionType},
+		Extensions: []tree.ExtensionType{groupstate.ExtensionType},
 		Proposals:  []tree.ProposalType{tree.ProposalSelfRemove},
 	}
 	return nil
@@ -239,7 +239,7 @@ const (
 // config is the client's policy in MLS.
 func (c *Client) config() *mls.Config {
 	cfg := &mls.Config{
-		Auth: room.Authenticator{}, PrivateHandshake: true, PastEpochs: c.settings.PastEpochs,
+		Auth: groupstate.Authenticator{}, PrivateHandshake: true, PastEpochs: c.settings.PastEpochs,
 		Limits: schedule.Limits{OutOfOrder: maxOutOfOrder, Forward: maxForward},
 	}
 	if c.settings.Padding > 0 {

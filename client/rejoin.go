@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
@@ -15,12 +15,12 @@ import (
 )
 
 // wayBack seals the way back into a group's epoch, with what is known at it.
-func (t *turn) wayBack(next *mls.Group, past *room.Known) ([]byte, error) {
+func (t *turn) wayBack(next *mls.Group, past *groupstate.Known) ([]byte, error) {
 	var link []byte
 	if past.Data != nil {
 		link = past.Data.Link
 	}
-	return room.SealReturn(next, past, link, schemas.MaxGroupInfo)
+	return groupstate.SealReturn(next, past, link, schemas.MaxGroupInfo)
 }
 
 // buildReturn makes the external commit with which we come back into a group, or
@@ -57,7 +57,7 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 	}
 	back, err := openReturn(row, w, p.record.GroupInfo)
 	if err == nil && back.Epoch != p.record.Epoch {
-		err = fmt.Errorf("%w: the record is said to be of epoch %d, and leads into %d", room.ErrReturn, p.record.Epoch, back.Epoch)
+		err = fmt.Errorf("%w: the record is said to be of epoch %d, and leads into %d", groupstate.ErrReturn, p.record.Epoch, back.Epoch)
 	}
 	if err != nil {
 		if i.Tries < returnTries {
@@ -71,9 +71,9 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 			return t.postpone(i, err) // the next commit may bring another, or a proof
 		}
 		switch {
-		case errors.Is(err, room.ErrAnother):
+		case errors.Is(err, groupstate.ErrAnother):
 			return t.awaitAnother(row, i, err)
-		case errors.Is(err, room.ErrLineage):
+		case errors.Is(err, groupstate.ErrLineage):
 			return t.askUnproven(row, i)
 		}
 		return because(ErrNoWayBack, "%v", err)
@@ -93,7 +93,7 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		}
 	}
 	t.changed(row)
-	verifier, err := room.Verifier(made.Next)
+	verifier, err := groupstate.Verifier(made.Next)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (t *turn) buildReturn(row *talk, i *vault.Intent, w *wish, p prepared) erro
 		GroupID: row.GroupID, Epoch: back.Epoch, Proof: back.Proof, NextVerifier: verifier, GroupInfo: sealed, RequestID: id[:],
 	}
 	for _, d := range t.addressed(row, made.Next) {
-		d.Payload = room.Wrap(made.Commit)
+		d.Payload = groupstate.Wrap(made.Commit)
 		commit.Deliveries = append(commit.Deliveries, d)
 	}
 	return t.keepPending(row, i, made.Next, commit)
@@ -184,14 +184,14 @@ func (t *turn) stillBehind(row *talk, record uint64) bool {
 	return false
 }
 
-func openReturn(row *talk, w *wish, sealed []byte) (*room.Return, error) {
+func openReturn(row *talk, w *wish, sealed []byte) (*groupstate.Return, error) {
 	if len(sealed) == 0 {
-		return nil, room.ErrReturn
+		return nil, groupstate.ErrReturn
 	}
 	if w.Kind == wishJoin {
-		return room.OpenReturnByLink(room.Link{GroupID: row.GroupID, Secret: w.Secret}, sealed)
+		return groupstate.OpenReturnByLink(groupstate.Link{GroupID: row.GroupID, Secret: w.Secret}, sealed)
 	}
-	back, err := room.OpenReturn(row.group, row.earlier, sealed)
+	back, err := groupstate.OpenReturn(row.group, row.earlier, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (row *talk) apart(w *wish, record conn.Group) bool {
 }
 
 // basis is what is known of the conversation that a way back has to continue.
-func (row *talk) basis(back *room.Return) *room.Known {
+func (row *talk) basis(back *groupstate.Return) *groupstate.Known {
 	if back.Past != nil {
 		return back.Past
 	}
@@ -218,7 +218,7 @@ func (row *talk) basis(back *room.Return) *room.Known {
 }
 
 // external makes the external commit, in place of our old leaf where there is one.
-func (t *turn) external(row *talk, back *room.Return) (*mls.Pending, error) {
+func (t *turn) external(row *talk, back *groupstate.Return) (*mls.Pending, error) {
 	var refused error
 	opt := mls.ExternalOptions{
 		AAD: row.basis(back).TieReturning(row.GroupID, back.Epoch, t.c.self),
@@ -242,32 +242,32 @@ func (t *turn) external(row *talk, back *room.Return) (*mls.Pending, error) {
 // checkReturn decides whether a way back leads into the conversation that it is for:
 // that is so if it continues what this client knows of it, or the user has said so of
 // exactly this.
-func (t *turn) checkReturn(row *talk, back *room.Return, group *mls.PublicGroup, signer mls.Member) error {
-	offer, err := room.OfferOf(group, signer)
+func (t *turn) checkReturn(row *talk, back *groupstate.Return, group *mls.PublicGroup, signer mls.Member) error {
+	offer, err := groupstate.OfferOf(group, signer)
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, room.ErrAnother)
+		return fmt.Errorf("%w: %w", err, groupstate.ErrAnother)
 	}
 	if planted.On(planted.LineageOff) {
 		return nil
 	}
 	switch {
 	case string(group.ID()) != string(row.GroupID):
-		return fmt.Errorf("it is another group: %w", room.ErrAnother)
+		return fmt.Errorf("it is another group: %w", groupstate.ErrAnother)
 	case group.Epoch() != back.Epoch:
-		return fmt.Errorf("its group info is of epoch %d: %w", group.Epoch(), room.ErrAnother)
+		return fmt.Errorf("its group info is of epoch %d: %w", group.Epoch(), groupstate.ErrAnother)
 	case uint8(offer.Data.Kind) != row.Kind:
-		return fmt.Errorf("it is of another kind: %w", room.ErrAnother)
+		return fmt.Errorf("it is of another kind: %w", groupstate.ErrAnother)
 	case row.Kind == kindDM && !t.betweenUs(row, offer):
-		return fmt.Errorf("its people are others: %w", room.ErrAnother)
+		return fmt.Errorf("its people are others: %w", groupstate.ErrAnother)
 	case row.known == nil:
 		return nil // no epoch was ever held here: the link alone leads in
 	case back.Past != nil && !back.Lawless && !row.hasMember(offer.Signer):
-		return fmt.Errorf("who vouches for it was removed by a commit of ours: %w", room.ErrAnother)
+		return fmt.Errorf("who vouches for it was removed by a commit of ours: %w", groupstate.ErrAnother)
 	}
 	if err = row.basis(back).Allows(offer); err == nil {
 		err = back.Continues(row.GroupID, row.basis(back))
 	}
-	if !errors.Is(err, room.ErrLineage) || errors.Is(err, room.ErrAnother) {
+	if !errors.Is(err, groupstate.ErrLineage) || errors.Is(err, groupstate.ErrAnother) {
 		return err
 	}
 	digest := offer.Digest()
@@ -279,7 +279,7 @@ func (t *turn) checkReturn(row *talk, back *room.Return, group *mls.PublicGroup,
 }
 
 // hasMember reports whether a device is a member in the present epoch.
-func (row *talk) hasMember(m room.Member) bool {
+func (row *talk) hasMember(m groupstate.Member) bool {
 	if row.group == nil {
 		return false
 	}
@@ -288,7 +288,7 @@ func (row *talk) hasMember(m room.Member) bool {
 }
 
 // betweenUs reports whether an offer is of this account and its peer.
-func (t *turn) betweenUs(row *talk, offer *room.Offer) bool {
+func (t *turn) betweenUs(row *talk, offer *groupstate.Offer) bool {
 	return len(offer.Accounts) == 2 && slices.Contains(offer.Accounts, [identity.KeySize]byte(t.c.account())) && slices.Contains(offer.Accounts, row.Peer)
 }
 

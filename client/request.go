@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"quicproquo/client/content"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 )
@@ -134,7 +134,7 @@ const (
 
 // keepInvitation keeps a welcome that does not prove what it claims, for the user to
 // decide.
-func (t *turn) keepInvitation(in *incoming, row *talk, group *mls.Group, data *room.Data, by AccountKey, why error) error {
+func (t *turn) keepInvitation(in *incoming, row *talk, group *mls.Group, data *groupstate.Data, by AccountKey, why error) error {
 	t.c.log.Warn("an invitation claims to be a conversation that is here", "conversation", idText(row.ID), "error", why)
 	if len(in.payload) > maxInvitation {
 		return nil
@@ -290,7 +290,7 @@ func (t *turn) acceptInvitation(i *vault.Invitation) (*Conversation, error) {
 	if err := t.DeleteInvitation(i.ID); err != nil {
 		return nil, err
 	}
-	p, err := room.Unwrap(i.Payload)
+	p, err := groupstate.Unwrap(i.Payload)
 	if err != nil {
 		return nil, err
 	}
@@ -298,7 +298,7 @@ func (t *turn) acceptInvitation(i *vault.Invitation) (*Conversation, error) {
 	if err != nil || group == nil {
 		return nil, because(ErrNoRequest, "the invitation can't be used any more (%v)", err)
 	}
-	data, err := room.DataOf(group.Public().Context().Extensions)
+	data, err := groupstate.DataOf(group.Public().Context().Extensions)
 	if err != nil {
 		return nil, err
 	}
@@ -325,7 +325,7 @@ func (t *turn) acceptInvitation(i *vault.Invitation) (*Conversation, error) {
 
 // standBeside makes a conversation for a group whose id another has, which must be over
 // and keeps its history under an id that no group has.
-func (t *turn) standBeside(old *talk, i *vault.Invitation, group *mls.Group, data *room.Data) (*talk, error) {
+func (t *turn) standBeside(old *talk, i *vault.Invitation, group *mls.Group, data *groupstate.Data) (*talk, error) {
 	if old.group != nil && old.State != stateBroken {
 		return nil, &Problem{
 			fmt.Sprintf("the invitation has the id of “%s”, in which you are", old.Title),

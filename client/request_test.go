@@ -10,7 +10,7 @@ import (
 
 	"quicproquo/client/conn"
 	"quicproquo/client/content"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -296,20 +296,20 @@ func TestReturnWithoutProofAsks(t *testing.T) {
 		data, id := dmData()
 		alice.founds(data, id)
 		bob.invited(alice)
-		known := (*room.Known)(nil).Next(nil, alice.group)
+		known := (*groupstate.Known)(nil).Next(nil, alice.group)
 		info, err := alice.group.GroupInfo(mls.GroupInfoOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		opt := mls.ExternalOptions{Resync: true}
 		if proof {
-			opt.AAD = known.TieReturning(id, alice.group.Epoch(), room.Member{Account: alice.account, Device: alice.device})
+			opt.AAD = known.TieReturning(id, alice.group.Epoch(), groupstate.Member{Account: alice.account, Device: alice.device})
 		}
 		made, err := mls.ExternalJoin(alice.config, alice.identity, info, opt, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		bob.gets(room.Wrap(made.Commit))
+		bob.gets(groupstate.Wrap(made.Commit))
 		want := map[bool]string{true: "active", false: "unproven"}[proof]
 		info2 := bob.state("alice")
 		if info2.State != want {
@@ -337,7 +337,7 @@ func TestReturnWithoutProofAsks(t *testing.T) {
 func TestUnreadableDataLeaveTheLast(t *testing.T) {
 	for name, spoil := range map[string]func(tree.Extensions) tree.Extensions{
 		"junk": func(tree.Extensions) tree.Extensions {
-			return tree.Extensions{{Type: room.ExtensionType, Data: []byte("junk")}}
+			return tree.Extensions{{Type: groupstate.ExtensionType, Data: []byte("junk")}}
 		},
 		"missing": func(tree.Extensions) tree.Extensions { return tree.Extensions{} },
 	} {
@@ -369,7 +369,7 @@ func TestUnreadableDataLeaveTheLast(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			mended, err := room.DataOf(made.Next.Public().Context().Extensions)
+			mended, err := groupstate.DataOf(made.Next.Public().Context().Extensions)
 			if err == nil && (mended.Title != "mended" || len(mended.Admins) != 2) {
 				err = errors.New("the admins are not those of before")
 			}

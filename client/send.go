@@ -7,7 +7,7 @@ import (
 
 	"quicproquo/client/conn"
 	"quicproquo/client/content"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 )
@@ -143,7 +143,7 @@ func (t *turn) seal(row *talk, out *vault.Outgoing) error {
 
 // address makes the calls that bring an MLSMessage to the other members.
 func (t *turn) address(row *talk, out *vault.Outgoing, message []byte) (err error) {
-	out.Epoch, out.Payload = row.group.Epoch(), room.Wrap(message)
+	out.Epoch, out.Payload = row.group.Epoch(), groupstate.Wrap(message)
 	var calls []call
 	for _, d := range t.addressed(row, row.group) {
 		id := newID()
@@ -160,7 +160,7 @@ func (t *turn) addressed(row *talk, group *mls.Group) (to []conn.Delivery) {
 	return t.addressedTo(row, membersOf(group))
 }
 
-func (t *turn) addressedTo(row *talk, members map[room.Member]mls.Member) (to []conn.Delivery) {
+func (t *turn) addressedTo(row *talk, members map[groupstate.Member]mls.Member) (to []conn.Delivery) {
 	var inbox, channel []conn.Recipient
 	for _, m := range sortedMembers(members) {
 		r := conn.Recipient{Account: m.Account, Device: m.Device}

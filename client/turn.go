@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -27,10 +27,10 @@ type talk struct {
 	renewed time.Time // our leaf's key; zero: not known
 
 	// known is what is known of the group's past, nil if no epoch was ever held here.
-	known, savedKnown *room.Known
+	known, savedKnown *groupstate.Known
 
 	// earlier are the keys that our leaf had before, nil if none is needed any more.
-	earlier, savedEarlier *room.EarlierLeaves
+	earlier, savedEarlier *groupstate.EarlierLeaves
 
 	asked []byte       // digest of a continuation that was refused for want of proof
 	saved *mls.Group   // what the vault has
@@ -42,16 +42,16 @@ type talk struct {
 
 // data is what the members agree on: the last that could be read, whatever a commit
 // has put in its place.
-func (row *talk) data() *room.Data {
+func (row *talk) data() *groupstate.Data {
 	if row.group != nil {
-		if data, err := room.DataOf(row.group.Public().Context().Extensions); err == nil {
+		if data, err := groupstate.DataOf(row.group.Public().Context().Extensions); err == nil {
 			return data
 		}
 	}
 	if row.known != nil && row.known.Data != nil {
 		return row.known.Data
 	}
-	return &room.Data{Kind: room.Kind(row.Kind), Title: row.Title, Expire: row.Expire}
+	return &groupstate.Data{Kind: groupstate.Kind(row.Kind), Title: row.Title, Expire: row.Expire}
 }
 
 // begun reports whether the group has been in use: the cluster had its record, whatever
@@ -159,7 +159,7 @@ func (t *turn) loadGroup(v *talk) error {
 		return err
 	}
 	if len(past) > 0 {
-		if v.known, err = room.ParseKnown(past); err != nil {
+		if v.known, err = groupstate.ParseKnown(past); err != nil {
 			t.c.log.Error("the past of a conversation can't be read", "conversation", idText(v.ID), "error", err)
 		}
 		v.savedKnown = v.known
@@ -187,7 +187,7 @@ func (t *turn) loadEarlier(v *talk) error {
 	if err != nil || len(keys) == 0 {
 		return err
 	}
-	if v.earlier, err = room.ParseEarlierLeaves(keys); err != nil {
+	if v.earlier, err = groupstate.ParseEarlierLeaves(keys); err != nil {
 		t.c.log.Error("earlier keys of a conversation can't be read", "conversation", idText(v.ID), "error", err)
 	}
 	clear(keys)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 	wire "quicproquo/crypto/mls/message"
 	"quicproquo/crypto/mls/tree"
@@ -27,13 +27,13 @@ func TestMemberWhoCanNotHoldTheData(t *testing.T) {
 				t.Parallel()
 				mallory, carol, bob := newActor(t, "mallory"), newActor(t, "carol"), newOffline(t, "bob", Settings{Invitations: FromEverybody})
 				bob.knows(mallory, carol)
-				name, data, id := "friends", (*room.Data)(nil), []byte(nil)
+				name, data, id := "friends", (*groupstate.Data)(nil), []byte(nil)
 				if data, id = groupData(name, mallory); dm {
 					name = "mallory"
 					data, id = dmData()
 				}
 				data.SetAdmin(bob.account(), !dm)
-				link, err := room.NewLinkSecret()
+				link, err := groupstate.NewLinkSecret()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -47,7 +47,7 @@ func TestMemberWhoCanNotHoldTheData(t *testing.T) {
 				mallory.identity.Extensions = nil
 				unable, _ := mallory.commits(mls.CommitOptions{})
 				bob.gets(emptied, unable)
-				if leaf := mallory.group.OwnLeaf(); leaf.Capabilities.SupportsExtension(room.ExtensionType) {
+				if leaf := mallory.group.OwnLeaf(); leaf.Capabilities.SupportsExtension(groupstate.ExtensionType) {
 					t.Fatal("mallory's leaf supports the data: this tests nothing")
 				}
 				p := prepared{}
@@ -70,7 +70,7 @@ func TestMemberWhoCanNotHoldTheData(t *testing.T) {
 					t.Fatalf("the commit is %+v, want that mallory is out: %t", ev, !dm)
 				}
 				bob.inGroup(func(_ *turn, row *talk) error {
-					_, err := room.DataOf(row.group.Public().Context().Extensions)
+					_, err := groupstate.DataOf(row.group.Public().Context().Extensions)
 					if (err == nil) == dm {
 						t.Errorf("the group's data: %v, want them back: %t", err, !dm)
 					}

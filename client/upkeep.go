@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls/tree"
 )
@@ -187,7 +187,7 @@ func (t *turn) dropEarlier() error {
 		if err != nil {
 			return err
 		}
-		row.earlier = row.earlier.Since(t.now.Add(-room.MaxEarlierAge))
+		row.earlier = row.earlier.Since(t.now.Add(-groupstate.MaxEarlierAge))
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 	"quicproquo/schemas"
 )
@@ -15,9 +15,9 @@ import (
 // on looking, and comes back by the next true one.
 func TestWayBackOfAMemberWhoLies(t *testing.T) {
 	t.Parallel()
-	sealed := func(t *testing.T, g *mls.Group, past *room.Known) []byte {
+	sealed := func(t *testing.T, g *mls.Group, past *groupstate.Known) []byte {
 		t.Helper()
-		b, err := room.SealReturn(g, past, nil, schemas.MaxGroupInfo)
+		b, err := groupstate.SealReturn(g, past, nil, schemas.MaxGroupInfo)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,7 +25,7 @@ func TestWayBackOfAMemberWhoLies(t *testing.T) {
 	}
 	type scene struct {
 		alice        *actor
-		past         *room.Known
+		past         *groupstate.Known
 		old, present []byte
 		other        *mls.Group // another group in which both are
 	}
@@ -56,7 +56,7 @@ func TestWayBackOfAMemberWhoLies(t *testing.T) {
 			return sealed(t, s.alice.group, nil)
 		},
 		"tied to another past": func(t *testing.T, s *scene) []byte {
-			return sealed(t, s.alice.group, (*room.Known)(nil).Next(nil, s.other))
+			return sealed(t, s.alice.group, (*groupstate.Known)(nil).Next(nil, s.other))
 		},
 		"of another group": func(t *testing.T, s *scene) []byte {
 			return sealed(t, s.other, s.past)
@@ -80,7 +80,7 @@ func TestWayBackOfAMemberWhoLies(t *testing.T) {
 				s := &scene{alice: alice, other: alice.group}
 				alice.founds(data, id)
 				bob.invited(alice)
-				s.past = (*room.Known)(nil).Next(nil, alice.group)
+				s.past = (*groupstate.Known)(nil).Next(nil, alice.group)
 				s.old = sealed(t, alice.group, s.past)
 				step := func() []byte {
 					before := alice.group

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -15,12 +15,12 @@ import (
 
 // welcome takes an invitation: it becomes a conversation, or a request of somebody who
 // is no contact, or continues a conversation that is here if it proves that it does.
-func (t *turn) welcome(in *incoming, p *room.Payload) error {
+func (t *turn) welcome(in *incoming, p *groupstate.Payload) error {
 	group, used, err := t.join(p)
 	if err != nil || group == nil {
 		return t.strange(in, errors.Join(err, errNotForUs))
 	}
-	data, err := room.DataOf(group.Public().Context().Extensions)
+	data, err := groupstate.DataOf(group.Public().Context().Extensions)
 	if err != nil {
 		return t.strange(in, err)
 	}
@@ -49,7 +49,7 @@ var errNotForUs = errors.New("the welcome is for none of our key packages")
 
 // join opens a welcome with the key package that it is for, and returns the
 // reference of that; the group is nil if it is for none.
-func (t *turn) join(p *room.Payload) (*mls.Group, []byte, error) {
+func (t *turn) join(p *groupstate.Payload) (*mls.Group, []byte, error) {
 	kp, ref, err := t.ownKeyPackage(p.KeyPackages)
 	if err != nil || kp == nil {
 		return nil, nil, err
@@ -71,7 +71,7 @@ func inviter(group *mls.Group) (AccountKey, error) {
 	if !known {
 		return AccountKey{}, errors.New("nobody has signed the welcome")
 	}
-	c, err := room.ParseCredential(credential)
+	c, err := groupstate.ParseCredential(credential)
 	return c.Account, err // our Authenticator has let it in
 }
 
@@ -93,9 +93,9 @@ func (t *turn) ownKeyPackage(refs [][]byte) (*mls.KeyPackage, []byte, error) {
 
 // held returns the conversation that a welcome leads into, or claims to: that of the
 // group's id, or of a conversation of two that of its channel. nil: there is none.
-func (t *turn) held(group *mls.Group, data *room.Data) (*talk, error) {
+func (t *turn) held(group *mls.Group, data *groupstate.Data) (*talk, error) {
 	row, err := t.talkOf(group.ID())
-	if err != nil || row != nil || data.Kind != room.KindDM {
+	if err != nil || row != nil || data.Kind != groupstate.KindDM {
 		return row, err
 	}
 	old, err := t.ConversationWith([16]byte(group.ID()[:len(conn.ChannelID{})]))
@@ -106,7 +106,7 @@ func (t *turn) held(group *mls.Group, data *room.Data) (*talk, error) {
 }
 
 // invited makes a conversation of a welcome into a group that is new here.
-func (t *turn) invited(group *mls.Group, data *room.Data, peer, by AccountKey, used []byte) error {
+func (t *turn) invited(group *mls.Group, data *groupstate.Data, peer, by AccountKey, used []byte) error {
 	wanted, err := t.wanted(by)
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (t *turn) invited(group *mls.Group, data *room.Data, peer, by AccountKey, u
 // invitedAgain is for a welcome into a group whose id, or whose channel, a conversation
 // has that is here. It never replaces keys that are in use: without a proof that it
 // continues the conversation, it is an invitation of its own.
-func (t *turn) invitedAgain(in *incoming, row *talk, group *mls.Group, data *room.Data, peer, by AccountKey, used []byte) error {
+func (t *turn) invitedAgain(in *incoming, row *talk, group *mls.Group, data *groupstate.Data, peer, by AccountKey, used []byte) error {
 	switch {
 	case row.Kind != uint8(data.Kind) || row.Kind == kindDM && row.Peer != peer:
 		return t.strange(in, errors.New("the welcome is to a group that poses as another conversation"))
@@ -163,10 +163,10 @@ func (t *turn) continues(row *talk, group *mls.Group) error {
 		return nil
 	}
 	if row.known == nil || string(row.GroupID) != string(group.ID()) {
-		return room.ErrTie
+		return groupstate.ErrTie
 	}
 	credential, _ := group.Inviter()
-	offer, err := room.OfferOf(group.Public(), mls.Member{Leaf: &tree.LeafNode{Credential: credential}})
+	offer, err := groupstate.OfferOf(group.Public(), mls.Member{Leaf: &tree.LeafNode{Credential: credential}})
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (t *turn) entered(row *talk, kind EventKind, by AccountKey, used []byte) er
 }
 
 // enterBy continues a conversation with a group that we came into by a welcome.
-func (t *turn) enterBy(row *talk, group *mls.Group, data *room.Data) error {
+func (t *turn) enterBy(row *talk, group *mls.Group, data *groupstate.Data) error {
 	row.enter(group, t.now)
 	row.earlier = nil // who invites us has this leaf
 	row.founded, row.State, row.Reason, row.Offer = true, stateActive, "", nil
@@ -226,8 +226,8 @@ func (t *turn) enterBy(row *talk, group *mls.Group, data *room.Data) error {
 // checkRoom reports whether a group is what its data say, and returns the other
 // account of a DM. A DM's group has the channel's id, or one that begins with it,
 // where it was founded again after both had lost it.
-func (t *turn) checkRoom(in *incoming, group *mls.Group, data *room.Data) (peer AccountKey, err error) {
-	if data.Kind != room.KindDM {
+func (t *turn) checkRoom(in *incoming, group *mls.Group, data *groupstate.Data) (peer AccountKey, err error) {
+	if data.Kind != groupstate.KindDM {
 		return peer, nil
 	}
 	accounts := accountsOf(group)

@@ -9,7 +9,7 @@ import (
 
 	"quicproquo/client/conn"
 	"quicproquo/client/content"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/schemas"
@@ -17,9 +17,9 @@ import (
 
 // record is what the cluster has of the group that an actor founds: the way back into
 // its present epoch.
-func (a *actor) record(past *room.Known) conn.Group {
+func (a *actor) record(past *groupstate.Known) conn.Group {
 	a.t.Helper()
-	sealed, err := room.SealReturn(a.group, past, nil, schemas.MaxGroupInfo)
+	sealed, err := groupstate.SealReturn(a.group, past, nil, schemas.MaxGroupInfo)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestWithheldWayBackIsLookedForOn(t *testing.T) {
 	data, id := groupData("friends", alice)
 	alice.founds(data, id)
 	bob.invited(alice)
-	past := (*room.Known)(nil).Next(nil, alice.group)
+	past := (*groupstate.Known)(nil).Next(nil, alice.group)
 	if _, err := bob.find("friends").Send(t.Context(), content.Text{Text: "written before it was known"}); err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func (tx *Tx) DeleteGroup(of ConversationID) error {
 	return tx.run(`DELETE FROM mls_group WHERE conversation = ?`, of[:])
 }
 
-// Past returns what is known of the past of a conversation's group (room.Known),
+// Past returns what is known of the past of a conversation's group (groupstate.Known),
 // nil if nothing is. It outlives the group's state.
 func (tx *Tx) Past(of ConversationID) (known []byte, err error) {
 	_, err = tx.one(`SELECT known FROM group_past WHERE conversation = ?`, func(r *row) { known = r.bytes(0) }, of[:])
@@ -72,7 +72,7 @@ const earlierTable = `CREATE TABLE earlier_leaf (
 ) STRICT;`
 
 // EarlierLeaves returns the keys that our leaf had before in a conversation's group
-// (room.EarlierLeaves), nil if none are kept.
+// (groupstate.EarlierLeaves), nil if none are kept.
 func (tx *Tx) EarlierLeaves(of ConversationID) (keys []byte, err error) {
 	_, err = tx.one(`SELECT keys FROM earlier_leaf WHERE conversation = ?`, func(r *row) { keys = r.bytes(0) }, of[:])
 	return keys, err

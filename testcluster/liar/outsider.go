@@ -10,7 +10,7 @@ import (
 
 	"quicproquo/client/conn"
 	"quicproquo/client/content"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/codec"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
@@ -104,7 +104,7 @@ func Identity(account ed25519.PrivateKey, device conn.DeviceID, seed []byte) (*m
 	if err != nil {
 		return nil, err
 	}
-	c := room.Credential{Member: room.Member{
+	c := groupstate.Credential{Member: groupstate.Member{
 		Account: [identity.KeySize]byte(account.Public().(ed25519.PublicKey)), Device: device,
 	}}
 	signature, err := identity.Device(c.Account, c.Device, [identity.KeySize]byte(signer.Public())).Sign(account)
@@ -114,7 +114,7 @@ func Identity(account ed25519.PrivateKey, device conn.DeviceID, seed []byte) (*m
 	copy(c.Signature[:], signature)
 	return &mls.Identity{
 		Signer: signer, Credential: c.MLS(),
-		Extensions: []tree.ExtensionType{room.ExtensionType}, Proposals: []tree.ProposalType{tree.ProposalSelfRemove},
+		Extensions: []tree.ExtensionType{groupstate.ExtensionType}, Proposals: []tree.ProposalType{tree.ProposalSelfRemove},
 	}, nil
 }
 
@@ -131,7 +131,7 @@ func (o *Outsider) Pretend(of conn.AccountKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := room.ParseCredential(who.Credential)
+	c, err := groupstate.ParseCredential(who.Credential)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (o *Outsider) Pretend(of conn.AccountKey) ([]byte, error) {
 }
 
 func policy() *mls.Config {
-	return &mls.Config{Auth: room.Authenticator{}, PrivateHandshake: true, PastEpochs: 5}
+	return &mls.Config{Auth: groupstate.Authenticator{}, PrivateHandshake: true, PastEpochs: 5}
 }
 
 // Trap is a group of an outsider's own that has the id of another.
@@ -159,10 +159,10 @@ type Trap struct {
 
 // TrapOptions say what a trap is like.
 type TrapOptions struct {
-	Group  string     // whose id it has: by its name in the book
-	Data   *room.Data // what it says that it is
-	Epochs int        // how many it has behind it
-	With   []string   // who is in it, beside the outsider
+	Group  string           // whose id it has: by its name in the book
+	Data   *groupstate.Data // what it says that it is
+	Epochs int              // how many it has behind it
+	With   []string         // who is in it, beside the outsider
 	// Fresh puts people in by key packages that are claimed now, so that the welcome
 	// is good. Else it is by those that the node has given to others, so that the
 	// leaves are those of the true group: then the way back is.
@@ -199,9 +199,9 @@ func (o *Outsider) Trap(ctx context.Context, opt TrapOptions) (t Trap, err error
 		return t, err
 	}
 	o.groups = append(o.groups, made.Next)
-	t.Welcome = room.Wrap(made.Welcome)
-	var past *room.Known // the outsider knows nothing of the true group's
-	t.Return, err = room.SealReturn(made.Next, past.Next(nil, made.Next), nil, schemas.MaxGroupInfo)
+	t.Welcome = groupstate.Wrap(made.Welcome)
+	var past *groupstate.Known // the outsider knows nothing of the true group's
+	t.Return, err = groupstate.SealReturn(made.Next, past.Next(nil, made.Next), nil, schemas.MaxGroupInfo)
 	return t, err
 }
 
@@ -251,7 +251,7 @@ func (f *Front) Ahead(group string, epoch uint64, sort message.ContentType) ([]b
 	}
 	junk := make([]byte, 200)
 	_, _ = rand.Read(junk)
-	return room.Wrap(codec.Marshal(&message.Message{Private: &message.PrivateMessage{
+	return groupstate.Wrap(codec.Marshal(&message.Message{Private: &message.PrivateMessage{
 		GroupID: g.ID, Epoch: epoch, Type: sort, EncryptedSenderData: junk[:28], Ciphertext: junk[28:],
 	}})), nil
 }
@@ -284,8 +284,8 @@ func (o *Outsider) Overheard() (texts []string) {
 }
 
 func process(g *mls.Group, payload []byte) (*mls.Group, mls.Event, error) {
-	p, err := room.Unwrap(payload)
-	if err != nil || p.Sort == room.SortWelcome {
+	p, err := groupstate.Unwrap(payload)
+	if err != nil || p.Sort == groupstate.SortWelcome {
 		return nil, nil, errors.New("it is not for a group")
 	}
 	return g.Process(p.Message, time.Now())

@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls/message"
 	"quicproquo/testcluster/liar"
 )
@@ -84,9 +84,9 @@ func craftGroup(ctx context.Context, s *stage, d *datadriven.TestData) (string, 
 	if o == nil {
 		return "", errors.New("by whom?")
 	}
-	data := &room.Data{Kind: room.KindDM}
+	data := &groupstate.Data{Kind: groupstate.KindDM}
 	if value(d, "kind") == "group" {
-		data.Kind, data.Title = room.KindGroup, value(d, "title")
+		data.Kind, data.Title = groupstate.KindGroup, value(d, "title")
 		data.SetAdmin(o.Key, true)
 	}
 	t, err := o.Trap(ctx, liar.TrapOptions{

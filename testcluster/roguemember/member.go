@@ -14,7 +14,7 @@ import (
 
 	"quicproquo/client"
 	"quicproquo/client/conn"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/client/vault"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/message"
@@ -41,7 +41,9 @@ type Grip struct {
 }
 
 // config is what a client's group is loaded with.
-func config() *mls.Config { return &mls.Config{Auth: room.Authenticator{}, PrivateHandshake: true} }
+func config() *mls.Config {
+	return &mls.Config{Auth: groupstate.Authenticator{}, PrivateHandshake: true}
+}
 
 // Take reads the keys of the member's conversations from its vault: its client is closed
 // and opened again. Those that it has no keys of are left out.
@@ -172,7 +174,7 @@ func (m *Member) claim(ctx context.Context, of conn.AccountKey) (*mls.KeyPackage
 }
 
 // proofLabel is what the secret that ends an epoch at the cluster is exported with
-// (client/room/return.go). With another the cluster refuses every commit from here.
+// (client/groupstate/return.go). With another the cluster refuses every commit from here.
 const proofLabel = "qpq/1 commit"
 
 // publish ends the epoch at the cluster with a commit.
@@ -189,7 +191,7 @@ func (g *Grip) offer(ctx context.Context, msg []byte, verifier [sha256.Size]byte
 		NextVerifier: verifier,
 	}
 	for i := range commit.Deliveries {
-		commit.Deliveries[i].Payload = room.Wrap(msg)
+		commit.Deliveries[i].Payload = groupstate.Wrap(msg)
 	}
 	_, _, err := g.m.Client.Conn().PublishCommit(ctx, commit)
 	return err
@@ -197,7 +199,7 @@ func (g *Grip) offer(ctx context.Context, msg []byte, verifier [sha256.Size]byte
 
 func (g *Grip) post(ctx context.Context, msg []byte, to []conn.Delivery) (err error) {
 	for _, d := range to {
-		batch := conn.Batch{Recipients: d.To, Channel: d.Channel, Payload: room.Wrap(msg)}
+		batch := conn.Batch{Recipients: d.To, Channel: d.Channel, Payload: groupstate.Wrap(msg)}
 		_, e := g.m.Client.Conn().BatchEnqueue(ctx, batch)
 		err = errors.Join(err, e)
 	}
@@ -209,7 +211,7 @@ func (g *Grip) post(ctx context.Context, msg []byte, to []conn.Delivery) (err er
 func (g *Grip) deliveries(s rogue.Shot) []conn.Delivery {
 	d := conn.Delivery{Channel: conn.ChannelID(g.Row.Channel)}
 	for _, m := range g.group.Members() {
-		c, err := room.ParseCredential(m.Leaf.Credential)
+		c, err := groupstate.ParseCredential(m.Leaf.Credential)
 		if err != nil || m.Index == g.group.Self() || s.Only != nil && !s.Only(m.Index) {
 			continue
 		}
@@ -224,7 +226,7 @@ func (g *Grip) deliveries(s rogue.Shot) []conn.Delivery {
 // Leaf is the leaf of an account in the group.
 func (g *Grip) Leaf(of conn.AccountKey) (tree.LeafIndex, bool) {
 	for _, m := range g.group.Members() {
-		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil && conn.AccountKey(c.Account) == of {
+		if c, err := groupstate.ParseCredential(m.Leaf.Credential); err == nil && conn.AccountKey(c.Account) == of {
 			return m.Index, true
 		}
 	}
@@ -238,7 +240,7 @@ func (g *Grip) Commit(ctx context.Context, opt mls.CommitOptions) error {
 	if err != nil {
 		return fmt.Errorf("make a commit: %w", err)
 	}
-	verifier, err := room.Verifier(made.Next)
+	verifier, err := groupstate.Verifier(made.Next)
 	if err != nil {
 		return fmt.Errorf("make a commit: %w", err)
 	}
@@ -265,7 +267,7 @@ func (g *Grip) LeadAside(ctx context.Context, victim tree.LeafIndex, n int) erro
 // Rename has the group bear another title from the next epoch on.
 func (g *Grip) Rename(ctx context.Context, title string) error {
 	extensions := g.group.Public().Context().Extensions
-	data, err := room.DataOf(extensions)
+	data, err := groupstate.DataOf(extensions)
 	if err != nil {
 		return fmt.Errorf("rename: %w", err)
 	}

@@ -14,7 +14,7 @@ import (
 	"quicproquo/client"
 	"quicproquo/client/conn"
 	"quicproquo/client/content"
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls/message"
 	"quicproquo/testcluster"
 	"quicproquo/testcluster/liar"
@@ -188,7 +188,7 @@ var invented = []string{ //nolint:gochecknoglobals // a table
 
 // trapped founds a group of mallory's that has a group's id.
 func (l *lies) trapped(ctx context.Context, g *toldGroup, fresh bool) (liar.Trap, error) {
-	data := &room.Data{Kind: room.KindGroup, Title: g.title}
+	data := &groupstate.Data{Kind: groupstate.KindGroup, Title: g.title}
 	data.SetAdmin(l.mallory.Key, true)
 	return l.mallory.Trap(ctx, liar.TrapOptions{Group: g.title, Data: data, Epochs: trapEpoch - 1, With: []string{g.to.name}, Fresh: fresh})
 }

@@ -1,4 +1,4 @@
-package room_test
+package groupstate_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/codec"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls/tree"
@@ -28,25 +28,25 @@ func adminKeys(n int) (list [][identity.KeySize]byte) {
 	return list
 }
 
-func full() *room.Data {
-	return &room.Data{
-		Kind: room.KindGroup, Title: "Überraschung 🎂", Admins: adminKeys(3), Expire: 90 * time.Second,
-		Link: bytes.Repeat([]byte{5}, room.LinkSecretSize),
+func full() *groupstate.Data {
+	return &groupstate.Data{
+		Kind: groupstate.KindGroup, Title: "Überraschung 🎂", Admins: adminKeys(3), Expire: 90 * time.Second,
+		Link: bytes.Repeat([]byte{5}, groupstate.LinkSecretSize),
 	}
 }
 
-func parseData(b []byte) (*room.Data, error) {
-	return room.DataOf(tree.Extensions{{Type: room.ExtensionType, Data: b}})
+func parseData(b []byte) (*groupstate.Data, error) {
+	return groupstate.DataOf(tree.Extensions{{Type: groupstate.ExtensionType, Data: b}})
 }
 
 // Data come back as they were written, at every limit too.
 func TestDataRoundTrip(t *testing.T) {
-	for name, d := range map[string]*room.Data{
+	for name, d := range map[string]*groupstate.Data{
 		"all":            full(),
-		"a conversation": {Kind: room.KindDM},
-		"longest title":  {Kind: room.KindGroup, Title: strings.Repeat("x", room.MaxTitle)},
-		"most admins":    {Kind: room.KindGroup, Admins: adminKeys(room.MaxAdmins)},
-		"longest time":   {Kind: room.KindGroup, Expire: (1<<32 - 1) * time.Second},
+		"a conversation": {Kind: groupstate.KindDM},
+		"longest title":  {Kind: groupstate.KindGroup, Title: strings.Repeat("x", groupstate.MaxTitle)},
+		"most admins":    {Kind: groupstate.KindGroup, Admins: adminKeys(groupstate.MaxAdmins)},
+		"longest time":   {Kind: groupstate.KindGroup, Expire: (1<<32 - 1) * time.Second},
 	} {
 		got, err := parseData(codec.Marshal(d))
 		if err != nil {
@@ -63,7 +63,7 @@ func TestDataRoundTrip(t *testing.T) {
 // Whatever a member may not say of a group is refused: what exceeds a limit by one, what
 // has two encodings, what would not be text.
 func TestDataRefused(t *testing.T) {
-	change := func(f func(*room.Data)) []byte {
+	change := func(f func(*groupstate.Data)) []byte {
 		d := full()
 		f(d)
 		return codec.Marshal(d)
@@ -72,35 +72,35 @@ func TestDataRefused(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"nothing":              {},
 		"version 0":            append([]byte{0}, good[1:]...),
-		"kind 0":               change(func(d *room.Data) { d.Kind = 0 }),
-		"kind 3":               change(func(d *room.Data) { d.Kind = room.KindGroup + 1 }),
-		"title too long":       change(func(d *room.Data) { d.Title = strings.Repeat("x", room.MaxTitle+1) }),
-		"title not UTF-8":      change(func(d *room.Data) { d.Title = "a\xffb" }),
-		"title with newline":   change(func(d *room.Data) { d.Title = "alice\nbob" }),
-		"title with escape":    change(func(d *room.Data) { d.Title = "\x1b[2J" }),
-		"title with DEL":       change(func(d *room.Data) { d.Title = "a\x7f" }),
-		"title with C1":        change(func(d *room.Data) { d.Title = "a\u009b" }),
-		"too many admins":      change(func(d *room.Data) { d.Admins = adminKeys(room.MaxAdmins + 1) }),
-		"an admin twice":       change(func(d *room.Data) { d.Admins = append(d.Admins, d.Admins[2]) }),
-		"admins out of order":  change(func(d *room.Data) { slices.Reverse(d.Admins) }),
-		"a link too short":     change(func(d *room.Data) { d.Link = d.Link[1:] }),
-		"a link too long":      change(func(d *room.Data) { d.Link = append(d.Link, 0) }),
-		"a link of one byte":   change(func(d *room.Data) { d.Link = []byte{1} }),
+		"kind 0":               change(func(d *groupstate.Data) { d.Kind = 0 }),
+		"kind 3":               change(func(d *groupstate.Data) { d.Kind = groupstate.KindGroup + 1 }),
+		"title too long":       change(func(d *groupstate.Data) { d.Title = strings.Repeat("x", groupstate.MaxTitle+1) }),
+		"title not UTF-8":      change(func(d *groupstate.Data) { d.Title = "a\xffb" }),
+		"title with newline":   change(func(d *groupstate.Data) { d.Title = "alice\nbob" }),
+		"title with escape":    change(func(d *groupstate.Data) { d.Title = "\x1b[2J" }),
+		"title with DEL":       change(func(d *groupstate.Data) { d.Title = "a\x7f" }),
+		"title with C1":        change(func(d *groupstate.Data) { d.Title = "a\u009b" }),
+		"too many admins":      change(func(d *groupstate.Data) { d.Admins = adminKeys(groupstate.MaxAdmins + 1) }),
+		"an admin twice":       change(func(d *groupstate.Data) { d.Admins = append(d.Admins, d.Admins[2]) }),
+		"admins out of order":  change(func(d *groupstate.Data) { slices.Reverse(d.Admins) }),
+		"a link too short":     change(func(d *groupstate.Data) { d.Link = d.Link[1:] }),
+		"a link too long":      change(func(d *groupstate.Data) { d.Link = append(d.Link, 0) }),
+		"a link of one byte":   change(func(d *groupstate.Data) { d.Link = []byte{1} }),
 		"an empty grant":       append(bytes.Clone(good), 0),
-		"a grant too long":     change(func(d *room.Data) { d.Grant = make([]byte, 1025) }),
+		"a grant too long":     change(func(d *groupstate.Data) { d.Grant = make([]byte, 1025) }),
 		"a grant cut short":    append(bytes.Clone(good), 5, 1, 2),
-		"an admin cut in half": {1, byte(room.KindGroup), 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 0, 0, 0, 0},
+		"an admin cut in half": {1, byte(groupstate.KindGroup), 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 0, 0, 0, 0},
 	} {
-		if d, err := parseData(b); !errors.Is(err, room.ErrData) {
+		if d, err := parseData(b); !errors.Is(err, groupstate.ErrData) {
 			t.Errorf("%s: got %+v, %v, want ErrData", name, d, err)
 		}
 	}
 	for n := range good {
-		if _, err := parseData(good[:n]); !errors.Is(err, room.ErrData) {
+		if _, err := parseData(good[:n]); !errors.Is(err, groupstate.ErrData) {
 			t.Errorf("cut to %d bytes: got %v, want ErrData", n, err)
 		}
 	}
-	if _, err := room.DataOf(tree.Extensions{{Type: room.ExtensionType + 1, Data: good}}); !errors.Is(err, room.ErrData) {
+	if _, err := groupstate.DataOf(tree.Extensions{{Type: groupstate.ExtensionType + 1, Data: good}}); !errors.Is(err, groupstate.ErrData) {
 		t.Errorf("no data: got %v, want ErrData", err)
 	}
 }
@@ -144,7 +144,7 @@ func TestClone(t *testing.T) {
 
 // Admins stay in order and each once, whoever comes and goes.
 func TestSetAdmin(t *testing.T) {
-	d := &room.Data{Kind: room.KindGroup}
+	d := &groupstate.Data{Kind: groupstate.KindGroup}
 	for _, n := range []int{5, 1, 9, 5, 3} {
 		d.SetAdmin(adminKey(n), true)
 	}
@@ -166,15 +166,15 @@ func TestSetAdmin(t *testing.T) {
 // New data take the place of the former, and other extensions stay.
 func TestExtensions(t *testing.T) {
 	other := tree.Extension{Type: 0xF00F, Data: []byte{1}}
-	first := (&room.Data{Kind: room.KindGroup, Title: "old"}).Extensions(tree.Extensions{other})
-	second := (&room.Data{Kind: room.KindGroup, Title: "new"}).Extensions(first)
+	first := (&groupstate.Data{Kind: groupstate.KindGroup, Title: "old"}).Extensions(tree.Extensions{other})
+	second := (&groupstate.Data{Kind: groupstate.KindGroup, Title: "new"}).Extensions(first)
 	if len(second) != 2 || !second[:1].Equal(tree.Extensions{other}) {
 		t.Errorf("got %v, want the other extension and one of ours", second)
 	}
-	if d, err := room.DataOf(second); err != nil || d.Title != "new" {
+	if d, err := groupstate.DataOf(second); err != nil || d.Title != "new" {
 		t.Errorf("got %+v, %v, want the new title", d, err)
 	}
-	if d, err := room.DataOf(first); err != nil || d.Title != "old" {
+	if d, err := groupstate.DataOf(first); err != nil || d.Title != "old" {
 		t.Errorf("got %+v, %v: the former extensions changed", d, err)
 	}
 }
@@ -182,12 +182,12 @@ func TestExtensions(t *testing.T) {
 // What is read has exactly one encoding: what was read.
 func FuzzData(f *testing.F) {
 	f.Add(codec.Marshal(full()))
-	f.Add(codec.Marshal(&room.Data{Kind: room.KindDM}))
+	f.Add(codec.Marshal(&groupstate.Data{Kind: groupstate.KindDM}))
 	f.Add(append(codec.Marshal(full()), 1, 2, 3))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := parseData(b)
 		if err != nil {
-			if !errors.Is(err, room.ErrData) {
+			if !errors.Is(err, groupstate.ErrData) {
 				t.Fatal(err)
 			}
 			return
@@ -195,7 +195,7 @@ func FuzzData(f *testing.F) {
 		if got := codec.Marshal(d); !bytes.Equal(got, b) {
 			t.Errorf("%x comes back as %x", b, got)
 		}
-		if len(d.Title) > room.MaxTitle || len(d.Admins) > room.MaxAdmins || strings.ContainsAny(d.Title, "\n\r\x1b\x00") {
+		if len(d.Title) > groupstate.MaxTitle || len(d.Admins) > groupstate.MaxAdmins || strings.ContainsAny(d.Title, "\n\r\x1b\x00") {
 			t.Errorf("%x exceeds a limit", b)
 		}
 		if !slices.IsSortedFunc(d.Admins, func(a, b [identity.KeySize]byte) int { return bytes.Compare(a[:], b[:]) }) {

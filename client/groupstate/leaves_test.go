@@ -1,11 +1,11 @@
-package room_test
+package groupstate_test
 
 import (
 	"errors"
 	"slices"
 	"testing"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 )
 
@@ -15,11 +15,11 @@ import (
 func TestEarlierLeavesAreBounded(t *testing.T) {
 	t.Parallel()
 	alice, bob := newDevice(t, "alice"), newDevice(t, "bob")
-	alice.found("friends", room.KindGroup, "friends")
+	alice.found("friends", groupstate.KindGroup, "friends")
 	alice.add([]*device{bob}, true, nil)
 	sealed := func() []byte {
 		t.Helper()
-		b, err := room.SealReturn(alice.group, alice.known, nil, 1<<20)
+		b, err := groupstate.SealReturn(alice.group, alice.known, nil, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,27 +28,27 @@ func TestEarlierLeavesAreBounded(t *testing.T) {
 	old := sealed()
 	alice.commit(mls.CommitOptions{})
 	apart := sealed() // bob's leaf is the first one there
-	var earlier *room.EarlierLeaves
+	var earlier *groupstate.EarlierLeaves
 	for range 10 {
 		before, known := bob.group, bob.known
 		bob.commit(mls.CommitOptions{})
 		earlier = earlier.Next(known, before, bob.group, noon)
 		var err error
-		if earlier, err = room.ParseEarlierLeaves(earlier.AppendTo(nil)); err != nil {
+		if earlier, err = groupstate.ParseEarlierLeaves(earlier.AppendTo(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := room.EarlierKeys(earlier); n > 4 {
+	if n := groupstate.EarlierKeys(earlier); n > 4 {
 		t.Errorf("%d earlier keys are kept, want 4 at most", n)
 	}
-	back, err := room.OpenReturn(bob.group, earlier, apart)
+	back, err := groupstate.OpenReturn(bob.group, earlier, apart)
 	if err != nil || back.Past == nil || back.Past.Epoch != 1 {
 		t.Errorf("the way back of the epoch beside ours is opened as %+v (%v), want one that continues epoch 1", back, err)
 	}
-	if back, err := room.OpenReturn(bob.group, earlier, old); !errors.Is(err, room.ErrReturn) {
+	if back, err := groupstate.OpenReturn(bob.group, earlier, old); !errors.Is(err, groupstate.ErrReturn) {
 		t.Errorf("the way back of the epoch before is opened as %+v (%v), want ErrReturn", back, err)
 	}
-	if _, err := room.OpenReturn(bob.group, nil, apart); !errors.Is(err, room.ErrReturn) {
+	if _, err := groupstate.OpenReturn(bob.group, nil, apart); !errors.Is(err, groupstate.ErrReturn) {
 		t.Errorf("without earlier keys the way back is opened: %v", err)
 	}
 }
@@ -57,11 +57,11 @@ func TestEarlierLeavesAreBounded(t *testing.T) {
 func TestFounderHasNoEarlierLeaf(t *testing.T) {
 	t.Parallel()
 	alice := newDevice(t, "alice")
-	alice.found("friends", room.KindGroup, "friends")
+	alice.found("friends", groupstate.KindGroup, "friends")
 	before, known := alice.group, alice.known
 	alice.commit(mls.CommitOptions{})
-	if l := (*room.EarlierLeaves)(nil).Next(known, before, alice.group, noon); l != nil {
-		t.Errorf("%d earlier keys are kept", room.EarlierKeys(l))
+	if l := (*groupstate.EarlierLeaves)(nil).Next(known, before, alice.group, noon); l != nil {
+		t.Errorf("%d earlier keys are kept", groupstate.EarlierKeys(l))
 	}
 }
 
@@ -71,7 +71,7 @@ func TestLedIsErased(t *testing.T) {
 	alice, bob, carol := trio(t)
 	past := bob.known
 	carol.commit(mls.CommitOptions{}, bob)
-	l := (*room.EarlierLeaves)(nil).Followed(past, bob.group, carol.who.Account, false, noon)
+	l := (*groupstate.EarlierLeaves)(nil).Followed(past, bob.group, carol.who.Account, false, noon)
 	const rest = 1 + 1 + 8 + 8 + 32 + 1 + 4 // before what was known
 	if raw := l.AppendTo(nil); !slices.ContainsFunc(raw[rest:], func(b byte) bool { return b != 0 }) {
 		t.Fatal("nothing is kept: this tests nothing")
@@ -89,20 +89,20 @@ func TestLedIsErased(t *testing.T) {
 // What is kept of earlier keys is read whole or not at all, and written as it was.
 func FuzzEarlierLeaves(f *testing.F) {
 	alice, bob := newDevice(f, "alice"), newDevice(f, "bob")
-	alice.found("friends", room.KindGroup, "friends")
+	alice.found("friends", groupstate.KindGroup, "friends")
 	alice.add([]*device{bob}, true, nil)
 	before, known := alice.group, alice.known
 	alice.commit(mls.CommitOptions{})
-	f.Add((*room.EarlierLeaves)(nil).Next(known, before, alice.group, noon).AppendTo(nil))
+	f.Add((*groupstate.EarlierLeaves)(nil).Next(known, before, alice.group, noon).AppendTo(nil))
 	f.Add([]byte{1, 0})
 	carol := newDevice(f, "carol")
 	alice.add([]*device{carol}, true, nil)
-	followed := (*room.EarlierLeaves)(nil).Followed(alice.known, alice.group, bob.who.Account, true, noon).AppendTo(nil)
+	followed := (*groupstate.EarlierLeaves)(nil).Followed(alice.known, alice.group, bob.who.Account, true, noon).AppendTo(nil)
 	f.Add(followed)
 	followed[1+1+8+8+32] = 2 // neither true nor false
 	f.Add(followed)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		l, err := room.ParseEarlierLeaves(b)
+		l, err := groupstate.ParseEarlierLeaves(b)
 		if err != nil {
 			return
 		}

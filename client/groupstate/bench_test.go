@@ -1,20 +1,20 @@
-package room_test
+package groupstate_test
 
 import (
 	"fmt"
 	"testing"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 )
 
 // BenchmarkReturn measures a way back: sealed for all members with the ties to the
 // epochs that were held, and opened with its tie checked. go test -bench Return
-// ./client/room
+// ./client/groupstate
 func BenchmarkReturn(b *testing.B) {
 	for _, members := range []int{2, 32, 128} {
 		alice, bob := newDevice(b, "alice"), newDevice(b, "bob")
-		alice.found("a group of some size", room.KindGroup, "")
+		alice.found("a group of some size", groupstate.KindGroup, "")
 		joiners := []*device{bob}
 		for i := range members - 2 {
 			joiners = append(joiners, newDevice(b, fmt.Sprint(i)))
@@ -32,7 +32,7 @@ func BenchmarkReturn(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("open/members=%d", members), func(b *testing.B) {
 			for b.Loop() {
-				back, err := room.OpenReturn(bob.group, nil, sealed)
+				back, err := groupstate.OpenReturn(bob.group, nil, sealed)
 				if err == nil {
 					err = back.Continues(bob.group.ID(), bob.known)
 				}

@@ -1,4 +1,4 @@
-package room_test
+package groupstate_test
 
 import (
 	"crypto/ed25519"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	wire "quicproquo/crypto/mls/message"
@@ -18,7 +18,7 @@ import (
 
 var noon = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
-var config = &mls.Config{Auth: room.Authenticator{}, PrivateHandshake: true}
+var config = &mls.Config{Auth: groupstate.Authenticator{}, PrivateHandshake: true}
 
 // device is somebody's device in groups, with what it knows of one.
 type device struct {
@@ -26,9 +26,9 @@ type device struct {
 	name    string
 	account ed25519.PrivateKey
 	id      *mls.Identity
-	who     room.Member
+	who     groupstate.Member
 	group   *mls.Group
-	known   *room.Known
+	known   *groupstate.Known
 }
 
 func newDevice(tb testing.TB, name string) *device {
@@ -51,14 +51,14 @@ func deviceOf(tb testing.TB, name string, account ed25519.PrivateKey, n byte) *d
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := room.Credential{Member: room.Member{Account: [32]byte(account.Public().(ed25519.PublicKey)), Device: [16]byte{n}}}
+	c := groupstate.Credential{Member: groupstate.Member{Account: [32]byte(account.Public().(ed25519.PublicKey)), Device: [16]byte{n}}}
 	signature, err := identity.Device(c.Account, c.Device, [32]byte(signer.Public())).Sign(account)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	copy(c.Signature[:], signature)
 	return &device{t: tb, name: name, account: account, who: c.Member, id: &mls.Identity{
-		Signer: signer, Credential: c.MLS(), Extensions: []tree.ExtensionType{room.ExtensionType},
+		Signer: signer, Credential: c.MLS(), Extensions: []tree.ExtensionType{groupstate.ExtensionType},
 		Proposals: []tree.ProposalType{tree.ProposalSelfRemove},
 	}}
 }
@@ -66,10 +66,10 @@ func deviceOf(tb testing.TB, name string, account ed25519.PrivateKey, n byte) *d
 func (d *device) enter(g *mls.Group) { d.known, d.group = d.known.Next(d.group, g), g }
 
 // found makes a group with this device as its only member and admin.
-func (d *device) found(id string, kind room.Kind, title string) {
+func (d *device) found(id string, kind groupstate.Kind, title string) {
 	d.t.Helper()
-	data := &room.Data{Kind: kind, Title: title}
-	if kind == room.KindGroup {
+	data := &groupstate.Data{Kind: kind, Title: title}
+	if kind == groupstate.KindGroup {
 		data.SetAdmin(d.who.Account, true)
 		if err := data.SetGrant([]byte(id), 0, [][32]byte{d.who.Account}, d.id); err != nil {
 			d.t.Fatal(err)
@@ -102,7 +102,7 @@ func (d *device) commit(opt mls.CommitOptions, others ...*device) *mls.Pending {
 
 // add lets devices in; who is in already gets the commit. change may alter the data,
 // and grant says whether the committer signs them.
-func (d *device) add(joiners []*device, grant bool, change func(*room.Data), others ...*device) {
+func (d *device) add(joiners []*device, grant bool, change func(*groupstate.Data), others ...*device) {
 	d.t.Helper()
 	opt := mls.CommitOptions{}
 	var kps []*mls.KeyPackage
@@ -121,7 +121,7 @@ func (d *device) add(joiners []*device, grant bool, change func(*room.Data), oth
 		return slices.ContainsFunc(joiners, func(j *device) bool { return j.who.Account == a })
 	})
 	if tie != nil {
-		opt.InfoExtensions = tree.Extensions{{Type: room.InfoExtensionType, Data: tie}}
+		opt.InfoExtensions = tree.Extensions{{Type: groupstate.InfoExtensionType, Data: tie}}
 	}
 	p := d.commit(opt, others...)
 	for i, j := range joiners {
@@ -133,9 +133,9 @@ func (d *device) add(joiners []*device, grant bool, change func(*room.Data), oth
 	}
 }
 
-func (d *device) extensions(roster [][32]byte, grant bool, change func(*room.Data)) *tree.Extensions {
+func (d *device) extensions(roster [][32]byte, grant bool, change func(*groupstate.Data)) *tree.Extensions {
 	d.t.Helper()
-	data, err := room.DataOf(d.group.Public().Context().Extensions)
+	data, err := groupstate.DataOf(d.group.Public().Context().Extensions)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func (d *device) extensions(roster [][32]byte, grant bool, change func(*room.Dat
 func (d *device) leaf(who *device) tree.LeafIndex {
 	d.t.Helper()
 	for _, m := range d.group.Members() {
-		if c, err := room.ParseCredential(m.Leaf.Credential); err == nil && c.Member == who.who {
+		if c, err := groupstate.ParseCredential(m.Leaf.Credential); err == nil && c.Member == who.who {
 			return m.Index
 		}
 	}
@@ -175,7 +175,7 @@ func (d *device) removes(who *device, others ...*device) {
 // seal makes the way back into a device's group as it is there.
 func (d *device) seal() []byte {
 	d.t.Helper()
-	b, err := room.SealReturn(d.group, d.known, nil, 1<<20)
+	b, err := groupstate.SealReturn(d.group, d.known, nil, 1<<20)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -183,9 +183,9 @@ func (d *device) seal() []byte {
 }
 
 // sealPast is seal, tied to what was held before only.
-func (d *device) sealPast(held *room.Known) []byte {
+func (d *device) sealPast(held *groupstate.Known) []byte {
 	d.t.Helper()
-	b, err := room.SealReturn(d.group, held, nil, 1<<20)
+	b, err := groupstate.SealReturn(d.group, held, nil, 1<<20)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -202,13 +202,13 @@ func (d *device) phone(of *device, others ...*device) *device {
 
 // takes judges a way back as the client does: opened, verified, allowed, tied.
 func (d *device) takes(sealed []byte) error {
-	back, err := room.OpenReturn(d.group, nil, sealed)
+	back, err := groupstate.OpenReturn(d.group, nil, sealed)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	var refused error
 	_, err = mls.ExternalJoin(config, d.id, back.GroupInfo, mls.ExternalOptions{Resync: true, Check: func(p *mls.PublicGroup, m mls.Member) error {
-		offer, err := room.OfferOf(p, m)
+		offer, err := groupstate.OfferOf(p, m)
 		if err == nil {
 			err = d.known.Allows(offer)
 		}
@@ -227,7 +227,7 @@ func (d *device) takes(sealed []byte) error {
 func trio(t *testing.T) (alice, bob, carol *device) {
 	t.Helper()
 	alice, bob, carol = newDevice(t, "alice"), newDevice(t, "bob"), newDevice(t, "carol")
-	alice.found("the group's id 16", room.KindGroup, "friends")
+	alice.found("the group's id 16", groupstate.KindGroup, "friends")
 	alice.add([]*device{bob, carol}, true, nil)
 	return alice, bob, carol
 }
@@ -258,7 +258,7 @@ func TestLineage(t *testing.T) {
 		{"a member's word after an admin's changes, with the admin's grant", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			dave := newDevice(t, "dave")
-			alice.add([]*device{dave}, true, func(d *room.Data) { d.Title = "best friends" }, carol)
+			alice.add([]*device{dave}, true, func(d *groupstate.Data) { d.Title = "best friends" }, carol)
 			carol.commit(mls.CommitOptions{}, alice, dave)
 			return bob, carol.seal()
 		}, nil},
@@ -268,66 +268,66 @@ func TestLineage(t *testing.T) {
 			alice.add([]*device{dave}, false, nil, carol)
 			carol.commit(mls.CommitOptions{}, alice, dave)
 			return bob, carol.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 		{"a member's own changes", func(t *testing.T) (*device, []byte) {
 			_, bob, carol := trio(t)
 			carol.add([]*device{newDevice(t, "eve")}, false, nil)
 			return bob, carol.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 		{"a member's own changes with its own grant", func(t *testing.T) (*device, []byte) {
 			_, bob, carol := trio(t)
 			carol.add([]*device{newDevice(t, "eve")}, true, nil)
 			return bob, carol.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 		{"a member makes itself admin and grants", func(t *testing.T) (*device, []byte) {
 			_, bob, carol := trio(t)
-			carol.commit(mls.CommitOptions{Extensions: carol.extensions(carol.known.Accounts, true, func(d *room.Data) { d.SetAdmin(carol.who.Account, true) })})
+			carol.commit(mls.CommitOptions{Extensions: carol.extensions(carol.known.Accounts, true, func(d *groupstate.Data) { d.SetAdmin(carol.who.Account, true) })})
 			return bob, carol.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 		{"a member drops the others but keeps an old grant", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			carol.commit(mls.CommitOptions{Remove: []tree.LeafIndex{carol.leaf(alice)}})
 			return bob, carol.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 		{"a newcomer's word: it held no epoch that the other held", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			dave := newDevice(t, "dave")
-			alice.add([]*device{dave}, true, func(d *room.Data) { d.SetAdmin(dave.who.Account, true) }, carol)
+			alice.add([]*device{dave}, true, func(d *groupstate.Data) { d.SetAdmin(dave.who.Account, true) }, carol)
 			dave.commit(mls.CommitOptions{}, alice, carol)
 			return bob, dave.seal()
-		}, room.ErrAnother},
+		}, groupstate.ErrAnother},
 		{"another group of the same id by a stranger who knows the leaf", func(t *testing.T) (*device, []byte) {
 			_, bob, _ := trio(t)
 			mallory := newDevice(t, "mallory")
-			mallory.found("the group's id 16", room.KindGroup, "friends")
+			mallory.found("the group's id 16", groupstate.KindGroup, "friends")
 			mallory.addOld(bob)
 			return bob, mallory.seal()
-		}, room.ErrAnother},
+		}, groupstate.ErrAnother},
 		{"another group of the same id by a member who was removed", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			alice.removes(carol, bob)
 			carol.group, carol.known = nil, nil
-			carol.found("the group's id 16", room.KindGroup, "friends")
+			carol.found("the group's id 16", groupstate.KindGroup, "friends")
 			carol.addOld(bob)
 			return bob, carol.seal()
-		}, room.ErrAnother},
+		}, groupstate.ErrAnother},
 		{"another group of the same id by an admin without the old keys", func(t *testing.T) (*device, []byte) {
 			alice, bob, _ := trio(t)
 			alice.group, alice.known = nil, nil
-			alice.found("the group's id 16", room.KindGroup, "friends")
+			alice.found("the group's id 16", groupstate.KindGroup, "friends")
 			alice.addOld(bob)
 			for alice.group.Epoch() <= bob.group.Epoch() {
 				alice.commit(mls.CommitOptions{})
 			}
 			return bob, alice.seal()
-		}, room.ErrTie},
+		}, groupstate.ErrTie},
 		{"a conversation of two that got a third", func(t *testing.T) (*device, []byte) {
 			alice, bob := newDevice(t, "alice"), newDevice(t, "bob")
-			alice.found("a channel of 16.", room.KindDM, "")
+			alice.found("a channel of 16.", groupstate.KindDM, "")
 			alice.add([]*device{bob}, false, nil)
 			alice.add([]*device{newDevice(t, "eve")}, false, nil)
 			return bob, alice.seal()
-		}, room.ErrAnother},
+		}, groupstate.ErrAnother},
 		{"a removed device of a member, tied to the last epoch that it held", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			phone := alice.phone(carol, bob, carol)
@@ -336,7 +336,7 @@ func TestLineage(t *testing.T) {
 			phone.commit(mls.CommitOptions{})
 			phone.commit(mls.CommitOptions{})
 			return bob, phone.sealPast(held)
-		}, room.ErrAnother},
+		}, groupstate.ErrAnother},
 		{"a removed device of an admin, after many epochs and a restart", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			phone := alice.phone(alice, bob, carol)
@@ -348,13 +348,13 @@ func TestLineage(t *testing.T) {
 			for range 50 {
 				phone.commit(mls.CommitOptions{})
 			}
-			saved, err := room.ParseKnown(bob.known.AppendTo(nil))
+			saved, err := groupstate.ParseKnown(bob.known.AppendTo(nil))
 			if err != nil {
 				t.Fatal(err)
 			}
 			bob.known = saved
 			return bob, phone.sealPast(held)
-		}, room.ErrAnother},
+		}, groupstate.ErrAnother},
 		{"a device that was removed and is back", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			phone := alice.phone(carol, bob, carol)
@@ -371,45 +371,45 @@ func TestLineage(t *testing.T) {
 		}, nil},
 		{"a group that became a conversation of two", func(t *testing.T) (*device, []byte) {
 			alice, bob := newDevice(t, "alice"), newDevice(t, "bob")
-			alice.found("the group's id 16", room.KindGroup, "friends")
+			alice.found("the group's id 16", groupstate.KindGroup, "friends")
 			alice.add([]*device{bob}, true, nil)
-			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *room.Data) { d.Kind = room.KindDM })})
+			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *groupstate.Data) { d.Kind = groupstate.KindDM })})
 			return bob, alice.seal()
-		}, room.ErrAnother},
+		}, groupstate.ErrAnother},
 		{"a member takes in whom an admin has removed, with the grant of before", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			dave := newDevice(t, "dave")
 			alice.add([]*device{dave}, true, nil, bob, carol)
 			alice.removes(carol, bob, dave)
-			old, _ := room.DataOf(carol.group.Public().Context().Extensions)
-			dave.add([]*device{carol}, false, func(d *room.Data) { d.Grant = old.Grant })
+			old, _ := groupstate.DataOf(carol.group.Public().Context().Extensions)
+			dave.add([]*device{carol}, false, func(d *groupstate.Data) { d.Grant = old.Grant })
 			return bob, dave.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 		{"a member drops the admin and keeps a grant that the other has not seen", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
-			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *room.Data) { d.Title = "new" })}, carol)
+			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *groupstate.Data) { d.Title = "new" })}, carol)
 			carol.commit(mls.CommitOptions{Remove: []tree.LeafIndex{carol.leaf(alice)}})
 			return bob, carol.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 		{"a member changes what an admin has signed, and the grant's digests with it", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
-			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *room.Data) { d.Title = "new" })}, carol)
-			carol.add([]*device{newDevice(t, "eve")}, false, func(d *room.Data) { d.Title = "mine" })
-			carol.commit(mls.CommitOptions{Extensions: carol.extensions(nil, false, func(d *room.Data) { room.ForgeGrant(d, carol.known.Accounts) })})
+			alice.commit(mls.CommitOptions{Extensions: alice.extensions(alice.known.Accounts, true, func(d *groupstate.Data) { d.Title = "new" })}, carol)
+			carol.add([]*device{newDevice(t, "eve")}, false, func(d *groupstate.Data) { d.Title = "mine" })
+			carol.commit(mls.CommitOptions{Extensions: carol.extensions(nil, false, func(d *groupstate.Data) { groupstate.ForgeGrant(d, carol.known.Accounts) })})
 			return bob, carol.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 		{"a member grants in an admin's name", func(t *testing.T) (*device, []byte) {
 			alice, bob, carol := trio(t)
 			carol.add([]*device{newDevice(t, "eve")}, false, nil)
 			posing := *carol.id
 			posing.Credential = alice.id.Credential
-			carol.commit(mls.CommitOptions{Extensions: carol.extensions(nil, false, func(d *room.Data) {
+			carol.commit(mls.CommitOptions{Extensions: carol.extensions(nil, false, func(d *groupstate.Data) {
 				if err := d.SetGrant(carol.group.ID(), carol.group.Epoch()+1, carol.known.Accounts, &posing); err != nil {
 					t.Fatal(err)
 				}
 			})})
 			return bob, carol.seal()
-		}, room.ErrLineage},
+		}, groupstate.ErrLineage},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			away, sealed := s.play(t)
@@ -441,8 +441,8 @@ func (d *device) addOld(who *device) {
 // the same id by anybody else does not, nor does one of the same inviter that is not
 // tied to what was held.
 func TestWelcomeContinues(t *testing.T) {
-	check := func(who *device, known *room.Known, by *device) error {
-		offer, err := room.OfferOf(who.group.Public(), mls.Member{Leaf: by.group.Public().Tree().Leaf(by.group.Self())})
+	check := func(who *device, known *groupstate.Known, by *device) error {
+		offer, err := groupstate.OfferOf(who.group.Public(), mls.Member{Leaf: by.group.Public().Tree().Leaf(by.group.Self())})
 		if err != nil {
 			return err
 		}
@@ -458,7 +458,7 @@ func TestWelcomeContinues(t *testing.T) {
 	}
 	alice.removes(bob, carol)
 	carol.add([]*device{bob}, false, nil, alice)
-	if err := check(bob, held, carol); !errors.Is(err, room.ErrLineage) {
+	if err := check(bob, held, carol); !errors.Is(err, groupstate.ErrLineage) {
 		t.Errorf("added again by a member who is no admin: %v, want ErrLineage", err)
 	}
 	// Nor may a member who is none lead others into a group that only it goes on with,
@@ -467,7 +467,7 @@ func TestWelcomeContinues(t *testing.T) {
 	held = bob.known
 	carol.commit(mls.CommitOptions{Remove: []tree.LeafIndex{carol.leaf(bob)}})
 	carol.add([]*device{bob}, false, nil)
-	if err := check(bob, held, carol); !errors.Is(err, room.ErrLineage) || errors.Is(err, room.ErrTie) {
+	if err := check(bob, held, carol); !errors.Is(err, groupstate.ErrLineage) || errors.Is(err, groupstate.ErrTie) {
 		t.Errorf("added again by a member, with the same people: %v, want that no admin vouches for it", err)
 	}
 	alice, bob, carol = trio(t)
@@ -476,25 +476,25 @@ func TestWelcomeContinues(t *testing.T) {
 	held = bob.known
 	phone.commit(mls.CommitOptions{Remove: []tree.LeafIndex{phone.leaf(bob)}})
 	phone.add([]*device{bob}, true, nil)
-	if err := check(bob, held, phone); !errors.Is(err, room.ErrAnother) {
+	if err := check(bob, held, phone); !errors.Is(err, groupstate.ErrAnother) {
 		t.Errorf("added again by an admin's device that was removed: %v, want ErrAnother", err)
 	}
 	alice.group, alice.known = nil, nil
-	alice.found("the group's id 16", room.KindGroup, "friends")
+	alice.found("the group's id 16", groupstate.KindGroup, "friends")
 	for range 8 {
 		alice.commit(mls.CommitOptions{})
 	}
 	alice.add([]*device{bob}, true, nil)
-	if err := check(bob, held, alice); !errors.Is(err, room.ErrTie) {
+	if err := check(bob, held, alice); !errors.Is(err, groupstate.ErrTie) {
 		t.Errorf("a welcome by the admin who has lost the old keys: %v, want ErrTie", err)
 	}
 	mallory := newDevice(t, "mallory")
-	mallory.found("the group's id 16", room.KindGroup, "friends")
+	mallory.found("the group's id 16", groupstate.KindGroup, "friends")
 	for range 8 {
 		mallory.commit(mls.CommitOptions{})
 	}
 	mallory.add([]*device{bob}, true, nil)
-	if err := check(bob, held, mallory); !errors.Is(err, room.ErrAnother) {
+	if err := check(bob, held, mallory); !errors.Is(err, groupstate.ErrAnother) {
 		t.Errorf("a stranger's group of the same id: %v, want ErrAnother", err)
 	}
 }
@@ -517,7 +517,7 @@ func TestReturningIsTied(t *testing.T) {
 		"that is changed":      alice.known.CheckReturning(id, 7, bob.who, changed),
 		"that is missing":      alice.known.CheckReturning(id, 7, bob.who, nil),
 	} {
-		if !errors.Is(err, room.ErrTie) {
+		if !errors.Is(err, groupstate.ErrTie) {
 			t.Errorf("a proof %s: %v, want ErrTie", name, err)
 		}
 	}
@@ -531,24 +531,24 @@ func TestKnownIsSaved(t *testing.T) {
 		alice.commit(mls.CommitOptions{}, bob)
 	}
 	raw := bob.known.AppendTo(nil)
-	back, err := room.ParseKnown(append(slices.Clone(raw), "of a newer version"...))
+	back, err := groupstate.ParseKnown(append(slices.Clone(raw), "of a newer version"...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := back.AppendTo(nil); !slices.Equal(got, raw) {
 		t.Errorf("what is known changes when it is saved:\n %x\n %x", got, raw)
 	}
-	if keys := room.LineageKeys(bob.known); len(keys) > 32+3 {
+	if keys := groupstate.LineageKeys(bob.known); len(keys) > 32+3 {
 		t.Errorf("%d keys are kept after 42 epochs, want the last 32 and those of leaves", len(keys))
 	}
 	old := bob.known
 	alice.commit(mls.CommitOptions{}, bob)
 	kept, gone := 0, 0
-	before := room.LineageKeys(old)
+	before := groupstate.LineageKeys(old)
 	old.Zero(bob.known)
 	for epoch, key := range before {
 		zero := !slices.ContainsFunc(key, func(b byte) bool { return b != 0 })
-		if _, still := room.LineageKeys(bob.known)[epoch]; still == zero {
+		if _, still := groupstate.LineageKeys(bob.known)[epoch]; still == zero {
 			t.Errorf("the key of epoch %d: kept %t, erased %t", epoch, still, zero)
 		}
 		if zero {
@@ -566,8 +566,8 @@ func TestKnownIsSaved(t *testing.T) {
 // what was kept before is erased. Programs before this kept nothing of it.
 func TestKnownKeepsProofs(t *testing.T) {
 	alice := newDevice(t, "alice")
-	alice.found("the group's id 16", room.KindGroup, "friends")
-	first, err := room.Proof(alice.group)
+	alice.found("the group's id 16", groupstate.KindGroup, "friends")
+	first, err := groupstate.Proof(alice.group)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -596,7 +596,7 @@ func TestKnownKeepsProofs(t *testing.T) {
 	}
 
 	raw := alice.known.AppendTo(nil)
-	old, err := room.ParseKnown(raw[:len(raw)-1-128*(8+32)-2]) // nor which devices have left; the list's length has two bytes
+	old, err := groupstate.ParseKnown(raw[:len(raw)-1-128*(8+32)-2]) // nor which devices have left; the list's length has two bytes
 	if err != nil {
 		t.Fatalf("what a program before this one wrote: %v", err)
 	}
@@ -608,15 +608,15 @@ func TestKnownKeepsProofs(t *testing.T) {
 // Bytes that are not what is known are refused, and what is taken means one thing.
 func FuzzParseKnown(f *testing.F) {
 	d := newDevice(f, "alice")
-	d.found("the group's id 16", room.KindGroup, "friends")
+	d.found("the group's id 16", groupstate.KindGroup, "friends")
 	f.Add(d.known.AppendTo(nil))
 	f.Add([]byte{1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		k, err := room.ParseKnown(b)
+		k, err := groupstate.ParseKnown(b)
 		if err != nil {
 			return
 		}
-		again, err := room.ParseKnown(k.AppendTo(nil))
+		again, err := groupstate.ParseKnown(k.AppendTo(nil))
 		if err != nil || !slices.Equal(again.AppendTo(nil), k.AppendTo(nil)) {
 			t.Errorf("what was read from %x is not what is written (%v)", b, err)
 		}
@@ -626,7 +626,7 @@ func FuzzParseKnown(f *testing.F) {
 // Whatever the server makes of a way back is refused, unless it is the way back.
 func FuzzOpenReturn(f *testing.F) {
 	alice, bob := newDevice(f, "alice"), newDevice(f, "bob")
-	alice.found("a channel of 16.", room.KindDM, "")
+	alice.found("a channel of 16.", groupstate.KindDM, "")
 	alice.add([]*device{bob}, false, nil)
 	sealed := alice.seal()
 	f.Add(0, byte(0))
@@ -636,7 +636,7 @@ func FuzzOpenReturn(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at int, flip byte) {
 		b := slices.Clone(sealed)
 		b[(at%len(b)+len(b))%len(b)] ^= flip
-		back, err := room.OpenReturn(bob.group, nil, b)
+		back, err := groupstate.OpenReturn(bob.group, nil, b)
 		if flip == 0 && err != nil {
 			t.Fatalf("the way back itself: %v", err)
 		}

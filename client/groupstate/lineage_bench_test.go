@@ -1,11 +1,11 @@
-package room_test
+package groupstate_test
 
 import (
 	"crypto/sha256"
 	"fmt"
 	"testing"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 )
 
@@ -14,7 +14,7 @@ import (
 func BenchmarkLineage(b *testing.B) {
 	for _, n := range []int{2, 16, 64} {
 		founder := newDevice(b, "founder")
-		founder.found("the group's id 16", room.KindGroup, "friends")
+		founder.found("the group's id 16", groupstate.KindGroup, "friends")
 		var others []*device
 		for i := range n - 1 {
 			others = append(others, newDevice(b, fmt.Sprint("member ", i)))
@@ -26,14 +26,14 @@ func BenchmarkLineage(b *testing.B) {
 			break // one who was there is enough: the ties are those of the last 32 epochs
 		}
 		sealed := founder.seal()
-		back, err := room.OpenReturn(others[0].group, nil, sealed)
+		back, err := groupstate.OpenReturn(others[0].group, nil, sealed)
 		if err != nil {
 			b.Fatal(err)
 		}
-		for name, known := range map[string]*room.Known{"bare": nil, "tied": founder.known} {
+		for name, known := range map[string]*groupstate.Known{"bare": nil, "tied": founder.known} {
 			b.Run(fmt.Sprintf("seal/%s/N=%d", name, n), func(b *testing.B) {
 				for b.Loop() {
-					if _, err := room.SealReturn(founder.group, known, nil, 1<<24); err != nil {
+					if _, err := groupstate.SealReturn(founder.group, known, nil, 1<<24); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -1,4 +1,4 @@
-package room_test
+package groupstate_test
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"errors"
 	"testing"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/message"
 )
@@ -44,18 +44,18 @@ func realMessages(tb testing.TB) map[string][]byte {
 // names the key packages that it is for.
 func TestUnwrap(t *testing.T) {
 	all := realMessages(t)
-	for name, sort := range map[string]room.Sort{
-		"welcome": room.SortWelcome, "commit": room.SortCommit,
-		"application": room.SortApplication, "proposal": room.SortProposal,
+	for name, sort := range map[string]groupstate.Sort{
+		"welcome": groupstate.SortWelcome, "commit": groupstate.SortCommit,
+		"application": groupstate.SortApplication, "proposal": groupstate.SortProposal,
 	} {
-		p, err := room.Unwrap(room.Wrap(all[name]))
+		p, err := groupstate.Unwrap(groupstate.Wrap(all[name]))
 		if err != nil || p.Sort != sort || !bytes.Equal(p.Message, all[name]) {
 			t.Errorf("%s: got sort %d, %v, want %d", name, p.Sort, err, sort)
 		}
-		if welcome := sort == room.SortWelcome; welcome != (len(p.KeyPackages) == 1) || welcome != (p.GroupID == nil) {
+		if welcome := sort == groupstate.SortWelcome; welcome != (len(p.KeyPackages) == 1) || welcome != (p.GroupID == nil) {
 			t.Errorf("%s: got %d key packages and group %x", name, len(p.KeyPackages), p.GroupID)
 		}
-		if sort != room.SortWelcome && (!bytes.Equal(p.GroupID, bytes.Repeat([]byte{9}, 32)) || p.Epoch != 0) {
+		if sort != groupstate.SortWelcome && (!bytes.Equal(p.GroupID, bytes.Repeat([]byte{9}, 32)) || p.Epoch != 0) {
 			t.Errorf("%s: got group %x, epoch %d", name, p.GroupID, p.Epoch)
 		}
 	}
@@ -64,19 +64,19 @@ func TestUnwrap(t *testing.T) {
 // What is no message to a group, or comes in a format of later, is refused.
 func TestUnwrapRefused(t *testing.T) {
 	all := realMessages(t)
-	commit := room.Wrap(all["commit"])
+	commit := groupstate.Wrap(all["commit"])
 	for name, b := range map[string][]byte{
 		"nothing":         nil,
 		"a format alone":  {1},
 		"format 0":        append([]byte{0}, commit[1:]...),
 		"format 2":        append([]byte{2}, commit[1:]...),
-		"a key package":   room.Wrap(all["key package"]),
-		"a group info":    room.Wrap(all["group info"]),
+		"a key package":   groupstate.Wrap(all["key package"]),
+		"a group info":    groupstate.Wrap(all["group info"]),
 		"a byte too many": append(bytes.Clone(commit), 0),
 		"a byte too few":  commit[:len(commit)-1],
 		"no wrapping":     all["commit"],
 	} {
-		if p, err := room.Unwrap(b); !errors.Is(err, room.ErrPayload) {
+		if p, err := groupstate.Unwrap(b); !errors.Is(err, groupstate.ErrPayload) {
 			t.Errorf("%s: got %+v, %v, want ErrPayload", name, p, err)
 		}
 	}
@@ -86,21 +86,21 @@ func TestUnwrapRefused(t *testing.T) {
 // knows nothing of the first.
 func FuzzPayload(f *testing.F) {
 	for _, m := range realMessages(f) {
-		f.Add(room.Wrap(m))
+		f.Add(groupstate.Wrap(m))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := room.Unwrap(b)
+		p, err := groupstate.Unwrap(b)
 		if err != nil {
-			if !errors.Is(err, room.ErrPayload) {
+			if !errors.Is(err, groupstate.ErrPayload) {
 				t.Fatal(err)
 			}
 			return
 		}
-		if !bytes.Equal(room.Wrap(p.Message), b) {
+		if !bytes.Equal(groupstate.Wrap(p.Message), b) {
 			t.Errorf("%x is not what its message wraps to", b)
 		}
 		wire, rest := binary.BigEndian.Uint16(b[3:]), b[5:]
-		if (wire == 3) != (p.Sort == room.SortWelcome) || wire < 1 || wire > 3 {
+		if (wire == 3) != (p.Sort == groupstate.SortWelcome) || wire < 1 || wire > 3 {
 			t.Fatalf("wire format %d is said to be of sort %d", wire, p.Sort)
 		}
 		if wire == 3 {
@@ -111,7 +111,7 @@ func FuzzPayload(f *testing.F) {
 			t.Errorf("group %x, epoch %d are said to be %x, %d", group, epoch, p.GroupID, p.Epoch)
 		}
 		if wire == 2 {
-			want := map[byte]room.Sort{1: room.SortApplication, 2: room.SortProposal, 3: room.SortCommit}[rest[8]]
+			want := map[byte]groupstate.Sort{1: groupstate.SortApplication, 2: groupstate.SortProposal, 3: groupstate.SortCommit}[rest[8]]
 			if p.Sort != want {
 				t.Errorf("content type %d is said to be of sort %d", rest[8], p.Sort)
 			}

@@ -1,4 +1,4 @@
-package room_test
+package groupstate_test
 
 import (
 	"bytes"
@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 )
 
-func linkOf(groupID int) room.Link {
-	return room.Link{GroupID: bytes.Repeat([]byte{1}, groupID), Secret: bytes.Repeat([]byte{2}, room.LinkSecretSize)}
+func linkOf(groupID int) groupstate.Link {
+	return groupstate.Link{GroupID: bytes.Repeat([]byte{1}, groupID), Secret: bytes.Repeat([]byte{2}, groupstate.LinkSecretSize)}
 }
 
 // A link comes back as it was, with blanks around it too; the shortest and the longest
@@ -20,7 +20,7 @@ func TestLinkRoundTrip(t *testing.T) {
 	for _, n := range []int{16, 32, 64} {
 		want := linkOf(n)
 		for _, text := range []string{want.String(), "  " + want.String() + "\n"} {
-			got, err := room.ParseLink(text)
+			got, err := groupstate.ParseLink(text)
 			if err != nil || !bytes.Equal(got.GroupID, want.GroupID) || !bytes.Equal(got.Secret, want.Secret) {
 				t.Errorf("%q: got %v, %v", text, got, err)
 			}
@@ -53,8 +53,8 @@ func TestLinkRefused(t *testing.T) {
 	for n := range raw {
 		cases["cut short"] = encode(raw[:n]...)
 		for name, text := range cases {
-			l, err := room.ParseLink(text)
-			if !errors.Is(err, room.ErrLink) || l.GroupID != nil || l.Secret != nil {
+			l, err := groupstate.ParseLink(text)
+			if !errors.Is(err, groupstate.ErrLink) || l.GroupID != nil || l.Secret != nil {
 				t.Fatalf("%s, %d: got %v, %v, want nothing and ErrLink", name, n, l, err)
 			}
 			if len(text) > 40 && strings.Contains(err.Error(), text[20:40]) {
@@ -76,9 +76,9 @@ func unusedBits(text string) string {
 func TestNewLinkSecret(t *testing.T) {
 	seen := map[string]bool{}
 	for range 8 {
-		secret, err := room.NewLinkSecret()
-		if err != nil || len(secret) != room.LinkSecretSize || seen[string(secret)] {
-			t.Fatalf("got %x, %v, want %d new bytes", secret, err, room.LinkSecretSize)
+		secret, err := groupstate.NewLinkSecret()
+		if err != nil || len(secret) != groupstate.LinkSecretSize || seen[string(secret)] {
+			t.Fatalf("got %x, %v, want %d new bytes", secret, err, groupstate.LinkSecretSize)
 		}
 		seen[string(secret)] = true
 	}
@@ -90,9 +90,9 @@ func FuzzLink(f *testing.F) {
 	f.Add(" " + linkOf(64).String() + "\r\n")
 	f.Add("qpq:group/AQ")
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := room.ParseLink(text)
+		l, err := groupstate.ParseLink(text)
 		if err != nil {
-			if !errors.Is(err, room.ErrLink) {
+			if !errors.Is(err, groupstate.ErrLink) {
 				t.Fatal(err)
 			}
 			return
@@ -114,35 +114,35 @@ func FuzzLink(f *testing.F) {
 func TestReturnByLink(t *testing.T) {
 	t.Parallel()
 	alice := newDevice(t, "alice")
-	alice.found("friends of this test", room.KindGroup, "friends")
-	link := func() room.Link {
-		secret, err := room.NewLinkSecret()
+	alice.found("friends of this test", groupstate.KindGroup, "friends")
+	link := func() groupstate.Link {
+		secret, err := groupstate.NewLinkSecret()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return room.Link{GroupID: alice.group.ID(), Secret: secret}
+		return groupstate.Link{GroupID: alice.group.ID(), Secret: secret}
 	}
 	now := link()
 	sealed := func(secret []byte) []byte {
-		b, err := room.SealReturn(alice.group, alice.known, secret, 1<<20)
+		b, err := groupstate.SealReturn(alice.group, alice.known, secret, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
 	}
-	if back, err := room.OpenReturnByLink(now, sealed(now.Secret)); err != nil || back.Epoch != alice.group.Epoch() {
+	if back, err := groupstate.OpenReturnByLink(now, sealed(now.Secret)); err != nil || back.Epoch != alice.group.Epoch() {
 		t.Errorf("the link opens %+v (%v), want the present epoch", back, err)
 	}
-	other := room.Link{GroupID: []byte("a group of somebody else"), Secret: now.Secret}
+	other := groupstate.Link{GroupID: []byte("a group of somebody else"), Secret: now.Secret}
 	for name, scene := range map[string]struct {
-		link   room.Link
+		link   groupstate.Link
 		secret []byte
 	}{
 		"another group's": {other, now.Secret},
 		"a replaced one":  {link(), now.Secret},
 		"where is none":   {now, nil},
 	} {
-		if back, err := room.OpenReturnByLink(scene.link, sealed(scene.secret)); !errors.Is(err, room.ErrLink) {
+		if back, err := groupstate.OpenReturnByLink(scene.link, sealed(scene.secret)); !errors.Is(err, groupstate.ErrLink) {
 			t.Errorf("%s: opens %+v (%v), want ErrLink", name, back, err)
 		}
 	}

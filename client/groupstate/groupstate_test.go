@@ -1,4 +1,4 @@
-package room_test
+package groupstate_test
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls"
 	"quicproquo/crypto/mls/tree"
@@ -19,7 +19,7 @@ var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 // owner is a device of an account with all its keys.
 type owner struct {
 	account ed25519.PrivateKey
-	member  room.Member
+	member  groupstate.Member
 	signer  *suite.Signer
 }
 
@@ -41,9 +41,9 @@ func newOwner(tb testing.TB, seed byte) *owner {
 }
 
 // credential is what the account says about the device's key.
-func (d *owner) credential(tb testing.TB) *room.Credential {
+func (d *owner) credential(tb testing.TB) *groupstate.Credential {
 	tb.Helper()
-	c := &room.Credential{Member: d.member}
+	c := &groupstate.Credential{Member: d.member}
 	signature, err := identity.Device(d.member.Account, d.member.Device, [identity.KeySize]byte(d.signer.Public())).Sign(d.account)
 	if err != nil {
 		tb.Fatal(err)
@@ -56,14 +56,14 @@ func (d *owner) identity(tb testing.TB) *mls.Identity {
 	tb.Helper()
 	return &mls.Identity{
 		Signer: d.signer, Credential: d.credential(tb).MLS(), NoGREASE: true,
-		Extensions: []tree.ExtensionType{room.ExtensionType}, Proposals: []tree.ProposalType{tree.ProposalSelfRemove},
+		Extensions: []tree.ExtensionType{groupstate.ExtensionType}, Proposals: []tree.ProposalType{tree.ProposalSelfRemove},
 	}
 }
 
 // groupOf is a group of one with data, under the authenticator of our rooms.
-func groupOf(tb testing.TB, d *owner, data *room.Data) *mls.Group {
+func groupOf(tb testing.TB, d *owner, data *groupstate.Data) *mls.Group {
 	tb.Helper()
-	g, err := mls.Create(&mls.Config{Auth: room.Authenticator{}}, d.identity(tb), bytes.Repeat([]byte{9}, 32), data.Extensions(nil), now)
+	g, err := mls.Create(&mls.Config{Auth: groupstate.Authenticator{}}, d.identity(tb), bytes.Repeat([]byte{9}, 32), data.Extensions(nil), now)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package room_test
+package groupstate_test
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"quicproquo/client/room"
+	"quicproquo/client/groupstate"
 	"quicproquo/crypto/identity"
 	"quicproquo/crypto/mls/tree"
 	"quicproquo/crypto/suite"
@@ -17,26 +17,26 @@ import (
 func TestCredentialIsSigned(t *testing.T) {
 	d := newOwner(t, 1)
 	c, key := d.credential(t).MLS(), d.signer.Public()
-	if err := (room.Authenticator{}).Validate(c, key, now); err != nil {
+	if err := (groupstate.Authenticator{}).Validate(c, key, now); err != nil {
 		t.Fatal(err)
 	}
 	for at := range c.Identity {
 		spoiled := tree.BasicCredential(bytes.Clone(c.Identity))
 		spoiled.Identity[at] ^= 1
-		if err := (room.Authenticator{}).Validate(spoiled, key, now); !errors.Is(err, room.ErrCredential) {
+		if err := (groupstate.Authenticator{}).Validate(spoiled, key, now); !errors.Is(err, groupstate.ErrCredential) {
 			t.Errorf("byte %d of the credential changed: got %v, want ErrCredential", at, err)
 		}
 	}
 	for at := range key {
 		other := slices.Clone(key)
 		other[at] ^= 1
-		if err := (room.Authenticator{}).Validate(c, other, now); !errors.Is(err, room.ErrCredential) {
+		if err := (groupstate.Authenticator{}).Validate(c, other, now); !errors.Is(err, groupstate.ErrCredential) {
 			t.Errorf("byte %d of the leaf's key changed: got %v, want ErrCredential", at, err)
 		}
 	}
 	longer := append(slices.Clone(key), 0) // begins with what was signed
 	for _, other := range []suite.SignaturePublicKey{nil, key[:identity.KeySize-1], longer} {
-		if err := (room.Authenticator{}).Validate(c, other, now); !errors.Is(err, room.ErrCredential) {
+		if err := (groupstate.Authenticator{}).Validate(c, other, now); !errors.Is(err, groupstate.ErrCredential) {
 			t.Errorf("a leaf's key of %d bytes: got %v, want ErrCredential", len(other), err)
 		}
 	}
@@ -52,7 +52,7 @@ func TestCredentialOfAnotherAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	copy(forged.Signature[:], signature)
-	if err := (room.Authenticator{}).Validate(forged.MLS(), d.signer.Public(), now); !errors.Is(err, room.ErrCredential) {
+	if err := (groupstate.Authenticator{}).Validate(forged.MLS(), d.signer.Public(), now); !errors.Is(err, groupstate.ErrCredential) {
 		t.Errorf("signed by another account: got %v, want ErrCredential", err)
 	}
 }
@@ -63,7 +63,7 @@ func TestParseCredential(t *testing.T) {
 	d := newOwner(t, 1)
 	want := d.credential(t)
 	good := want.MLS().Identity
-	got, err := room.ParseCredential(want.MLS())
+	got, err := groupstate.ParseCredential(want.MLS())
 	if err != nil || got != *want {
 		t.Errorf("got %v, %v, want what was written", got, err)
 	}
@@ -77,7 +77,7 @@ func TestParseCredential(t *testing.T) {
 		"a byte too many": tree.BasicCredential(append(slices.Clone(good), 0)),
 		"version alone":   tree.BasicCredential(good[:1]),
 	} {
-		if got, err := room.ParseCredential(c); !errors.Is(err, room.ErrCredential) || got != (room.Credential{}) {
+		if got, err := groupstate.ParseCredential(c); !errors.Is(err, groupstate.ErrCredential) || got != (groupstate.Credential{}) {
 			t.Errorf("%s: got %v, %v, want nothing and ErrCredential", name, got, err)
 		}
 	}
@@ -106,8 +106,8 @@ func TestSuccessor(t *testing.T) {
 		{"what can't be read", old, garbage, false},
 		{"from what can't be read", garbage, old, false},
 	} {
-		err := room.Authenticator{}.Successor(c.old, c.next)
-		if c.ok != (err == nil) || err != nil && !errors.Is(err, room.ErrCredential) {
+		err := groupstate.Authenticator{}.Successor(c.old, c.next)
+		if c.ok != (err == nil) || err != nil && !errors.Is(err, groupstate.ErrCredential) {
 			t.Errorf("%s: got %v, want accepted: %v", c.name, err, c.ok)
 		}
 	}
@@ -115,15 +115,15 @@ func TestSuccessor(t *testing.T) {
 
 // Members are ordered by account, then device.
 func TestCompare(t *testing.T) {
-	member := func(account, device byte) room.Member {
-		var m room.Member
+	member := func(account, device byte) groupstate.Member {
+		var m groupstate.Member
 		m.Account[identity.KeySize-1], m.Device[identity.DeviceIDSize-1] = account, device
 		return m
 	}
-	inOrder := []room.Member{member(0, 0), member(0, 9), member(1, 0), member(1, 3), member(2, 1)}
+	inOrder := []groupstate.Member{member(0, 0), member(0, 9), member(1, 0), member(1, 3), member(2, 1)}
 	for i, a := range inOrder {
 		for j, b := range inOrder {
-			if got := room.Compare(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
+			if got := groupstate.Compare(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
 				t.Errorf("members %d and %d compare to %d", i, j, got)
 			}
 		}
@@ -140,9 +140,9 @@ func FuzzCredential(f *testing.F) {
 	f.Add(append([]byte{2}, good[1:]...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		from := tree.BasicCredential(b)
-		c, err := room.ParseCredential(from)
+		c, err := groupstate.ParseCredential(from)
 		if err != nil {
-			if !errors.Is(err, room.ErrCredential) {
+			if !errors.Is(err, groupstate.ErrCredential) {
 				t.Fatal(err)
 			}
 			return
@@ -150,7 +150,7 @@ func FuzzCredential(f *testing.F) {
 		if !bytes.Equal(c.MLS().Identity, b) {
 			t.Errorf("%x comes back as %x", b, c.MLS().Identity)
 		}
-		if !bytes.Equal(b, good) && (room.Authenticator{}).Validate(from, d.signer.Public(), now) == nil {
+		if !bytes.Equal(b, good) && (groupstate.Authenticator{}).Validate(from, d.signer.Public(), now) == nil {
 			t.Errorf("%x is accepted, which nobody signed", b)
 		}
 	})
