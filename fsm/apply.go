@@ -182,6 +182,9 @@ func (tx *Tx) commit(s *Store) error {
 	if tx.err != nil {
 		return tx.err
 	}
+	if tx.settingsChanged {
+		s.publishSettings(tx)
+	}
 	if err := tx.batch.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("commit up to log entry %d: %w", tx.meta.index, err)
 	}

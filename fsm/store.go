@@ -74,10 +74,11 @@ type Store struct {
 	live *generation // guarded by mu
 	// newestMoment is what the next reader gets, nil for a new one; guarded by mu.
 	newestMoment *moment
-	newest       Mark    // guarded by mu
-	marks        marks   // guarded by mu
-	waiters      waiters // guarded by mu
-	err          error   // guarded by mu; why the store stopped, ErrClosed included
+	effective    atomic.Pointer[effective] // see moment.go
+	newest       Mark                      // guarded by mu
+	marks        marks                     // guarded by mu
+	waiters      waiters                   // guarded by mu
+	err          error                     // guarded by mu; why the store stopped, ErrClosed included
 	stopped      chan struct{}
 	keyChanges   chan struct{} // see NodeKeyChanges
 }
@@ -206,6 +207,7 @@ func (s *Store) setLive(gen *generation, tx *Tx) *moment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live, s.tx = gen, tx
+	s.publishSettings(tx)
 	s.newest = Mark{tx.meta.index, tx.meta.digest}
 	s.marks = marks{}
 	s.index.Store(tx.meta.index)

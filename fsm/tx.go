@@ -38,7 +38,8 @@ type Tx struct {
 	results             resultSlab
 	dedupe              dedupe
 
-	settings [settingCount]uint64
+	settings        [settingCount]uint64
+	settingsChanged bool // by this batch: see Store.publishSettings
 
 	// queues and bodies mirror the rows of heads and bodyRefs. Changed entries
 	// are in the lists and reach the batch when it is committed.
@@ -113,7 +114,7 @@ func (tx *Tx) now() uint64 { return tx.meta.stamp }
 func (tx *Tx) setting(id settingID) uint64 { return tx.settings[id] }
 
 func (tx *Tx) putSetting(id settingID, value uint64) {
-	tx.settings[id] = value
+	tx.settings[id], tx.settingsChanged = value, true
 	tx.set(tableSettings, settingKey(settingTable[id].Name), le.AppendUint64(nil, value))
 }
 

@@ -283,6 +283,9 @@ func (v *View) queueHead(q *QueueID) head {
 }
 
 func (v *View) setting(id settingID) uint64 {
+	if v.moment.settings != nil {
+		return v.moment.settings[id]
+	}
 	value, err := readSetting(v.snapshot, id)
 	v.fail(err)
 	return value
