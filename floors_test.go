@@ -36,7 +36,7 @@ var layers = []struct {
 	{"client server", []string{"rpc"}},
 	{"node", []string{"cluster"}},
 	{"parts of a node", []string{
-		"cluster/clock", "cluster/datadir", "cluster/diskguard", "cluster/mesh", "cluster/raftlog",
+		"cluster/clock", "cluster/datadir", "cluster/diskguard", "cluster/keyring", "cluster/mesh", "cluster/raftlog",
 		"cluster/reference", "cluster/snapshot",
 	}},
 	{"store", []string{"fsm"}},

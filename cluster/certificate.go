@@ -35,8 +35,10 @@ func (n *Node) renewCertificate() {
 // RenewCertificate replaces the node's certificate now, whatever its age.
 func (n *Node) RenewCertificate(ctx context.Context) error { return n.renewOnce(ctx) }
 
+func (n *Node) tlsDir() string { return filepath.Join(n.cfg.Dir, tlsDir) }
+
 func (n *Node) renewOnce(ctx context.Context) error {
-	dir := filepath.Join(n.cfg.Dir, tlsDir)
+	dir := n.tlsDir()
 	if n.cfg.Authority != nil {
 		if err := n.cfg.Identity.Renew(n.cfg.Authority, n.Now()); err != nil {
 			return err

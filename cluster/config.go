@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"quicproquo/cluster/diskguard"
+	"quicproquo/cluster/keyring"
 	"quicproquo/cluster/mesh"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
@@ -38,6 +39,11 @@ type Config struct {
 	Identity *tlsid.Identity
 	// Authority is nil on a node that does not hold the CA key.
 	Authority *tlsid.Authority
+	// Keys are the cluster keys of this node; nil: it takes no part in their rotation, and
+	// none ends while it is a member.
+	Keys *keyring.Ring
+	// Secrets are what the replicated state holds sealed under the cluster key.
+	Secrets []Secret
 	// Peers is the set that a new cluster starts from, this node included: the
 	// same on each. A node that will be added to a running cluster has the
 	// running nodes here and Join set.

@@ -18,8 +18,9 @@
 // addresses.go, gossip.go, admission.go (joining without data), acquaintance.go and
 // remembered.go (what peers remember of a node), certificate.go, nodekeys.go (which key
 // each node has, and which are denied); watch.go, digest.go
-// and status.go (what nodes know of each other); the log: logcache.go, logsize.go,
+// and status.go (what nodes know of each other); rotation.go (a new cluster key); the log: logcache.go, logsize.go,
 // logger.go (raft's texts); from outside a node: provision.go (directories), observe.go,
-// operate.go, settings.go; planted.go and notplanted.go (faults of a build). Then the sub-packages
-// mesh (QUIC), raftlog, snapshot, datadir and diskguard.
+// operate.go, settings.go,
+// rotate.go; planted.go and notplanted.go (faults of a build). Then the sub-packages
+// mesh (QUIC), raftlog, snapshot, datadir, diskguard and keyring.
 package cluster

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 
 	"github.com/hashicorp/raft"
@@ -14,7 +15,12 @@ func (n *Node) Store() *fsm.Store { return n.store }
 
 // AnswerPeer lets a fuzz test speak to a node without a network.
 func (n *Node) AnswerPeer(from tlsid.NodeID, frame []byte) ([]byte, error) {
-	return n.answerPeer(from, frame)
+	return n.answerPeer(caller{id: from}, frame)
+}
+
+// AnswerPeerAs is AnswerPeer for a caller that has shown a key.
+func (n *Node) AnswerPeerAs(from tlsid.NodeID, key NodeKey, frame []byte) ([]byte, error) {
+	return n.answerPeer(caller{from, key}, frame)
 }
 
 // RenewOnce lets a test renew without waiting for weeks.
@@ -39,3 +45,11 @@ func (n *Node) LogBytes() (int64, error) {
 
 // MayCut is what raft's log asks before it takes its end away.
 func (n *Node) MayCut(from uint64) error { return n.mayCut(from) }
+
+// PeerError is the error that an answer carries.
+var PeerError = peerError
+
+// PutSecret is what the leader does to a secret.
+func (n *Node) PutSecret(ctx context.Context, name string, version uint64, wrapped []byte) error {
+	return n.putSecret(ctx, name, version, wrapped)
+}

@@ -365,6 +365,8 @@ func peerRequests(tb testing.TB) [][]byte {
 		func(r schemas.PeerRequest) error { r.SetConfirm(); return nil },
 		func(r schemas.PeerRequest) error { r.SetStatus(); return nil },
 		func(r schemas.PeerRequest) error { r.SetSettings(); return nil },
+		func(r schemas.PeerRequest) error { return r.SetHoldKey(make([]byte, 32)) },
+		func(r schemas.PeerRequest) error { return r.SetGiveKey(make([]byte, 16)) },
 		func(r schemas.PeerRequest) error { _, err := r.NewRenew(); return err },
 		func(r schemas.PeerRequest) error {
 			change, err := r.NewChange()

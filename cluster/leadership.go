@@ -100,6 +100,7 @@ func (n *Node) leadTerm(ctx context.Context) {
 			n.raiseLevel(ctx)
 			n.expire(ctx)
 			n.bindKeys(ctx)
+			n.finishRotation(ctx)
 			n.promote(ctx, caughtUp)
 			n.yieldWhenFull(ctx)
 			n.yieldWhenTimeIsWrong(ctx)

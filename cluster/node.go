@@ -184,6 +184,7 @@ func (n *Node) startTasks() {
 	n.tasks.Go(n.watchRemoval)
 	n.tasks.Go(n.watchStore)
 	n.tasks.Go(n.watchKeys)
+	n.tasks.Go(n.watchClusterKey)
 	n.tasks.Go(n.boundLog)
 	n.tasks.Go(n.renewCertificate)
 	n.tasks.Go(func() { n.gossip.join(n.ctx, n.others) })

@@ -128,6 +128,7 @@ func (p *peerStreams) close() {
 
 // servePeer answers the calls of one connection until it closes.
 func (n *Node) servePeer(conn *quic.Conn, peer tlsid.PeerID) {
+	from := caller{id: peer.Node, key: tlsid.Fingerprint(conn.ConnectionState().TLS.PeerCertificates[0])}
 	var streams sync.WaitGroup
 	defer streams.Wait()
 	for {
@@ -135,13 +136,13 @@ func (n *Node) servePeer(conn *quic.Conn, peer tlsid.PeerID) {
 		if err != nil {
 			return
 		}
-		streams.Go(func() { n.servePeerStream(mesh.NewStream(conn, stream), peer) })
+		streams.Go(func() { n.servePeerStream(mesh.NewStream(conn, stream), from) })
 	}
 }
 
 // servePeerStream answers calls in turn until the caller ends the stream. Bytes
 // that are no frame end the stream; the connection's others go on.
-func (n *Node) servePeerStream(stream net.Conn, peer tlsid.PeerID) {
+func (n *Node) servePeerStream(stream net.Conn, from caller) {
 	defer stream.Close()
 	stop := context.AfterFunc(n.ctx, func() { _ = stream.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -151,14 +152,14 @@ func (n *Node) servePeerStream(stream net.Conn, peer tlsid.PeerID) {
 		frame, err := schemas.ReadFrame(reader, schemas.MaxPeerMessage, buf)
 		if err != nil {
 			if !errors.Is(err, io.EOF) && n.ctx.Err() == nil {
-				n.log.Debug("peer stream ended", "peer", peer.Node, "error", err)
+				n.log.Debug("peer stream ended", "peer", from.id, "error", err)
 			}
 			return
 		}
 		buf = frame
-		answer, err := n.answerPeer(peer.Node, frame)
+		answer, err := n.answerPeer(from, frame)
 		if err != nil {
-			n.log.Warn("peer call refused", "peer", peer.Node, "error", err)
+			n.log.Warn("peer call refused", "peer", from.id, "error", err)
 			return
 		}
 		if _, err := stream.Write(answer); err != nil {
@@ -168,7 +169,7 @@ func (n *Node) servePeerStream(stream net.Conn, peer tlsid.PeerID) {
 }
 
 // answerPeer handles one framed request; an error means that it is not one.
-func (n *Node) answerPeer(from tlsid.NodeID, frame []byte) ([]byte, error) {
+func (n *Node) answerPeer(from caller, frame []byte) ([]byte, error) {
 	msg, err := schemas.Unmarshal(frame)
 	if err != nil {
 		return nil, err
@@ -197,18 +198,18 @@ func (n *Node) answerPeer(from tlsid.NodeID, frame []byte) ([]byte, error) {
 	return out.Marshal()
 }
 
-func (n *Node) handlePeer(ctx context.Context, from tlsid.NodeID, req schemas.PeerRequest, resp schemas.PeerResponse) error {
+func (n *Node) handlePeer(ctx context.Context, from caller, req schemas.PeerRequest, resp schemas.PeerResponse) error {
 	switch req.Which() {
 	case schemas.PeerRequest_Which_forward:
 		forward, err := req.Forward()
 		if err != nil {
 			return err
 		}
-		return n.serveForward(ctx, from, forward, resp)
+		return n.serveForward(ctx, from.id, forward, resp)
 	case schemas.PeerRequest_Which_confirm:
 		return n.serveConfirm(resp)
 	case schemas.PeerRequest_Which_status:
-		return n.serveStatus(from, resp)
+		return n.serveStatus(from.id, resp)
 	case schemas.PeerRequest_Which_change:
 		change, err := req.Change()
 		if err != nil {
@@ -220,10 +221,27 @@ func (n *Node) handlePeer(ctx context.Context, from tlsid.NodeID, req schemas.Pe
 		if err != nil {
 			return err
 		}
-		return n.serveRenew(from, renew, resp)
+		return n.serveRenew(from.id, renew, resp)
 	case schemas.PeerRequest_Which_settings:
 		return n.serveSettings(ctx, resp)
+	case schemas.PeerRequest_Which_holdKey, schemas.PeerRequest_Which_giveKey:
+		return n.serveKeys(ctx, from, req, resp)
 	default:
 		return fmt.Errorf("peer request %d is unknown to this version", req.Which())
 	}
+}
+
+func (n *Node) serveKeys(ctx context.Context, from caller, req schemas.PeerRequest, resp schemas.PeerResponse) error {
+	if req.Which() == schemas.PeerRequest_Which_holdKey {
+		key, err := req.HoldKey()
+		if err != nil {
+			return err
+		}
+		return n.serveHoldKey(ctx, from, key, resp)
+	}
+	name, err := req.GiveKey()
+	if err != nil {
+		return err
+	}
+	return n.serveGiveKey(ctx, from, name, resp)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quicproquo/cluster/datadir"
+	"quicproquo/cluster/keyring"
 	"quicproquo/cluster/raftlog"
 	"quicproquo/crypto/tlsid"
 )
@@ -28,8 +29,10 @@ type Secrets struct {
 	Identity *tlsid.Identity
 	// Authority is nil on a node that was not given the CA's key.
 	Authority *tlsid.Authority
-	// ClusterKey wraps every secret that the cluster shares.
+	// ClusterKey wraps every secret that the cluster shares. It is the first of Keys.
 	ClusterKey tlsid.ClusterKey
+	// Keys has another one too while the cluster key is being replaced.
+	Keys *keyring.Ring
 }
 
 // Provision makes a new cluster: a certificate authority and a cluster key, and
@@ -144,14 +147,19 @@ func LoadIdentity(dir string) (*tlsid.Identity, error) {
 	return identity, nil
 }
 
-// LoadSecretsWith is LoadSecrets for a cluster key that is not in the directory.
-func LoadSecretsWith(dir string, key tlsid.ClusterKey) (Secrets, error) {
+// LoadSecretsWith is LoadSecrets for a cluster key that is not in the directory, and that keep
+// replaces (keyring.Open).
+func LoadSecretsWith(dir string, key tlsid.ClusterKey, keep keyring.Keep) (Secrets, error) {
 	identity, err := LoadIdentity(dir)
 	if err != nil {
 		return Secrets{}, err
 	}
-	secrets := Secrets{Identity: identity, ClusterKey: key}
-	secrets.Authority, err = tlsid.LoadAuthority(filepath.Join(dir, tlsDir), key)
+	ring, err := keyring.Open(dir, key, keep)
+	if err != nil {
+		return Secrets{}, err
+	}
+	secrets := Secrets{Identity: identity, ClusterKey: key, Keys: ring}
+	secrets.Authority, err = tlsid.LoadAuthorityWith(filepath.Join(dir, tlsDir), ring.Keys())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Secrets{}, err
 	}
@@ -174,7 +182,7 @@ func LoadSecrets(dir string) (Secrets, error) {
 		return Secrets{}, fmt.Errorf("cluster key %s has %d bytes, want %d: copy it from another node", file, len(raw), len(key))
 	}
 	copy(key[:], raw)
-	return LoadSecretsWith(dir, key)
+	return LoadSecretsWith(dir, key, func(next tlsid.ClusterKey) error { return tlsid.ReplaceFile(dir, clusterKeyFile, next[:]) })
 }
 
 // MigrateLog moves a stopped node's raft log to another store and returns how

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"testing"
@@ -46,26 +47,13 @@ func TestSettingsAreUpToDate(t *testing.T) {
 	if got, err := readEnvelopes(t, c, leader); err != nil || got != 8 {
 		t.Errorf("by way of a node that is cut off: %d, %v; want 8", got, err)
 	}
-	msg, seg := schemas.NewMessage()
-	request, err := schemas.NewRootPeerRequest(seg)
-	if err != nil {
-		t.Fatal(err)
+	asked := followers[0].ID()
+	if _, err := askAs(t, leader, asked, nodeKey(t, followers[0]), func(r schemas.PeerRequest) error { r.SetSettings(); return nil }); !errors.Is(err, cluster.ErrUnavailable) {
+		t.Errorf("a node that is cut off answers: %v, want %v", err, cluster.ErrUnavailable)
 	}
-	request.SetSettings()
-	frame, err := msg.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := leader.Engine().AnswerPeer("n1", frame)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := schemas.Unmarshal(answer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if reply, err := schemas.ReadRootPeerResponse(got); err != nil || reply.Which() != schemas.PeerResponse_Which_error {
-		t.Errorf("a node that is cut off answers %v, %v; want an error", reply.Which(), err)
+	// It can't tell either who is denied meanwhile.
+	if _, err := askAs(t, leader, asked, nodeKey(t, followers[0]), func(r schemas.PeerRequest) error { return r.SetHoldKey(make([]byte, 32)) }); !errors.Is(err, cluster.ErrUnavailable) {
+		t.Errorf("a node that is cut off deals in keys: %v, want %v", err, cluster.ErrUnavailable)
 	}
 }
 

@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"quicproquo/cluster/diskguard"
+	"quicproquo/cluster/keyring"
 	"quicproquo/cluster/mesh"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
@@ -41,6 +43,11 @@ type Status struct {
 	// NodeKeys are what its store knows of nodes' keys; those of Expected are not told apart
 	// by others.
 	NodeKeys fsm.NodeKeys
+	// ClusterKeys are the names of those that it has, KeyRecord what its store says of
+	// them; KeyVersion 0: nothing.
+	ClusterKeys []keyring.ID
+	KeyRecord   keyring.Record
+	KeyVersion  uint64
 }
 
 // Status describes this node.
@@ -68,6 +75,12 @@ func (n *Node) Status() Status {
 	}
 	if keys, err := n.nodeKeys(); err == nil {
 		s.NodeKeys = keys
+	}
+	if n.cfg.Keys != nil {
+		s.ClusterKeys = n.cfg.Keys.IDs()
+	}
+	if record, version, err := n.keyRecord(); err == nil {
+		s.KeyRecord, s.KeyVersion = record, version
 	}
 	if err := n.Err(); err != nil {
 		s.Fault = err.Error()
@@ -141,7 +154,7 @@ func writeStatus(to schemas.NodeStatus, s Status) error {
 		marks.At(i).SetIndex(m.Index)
 		marks.At(i).SetDigest(m.Digest)
 	}
-	if err := writeNodeKeys(to, &s.NodeKeys); err != nil {
+	if err := errors.Join(writeNodeKeys(to, &s.NodeKeys), writeClusterKeys(to, &s)); err != nil {
 		return fmt.Errorf("write status: %w", err)
 	}
 	return nil
@@ -216,6 +229,7 @@ func readStatus(from schemas.NodeStatus) (Status, error) {
 	}
 	s.NodeKeys, err = readNodeKeys(from)
 	r.note(err)
+	r.note(readClusterKeys(from, &s))
 	if r.err != nil {
 		return Status{}, fmt.Errorf("read status: %w", r.err)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"quicproquo/cluster"
 	"quicproquo/crypto/account"
 	"quicproquo/crypto/tlsid"
 	"quicproquo/fsm"
@@ -21,9 +22,9 @@ const secretOPAQUE = "opaque"
 // opaque opens the cluster's OPAQUE setup once for each version of it, and looks
 // every trust whether the store has another: for so long a node may go on with a
 // setup that was rotated, which all nodes still open. mu guards what follows it;
-// the rest is set once, and key is never logged.
+// the rest is set once, and keys are never logged.
 type opaque struct {
-	key   tlsid.ClusterKey
+	keys  func() []tlsid.ClusterKey // several while one takes another's place
 	trust time.Duration
 
 	mu      sync.Mutex
@@ -52,7 +53,7 @@ func (o *opaque) serve(version uint64, wrapped []byte) (*account.Server, error) 
 		o.checked = time.Now()
 		return o.server, nil
 	}
-	setup, err := account.Unwrap(o.key, wrapped)
+	setup, err := unwrap(o.keys(), wrapped)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func (c *call) opaqueServer() (*account.Server, error) {
 
 // storedOPAQUE is opaqueServer for the setup that the call's state holds.
 func (c *call) storedOPAQUE() (*account.Server, error) {
-	if c.conn.server.opaque.key == (tlsid.ClusterKey{}) {
+	if len(c.conn.server.opaque.keys()) == 0 {
 		return nil, errors.New("this node was started without the cluster key")
 	}
 	version, wrapped, err := c.opaqueSecret()
@@ -115,7 +116,7 @@ func (c *call) opaqueSecret() (version uint64, wrapped []byte, err error) {
 func (c *call) provisionOPAQUE() (version uint64, wrapped []byte, err error) {
 	setup := account.NewSetup()
 	defer setup.Destroy()
-	own := setup.Wrap(c.conn.server.opaque.key)
+	own := setup.Wrap(c.conn.server.opaque.keys()[0])
 	_, err = c.proposeOwn(func(to schemas.Entry_command) error {
 		p, err := to.NewPutSecret()
 		if err != nil {
@@ -137,6 +138,42 @@ func (c *call) provisionOPAQUE() (version uint64, wrapped []byte, err error) {
 		err = errors.New("the log has an opaque setup and the store has none")
 	}
 	return version, wrapped, err
+}
+
+// unwrap opens a wrapped setup with the first key that does.
+func unwrap(keys []tlsid.ClusterKey, wrapped []byte) (setup *account.Setup, err error) {
+	for _, key := range keys {
+		if setup, err = account.Unwrap(key, wrapped); err == nil {
+			break
+		}
+	}
+	return setup, err
+}
+
+// Secrets are what the replicated state holds sealed under the cluster key.
+func Secrets() []cluster.Secret { return []cluster.Secret{{Name: secretOPAQUE, Reseal: resealOPAQUE}} }
+
+// resealOPAQUE moves the setup to another cluster key, as its next version: the handshake
+// key changes with it, the rest never does (decision 0051). A cluster that has none gets one,
+// so that no node makes it under the key that goes. Nil: it is sealed under that key.
+func resealOPAQUE(keys []tlsid.ClusterKey, to tlsid.ClusterKey, wrapped []byte) ([]byte, error) {
+	if wrapped == nil {
+		setup := account.NewSetup()
+		defer setup.Destroy()
+		return setup.Wrap(to), nil
+	}
+	if setup, err := account.Unwrap(to, wrapped); err == nil {
+		setup.Destroy()
+		return nil, nil
+	}
+	setup, err := unwrap(keys, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	defer setup.Destroy()
+	next := setup.Rotate()
+	defer next.Destroy()
+	return next.Wrap(to), nil
 }
 
 func refusedWith(err error, code schemas.Code) bool {

@@ -20,6 +20,20 @@ type Options struct {
 	// ClusterKey opens the cluster's secrets. Without it nobody can register or
 	// log in here.
 	ClusterKey tlsid.ClusterKey
+	// ClusterKeys stands in for ClusterKey where that may change: there are several while
+	// one takes another's place. The first seals what is new.
+	ClusterKeys func() []tlsid.ClusterKey
+}
+
+func (o *Options) clusterKeys() func() []tlsid.ClusterKey {
+	key := o.ClusterKey
+	switch {
+	case o.ClusterKeys != nil:
+		return o.ClusterKeys
+	case key == tlsid.ClusterKey{}:
+		return func() []tlsid.ClusterKey { return nil }
+	}
+	return func() []tlsid.ClusterKey { return []tlsid.ClusterKey{key} }
 }
 
 // Server answers the calls of clients on behalf of one node. All methods are
@@ -65,7 +79,7 @@ func NewServer(node Node, options Options) *Server {
 	s := &Server{
 		node: node, limits: options.Limits, log: options.Logger.With(slog.String("part", "rpc")),
 		open: &open, authenticated: &authenticated,
-		opaque: opaque{key: options.ClusterKey, trust: setupTrust},
+		opaque: opaque{keys: options.clusterKeys(), trust: setupTrust},
 		gate:   newGate(options.Limits.Rates, time.Now()), stats: newCounters(),
 		memory:  newPool(l.RequestMemory, l.ConnMemory, l.AddressMemory, l.AccountMemory),
 		strange: newPool(l.OpenMemory, l.OpenAddressMemory, l.OpenAddressMemory, l.OpenAddressMemory),

@@ -19,6 +19,11 @@ struct PeerRequest {
     renew @6 :Renew;
     settings @7 :Void;
     # Every cluster setting, as a linearizable read has it.
+    holdKey @8 :Data;
+    # Keep this cluster key (32 bytes) beside the one in force. The answer is "key", empty,
+    # once it is on the disk.
+    giveKey @9 :Data;
+    # Give the cluster key of this name (16 bytes), to a member that lacks it.
   }
 }
 
@@ -32,6 +37,8 @@ struct PeerResponse {
     renewed @5 :Renewed;
     error @6 :PeerFailure;
     settings @7 :SettingList;
+    key @8 :Data;
+    # 32 bytes, or empty.
   }
 }
 
@@ -128,6 +135,13 @@ struct NodeStatus {
   # The keys of nodes that the store knows, by node.
   deniedKeys @21 :List(NodeKey);
   # Those that it denies; node is whose it was, or empty.
+  clusterKeys @22 :List(Data);
+  # The names of the cluster keys that it has, 16 bytes each, first the one that it was
+  # started with. Empty: a build of before.
+  keyRecord @23 :Data;
+  # What its store says of the cluster key; empty: there was no rotation.
+  keyVersion @24 :UInt64;
+  # Of the record.
 }
 
 struct NodeKey {

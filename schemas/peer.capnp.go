@@ -19,10 +19,12 @@ const (
 	PeerRequest_Which_change   PeerRequest_Which = 4
 	PeerRequest_Which_renew    PeerRequest_Which = 5
 	PeerRequest_Which_settings PeerRequest_Which = 6
+	PeerRequest_Which_holdKey  PeerRequest_Which = 7
+	PeerRequest_Which_giveKey  PeerRequest_Which = 8
 )
 
 func (w PeerRequest_Which) String() string {
-	const s = "noneforwardconfirmstatuschangerenewsettings"
+	const s = "noneforwardconfirmstatuschangerenewsettingsholdKeygiveKey"
 	switch w {
 	case PeerRequest_Which_none:
 		return s[0:4]
@@ -38,6 +40,10 @@ func (w PeerRequest_Which) String() string {
 		return s[30:35]
 	case PeerRequest_Which_settings:
 		return s[35:43]
+	case PeerRequest_Which_holdKey:
+		return s[43:50]
+	case PeerRequest_Which_giveKey:
+		return s[50:57]
 
 	}
 	return "PeerRequest_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -216,6 +222,46 @@ func (s PeerRequest) SetSettings() {
 
 }
 
+func (s PeerRequest) HoldKey() ([]byte, error) {
+	if capnp.Struct(s).Uint16(4) != 7 {
+		panic("Which() != holdKey")
+	}
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s PeerRequest) HasHoldKey() bool {
+	if capnp.Struct(s).Uint16(4) != 7 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s PeerRequest) SetHoldKey(v []byte) error {
+	capnp.Struct(s).SetUint16(4, 7)
+	return capnp.Struct(s).SetData(0, v)
+}
+
+func (s PeerRequest) GiveKey() ([]byte, error) {
+	if capnp.Struct(s).Uint16(4) != 8 {
+		panic("Which() != giveKey")
+	}
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s PeerRequest) HasGiveKey() bool {
+	if capnp.Struct(s).Uint16(4) != 8 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s PeerRequest) SetGiveKey(v []byte) error {
+	capnp.Struct(s).SetUint16(4, 8)
+	return capnp.Struct(s).SetData(0, v)
+}
+
 // PeerRequest_List is a list of PeerRequest.
 type PeerRequest_List = capnp.StructList[PeerRequest]
 
@@ -254,10 +300,11 @@ const (
 	PeerResponse_Which_renewed   PeerResponse_Which = 5
 	PeerResponse_Which_error     PeerResponse_Which = 6
 	PeerResponse_Which_settings  PeerResponse_Which = 7
+	PeerResponse_Which_key       PeerResponse_Which = 8
 )
 
 func (w PeerResponse_Which) String() string {
-	const s = "noneforwardedconfirmedstatuschangedrenewederrorsettings"
+	const s = "noneforwardedconfirmedstatuschangedrenewederrorsettingskey"
 	switch w {
 	case PeerResponse_Which_none:
 		return s[0:4]
@@ -275,6 +322,8 @@ func (w PeerResponse_Which) String() string {
 		return s[42:47]
 	case PeerResponse_Which_settings:
 		return s[47:55]
+	case PeerResponse_Which_key:
+		return s[55:58]
 
 	}
 	return "PeerResponse_Which(" + strconv.FormatUint(uint64(w), 10) + ")"
@@ -556,6 +605,26 @@ func (s PeerResponse) NewSettings() (SettingList, error) {
 	}
 	err = capnp.Struct(s).SetPtr(0, capnp.Struct(ss).ToPtr())
 	return ss, err
+}
+
+func (s PeerResponse) Key() ([]byte, error) {
+	if capnp.Struct(s).Uint16(0) != 8 {
+		panic("Which() != key")
+	}
+	p, err := capnp.Struct(s).Ptr(0)
+	return []byte(p.Data()), err
+}
+
+func (s PeerResponse) HasKey() bool {
+	if capnp.Struct(s).Uint16(0) != 8 {
+		return false
+	}
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s PeerResponse) SetKey(v []byte) error {
+	capnp.Struct(s).SetUint16(0, 8)
+	return capnp.Struct(s).SetData(0, v)
 }
 
 // PeerResponse_List is a list of PeerResponse.
@@ -1390,12 +1459,12 @@ type NodeStatus capnp.Struct
 const NodeStatus_TypeID = 0xac01e05a0386edae
 
 func NewNodeStatus(s *capnp.Segment) (NodeStatus, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 80, PointerCount: 10})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 88, PointerCount: 12})
 	return NodeStatus(st), err
 }
 
 func NewRootNodeStatus(s *capnp.Segment) (NodeStatus, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 80, PointerCount: 10})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 88, PointerCount: 12})
 	return NodeStatus(st), err
 }
 
@@ -1727,13 +1796,56 @@ func (s NodeStatus) NewDeniedKeys(n int32) (NodeKey_List, error) {
 	err = capnp.Struct(s).SetPtr(9, l.ToPtr())
 	return l, err
 }
+func (s NodeStatus) ClusterKeys() (capnp.DataList, error) {
+	p, err := capnp.Struct(s).Ptr(10)
+	return capnp.DataList(p.List()), err
+}
+
+func (s NodeStatus) HasClusterKeys() bool {
+	return capnp.Struct(s).HasPtr(10)
+}
+
+func (s NodeStatus) SetClusterKeys(v capnp.DataList) error {
+	return capnp.Struct(s).SetPtr(10, v.ToPtr())
+}
+
+// NewClusterKeys sets the clusterKeys field to a newly
+// allocated capnp.DataList, preferring placement in s's segment.
+func (s NodeStatus) NewClusterKeys(n int32) (capnp.DataList, error) {
+	l, err := capnp.NewDataList(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return capnp.DataList{}, err
+	}
+	err = capnp.Struct(s).SetPtr(10, l.ToPtr())
+	return l, err
+}
+func (s NodeStatus) KeyRecord() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(11)
+	return []byte(p.Data()), err
+}
+
+func (s NodeStatus) HasKeyRecord() bool {
+	return capnp.Struct(s).HasPtr(11)
+}
+
+func (s NodeStatus) SetKeyRecord(v []byte) error {
+	return capnp.Struct(s).SetData(11, v)
+}
+
+func (s NodeStatus) KeyVersion() uint64 {
+	return capnp.Struct(s).Uint64(80)
+}
+
+func (s NodeStatus) SetKeyVersion(v uint64) {
+	capnp.Struct(s).SetUint64(80, v)
+}
 
 // NodeStatus_List is a list of NodeStatus.
 type NodeStatus_List = capnp.StructList[NodeStatus]
 
 // NewNodeStatus creates a new list of NodeStatus.
 func NewNodeStatus_List(s *capnp.Segment, sz int32) (NodeStatus_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 80, PointerCount: 10}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 88, PointerCount: 12}, sz)
 	return capnp.StructList[NodeStatus](l), err
 }
 

@@ -93,7 +93,7 @@ func (n *Node) Start() error {
 		return err
 	}
 	n.engine = engine
-	n.server = rpc.NewServer(rpc.Engine(engine), rpc.Options{Limits: n.cluster.options.Limits, Logger: n.cluster.options.Logger, ClusterKey: secrets.ClusterKey})
+	n.server = rpc.NewServer(rpc.Engine(engine), rpc.Options{Limits: n.cluster.options.Limits, Logger: n.cluster.options.Logger, ClusterKeys: secrets.Keys.Keys})
 	engine.Serve(tlsid.ALPNClient, n.server.Serve)
 	return nil
 }
@@ -108,7 +108,7 @@ func (n *Node) config(socket net.PacketConn, secrets cluster.Secrets) cluster.Co
 	}
 	cfg := cluster.Config{
 		ID: n.id, Address: n.address, Dir: n.dir, Conn: socket,
-		Identity: secrets.Identity, Authority: secrets.Authority,
+		Identity: secrets.Identity, Authority: secrets.Authority, Keys: secrets.Keys, Secrets: rpc.Secrets(),
 		Peers: n.peers, Join: n.join, LearnKeys: n.learn,
 		LogStore: o.LogStore, Timing: o.Timing, Snapshot: o.Snapshot, Batching: o.Batching,
 		MinFreeDisk: o.MinFreeDisk, Logger: o.Logger,

@@ -3,7 +3,7 @@
 //
 // Files: main.go (signals, exit codes), config.go (flag > environment > file),
 // then one file a command: dev.go, init.go, run.go, status.go, pin.go, operate.go (set, invite), settings.go,
-// nodekeys.go (deny, trust, replace), migrate.go;
+// nodekeys.go (deny, trust, replace), rotate.go, migrate.go;
 // metrics.go is what run and dev show to Prometheus, pprof.go the profiles of a node.
 package main
 
@@ -72,6 +72,6 @@ New here? Run "qpqd dev" for a whole cluster on this machine, then
 		SilenceUsage:  true,
 	}
 	root.AddCommand(devCommand(), initCommand(), runCommand(), statusCommand(), pinCommand(), setCommand(), settingsCommand(), inviteCommand(),
-		denyCommand(), trustCommand(), replaceCommand(), migrateCommand())
+		denyCommand(), trustCommand(), replaceCommand(), rotateCommand(), migrateCommand())
 	return root
 }

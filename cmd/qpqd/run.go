@@ -110,7 +110,7 @@ func (f *runFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, key, err := f.clusterConfig(logger)
+	cfg, err := f.clusterConfig(logger)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (f *runFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.Open(cfg, key, limits)
+	n, err := node.Open(cfg, limits)
 	if err != nil {
 		return exitError{exitIO, err}
 	}
@@ -146,22 +146,21 @@ func (f *runFlags) run(ctx context.Context) error {
 	return errors.Join(failure, n.Close(), stopMetrics(stopCtx), stopProfiles(stopCtx))
 }
 
-// clusterConfig also returns the cluster key, which is the client server's.
-func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.ClusterKey, error) {
+func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, error) {
 	peers, err := node.ParsePeers(f.peers)
 	if err != nil {
-		return cluster.Config{}, tlsid.ClusterKey{}, err
+		return cluster.Config{}, err
 	}
 	_, secrets, err := readSecrets(f.dir, f.clusterKey)
 	if err != nil {
-		return cluster.Config{}, tlsid.ClusterKey{}, err
+		return cluster.Config{}, err
 	}
 	if f.listen == "" || f.address == "" || f.id == "" {
-		return cluster.Config{}, tlsid.ClusterKey{}, errors.New("id, listen and address must be set: as flags, in the environment or in node.toml (`qpqd init` writes it)")
+		return cluster.Config{}, errors.New("id, listen and address must be set: as flags, in the environment or in node.toml (`qpqd init` writes it)")
 	}
 	conn, err := net.ListenPacket("udp", f.listen)
 	if err != nil {
-		return cluster.Config{}, tlsid.ClusterKey{}, exitError{exitIO, fmt.Errorf("listen: %w; is another node running on this port?", err)}
+		return cluster.Config{}, exitError{exitIO, fmt.Errorf("listen: %w; is another node running on this port?", err)}
 	}
 	timing, snap := cluster.DefaultTiming(), cluster.DefaultSnapshotPolicy()
 	timing.Heartbeat, timing.Election, timing.Lease = f.heartbeat, f.election, f.lease
@@ -169,12 +168,12 @@ func (f *runFlags) clusterConfig(logger *slog.Logger) (cluster.Config, tlsid.Clu
 	snap.Bytes, snap.TrailingBytes = f.snapshotMiB<<20, f.trailMiB<<20
 	return cluster.Config{
 		ID: tlsid.NodeID(f.id), Address: f.address, Dir: f.dir, Conn: conn,
-		Identity: secrets.Identity, Authority: secrets.Authority,
+		Identity: secrets.Identity, Authority: secrets.Authority, Keys: secrets.Keys,
 		Peers: peers, Join: f.join, LearnKeys: f.learnKeys, LogStore: raftlog.Kind(f.logStore),
 		Timing: timing, Snapshot: snap,
 		StoreCache: f.cacheMiB << 20, MinFreeDisk: f.minFree,
 		Version: version, Logger: logger,
-	}, secrets.ClusterKey, nil
+	}, nil
 }
 
 // readSecrets reads the secrets of a node's directory, with the cluster key from where its
@@ -183,11 +182,11 @@ func readSecrets(dir, clusterKey string) (source keysource.Source, secrets clust
 	if source, err = keysource.Parse(clusterKey); err != nil {
 		return source, secrets, err
 	}
-	key, err := source.Read(dir)
+	key, keep, err := source.Open(dir)
 	if err != nil {
 		return source, secrets, fmt.Errorf("read the cluster key from %s: %w; copy it from another node, or make a new cluster with qpqd init", source, err)
 	}
-	secrets, err = cluster.LoadSecretsWith(dir, key)
+	secrets, err = cluster.LoadSecretsWith(dir, key, keep)
 	return source, secrets, err
 }
 

@@ -247,7 +247,7 @@ func TestLoadRefusesDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			if name == "node of another CA" { // its CA file is put back
-				if err := writeFile(dir, authorityFile, a.CertificatePEM()); err != nil {
+				if err := ReplaceFile(dir, authorityFile, a.CertificatePEM()); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -31,10 +32,10 @@ func (i *Identity) Save(dir string) error {
 	defer clear(both)
 	// Authorities first: a new leaf may need a new CA, an old leaf never loses
 	// its CA before it is replaced (ReplaceAuthorities sees to that).
-	if err := writeFile(dir, authorityFile, i.AuthoritiesPEM()); err != nil {
+	if err := ReplaceFile(dir, authorityFile, i.AuthoritiesPEM()); err != nil {
 		return err
 	}
-	return writeFile(dir, nodeFile, both)
+	return ReplaceFile(dir, nodeFile, both)
 }
 
 // Load reads what Save wrote. An expired certificate loads too: a node that
@@ -90,10 +91,10 @@ func (a *Authority) Save(dir string, kek ClusterKey) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(dir, authorityFile, a.CertificatePEM()); err != nil {
+	if err := ReplaceFile(dir, authorityFile, a.CertificatePEM()); err != nil {
 		return err
 	}
-	return writeFile(dir, authorityKeyFile, sealed)
+	return ReplaceFile(dir, authorityKeyFile, sealed)
 }
 
 // LoadAuthority reads what Authority.Save wrote.
@@ -111,6 +112,36 @@ func LoadAuthority(dir string, kek ClusterKey) (*Authority, error) {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, authorityKeyFile), err)
 	}
 	return a, nil
+}
+
+// LoadAuthorityWith is LoadAuthority for a key that may be sealed under any of several
+// cluster keys: while one takes another's place.
+func LoadAuthorityWith(dir string, keys []ClusterKey) (a *Authority, err error) {
+	for _, kek := range keys {
+		if a, err = LoadAuthority(dir, kek); !errors.Is(err, ErrSealedKey) {
+			break
+		}
+	}
+	return a, err
+}
+
+// ResealAuthority has the authority's key of a directory sealed under another cluster key,
+// at once; a directory without one, or with one that is, stays as it is. keys are those
+// under which it may be.
+func ResealAuthority(dir string, keys []ClusterKey, to ClusterKey) error {
+	_, err := LoadAuthority(dir, to)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	a, err := LoadAuthorityWith(dir, keys)
+	if err != nil {
+		return err
+	}
+	sealed, err := a.SealKey(to)
+	if err != nil {
+		return err
+	}
+	return ReplaceFile(dir, authorityKeyFile, sealed)
 }
 
 // readPrivate reads a file that nobody but its owner may read.
@@ -142,9 +173,9 @@ func readFile(dir, name string) ([]byte, error) {
 	return data, nil
 }
 
-// writeFile replaces a file at once and for good: a temporary file of mode
+// ReplaceFile replaces a file of secrets at once and for good: a temporary file of mode
 // 0600, flushed, renamed, and the directory flushed.
-func writeFile(dir, name string, data []byte) (err error) {
+func ReplaceFile(dir, name string, data []byte) (err error) {
 	f, err := os.CreateTemp(dir, "."+name+"-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("create file: %w", err)
@@ -160,7 +191,7 @@ func writeFile(dir, name string, data []byte) (err error) {
 	if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
 		return fmt.Errorf("replace file: %w", err)
 	}
-	return syncDirectory(dir)
+	return SyncDirectory(dir)
 }
 
 func writeSync(f *os.File, data []byte) error {
@@ -176,7 +207,9 @@ func writeSync(f *os.File, data []byte) error {
 	return nil
 }
 
-func syncDirectory(dir string) error {
+// SyncDirectory has what was made, renamed or removed in a directory stay so, whatever
+// happens to the machine.
+func SyncDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("open directory: %w", err)

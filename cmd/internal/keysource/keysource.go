@@ -14,7 +14,9 @@ package keysource
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,6 +30,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/chacha20poly1305"
 
+	"quicproquo/cluster/keyring"
 	"quicproquo/crypto/tlsid"
 )
 
@@ -88,6 +91,52 @@ func (s Source) Read(dir string) (key tlsid.ClusterKey, err error) {
 		return key, fmt.Errorf("%w: %w", ErrSource, err)
 	}
 	return parseKey(raw)
+}
+
+// Open is Read, and also returns what leaves another key where Read finds it at the node's
+// next start. That is the operator's to do where the key is not in the directory: there
+// keep asks the source again, if it can be asked, and returns [keyring.ErrElsewhere] until
+// it gives that key. The passphrase is read once.
+func (s Source) Open(dir string) (key tlsid.ClusterKey, keep keyring.Keep, err error) {
+	if s.Sealed() {
+		return s.openKept(dir)
+	}
+	if key, err = s.Read(dir); err != nil {
+		return key, nil, err
+	}
+	if s.Local() {
+		return key, func(next tlsid.ClusterKey) error { return tlsid.ReplaceFile(dir, keyFile, next[:]) }, nil
+	}
+	return key, func(next tlsid.ClusterKey) error {
+		given, err := key, error(nil)
+		if s.kind == kindCommand {
+			given, err = s.Read(dir)
+		}
+		if err != nil || subtle.ConstantTimeCompare(given[:], next[:]) == 0 {
+			return errors.Join(fmt.Errorf("%w: put the new one where %s finds it, then start the node again", keyring.ErrElsewhere, s), err)
+		}
+		return nil
+	}, nil
+}
+
+// openKept opens a sealed key, and seals others under the same passphrase: it keeps what is
+// derived from it, not the passphrase.
+func (s Source) openKept(dir string) (key tlsid.ClusterKey, keep keyring.Keep, err error) {
+	pass, err := s.passphrase()
+	if err != nil {
+		return key, nil, err
+	}
+	defer clear(pass)
+	sealed, err := readFile(filepath.Join(dir, sealedFile))
+	if err != nil {
+		return key, nil, fmt.Errorf("%w: %w", ErrSource, err)
+	}
+	box, err := boxOf(sealed, pass)
+	if err != nil {
+		return key, nil, err
+	}
+	key, err = box.open(sealed)
+	return key, func(next tlsid.ClusterKey) error { return tlsid.ReplaceFile(dir, sealedFile, box.seal(&next)) }, err
 }
 
 // raw reads what the source gives.
@@ -197,28 +246,34 @@ func (s Source) passphrase() ([]byte, error) {
 
 // open reads the sealed key of a directory.
 func (s Source) open(dir string) (key tlsid.ClusterKey, err error) {
-	pass, err := s.passphrase()
-	if err != nil {
-		return key, err
-	}
-	defer clear(pass)
-	sealed, err := readFile(filepath.Join(dir, sealedFile))
-	if err != nil {
-		return key, fmt.Errorf("%w: %w", ErrSource, err)
-	}
-	return unseal(sealed, pass)
+	key, _, err = s.openKept(dir)
+	return key, err
 }
 
-func unseal(sealed, pass []byte) (key tlsid.ClusterKey, err error) {
+// box seals keys under one passphrase and salt. Nonces of 24 bytes may be drawn at random.
+type box struct {
+	header []byte // up to the nonce
+	cipher.AEAD
+}
+
+func newBox(pass, salt []byte) (*box, error) {
+	derived := argon2.IDKey(pass, salt, passes, memory, 1, chacha20poly1305.KeySize)
+	defer clear(derived)
+	aead, err := chacha20poly1305.NewX(derived)
+	return &box{append([]byte(sealedMagic), salt...), aead}, err
+}
+
+// boxOf is the box in which a key was sealed.
+func boxOf(sealed, pass []byte) (*box, error) {
 	if len(sealed) != sealedSize || !bytes.HasPrefix(sealed, []byte(sealedMagic)) {
-		return key, fmt.Errorf("%w: %s is no sealed key of a format that this program knows", ErrSource, sealedFile)
+		return nil, fmt.Errorf("%w: %s is no sealed key of a format that this program knows", ErrSource, sealedFile)
 	}
-	aead, err := sealedAEAD(pass, sealed[len(sealedMagic):sealedHeader])
-	if err != nil {
-		return key, err
-	}
+	return newBox(pass, sealed[len(sealedMagic):sealedHeader])
+}
+
+func (b *box) open(sealed []byte) (key tlsid.ClusterKey, err error) {
 	nonce := sealed[sealedHeader : sealedHeader+chacha20poly1305.NonceSizeX]
-	plain, err := aead.Open(nil, nonce, sealed[sealedHeader+len(nonce):], sealed[:sealedHeader])
+	plain, err := b.Open(nil, nonce, sealed[sealedHeader+len(nonce):], sealed[:sealedHeader])
 	if err != nil {
 		return key, fmt.Errorf("%w: the passphrase is not the one, or %s is damaged", ErrSource, sealedFile)
 	}
@@ -226,31 +281,32 @@ func unseal(sealed, pass []byte) (key tlsid.ClusterKey, err error) {
 	return tlsid.ClusterKey(plain), nil
 }
 
+func (b *box) seal(key *tlsid.ClusterKey) []byte {
+	var nonce [chacha20poly1305.NonceSizeX]byte
+	_, _ = rand.Read(nonce[:]) // never fails
+	out := append(append(make([]byte, 0, sealedSize), b.header...), nonce[:]...)
+	return b.Seal(out, nonce[:], key[:], b.header)
+}
+
+func unseal(sealed, pass []byte) (key tlsid.ClusterKey, err error) {
+	b, err := boxOf(sealed, pass)
+	if err != nil {
+		return key, err
+	}
+	return b.open(sealed)
+}
+
 func seal(key *tlsid.ClusterKey, pass []byte) ([]byte, error) {
-	out := append(make([]byte, 0, sealedSize), sealedMagic...)
-	var random [saltSize + chacha20poly1305.NonceSizeX]byte
-	_, _ = rand.Read(random[:]) // never fails
-	out = append(out, random[:saltSize]...)
-	aead, err := sealedAEAD(pass, random[:saltSize])
+	var salt [saltSize]byte
+	_, _ = rand.Read(salt[:]) // never fails
+	b, err := newBox(pass, salt[:])
 	if err != nil {
 		return nil, err
 	}
-	nonce := random[saltSize:]
-	return aead.Seal(append(out, nonce...), nonce, key[:], out[:sealedHeader]), nil
+	return b.seal(key), nil
 }
 
-type aead interface {
-	Seal(dst, nonce, plaintext, additionalData []byte) []byte
-	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
-}
-
-func sealedAEAD(pass, salt []byte) (aead, error) {
-	derived := argon2.IDKey(pass, salt, passes, memory, 1, chacha20poly1305.KeySize)
-	defer clear(derived)
-	return chacha20poly1305.NewX(derived)
-}
-
-// New returns the key of a new cluster: drawn, unless the source is one that has it.
+// New returns a new key: drawn, unless the source is one that has it.
 func (s Source) New() (key tlsid.ClusterKey, err error) {
 	if s.Local() || s.Sealed() {
 		_, _ = rand.Read(key[:]) // never fails

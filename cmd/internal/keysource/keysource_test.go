@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"quicproquo/cluster/keyring"
 	"quicproquo/crypto/tlsid"
 )
 
@@ -118,6 +119,60 @@ func TestNewClusterKey(t *testing.T) {
 	}
 	if _, err := parse(t, "passphrase-file:"+write(t, outside, "empty", []byte("\n"))).Writer(tlsid.ClusterKey{}); !errors.Is(err, ErrSource) {
 		t.Errorf("an empty passphrase: %v", err)
+	}
+}
+
+// Another key is left where the source finds it at the node's next start, under the same
+// passphrase though that was read once; where only the operator can do that, nothing is
+// kept, and the words say what to do, until he has.
+func TestAnotherKeyIsKept(t *testing.T) {
+	old, next := tlsid.ClusterKey{1}, tlsid.ClusterKey{2}
+	outside := t.TempDir()
+	pass := write(t, outside, "pass", []byte("open sesame\n"))
+	for _, text := range []string{"", "passphrase-file:" + pass, "passphrase-fd:" + descriptor(t, pass)} {
+		dir, s := t.TempDir(), parse(t, text)
+		from := s
+		if s.Sealed() {
+			from = parse(t, "passphrase-file:"+pass)
+		}
+		leave, err := from.Writer(old)
+		if err == nil {
+			err = leave(dir)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, keep, err := s.Open(dir)
+		if err != nil || key != old {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if err := keep(next); err != nil {
+			t.Errorf("%q keeps nothing: %v", text, err)
+		}
+		if got, err := from.Read(dir); err != nil || got != next {
+			t.Errorf("%q gives another key at the next start: %v", text, err)
+		}
+	}
+	path := write(t, outside, "digits", []byte(hex.EncodeToString(old[:])))
+	for _, text := range []string{"command:cat " + path, "fd:" + descriptor(t, path)} {
+		_, keep, err := parse(t, text).Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := keep(old); err != nil {
+			t.Errorf("%q: the key that the source gives: %v", text, err)
+		}
+		if err := keep(next); !errors.Is(err, keyring.ErrElsewhere) || !strings.Contains(err.Error(), "put the new one where "+text) {
+			t.Errorf("%q: %v, want %v and what to do", text, err, keyring.ErrElsewhere)
+		}
+	}
+	_, keep, err := parse(t, "command:cat "+path).Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, outside, "digits", []byte(hex.EncodeToString(next[:])))
+	if err := keep(next); err != nil {
+		t.Errorf("once the command gives it: %v", err)
 	}
 }
 

@@ -82,7 +82,7 @@ func TestProvisionWithCustody(t *testing.T) {
 	}
 	for _, id := range []string{"n1", "n2"} {
 		dir := filepath.Join(root, id)
-		secrets, err := cluster.LoadSecretsWith(dir, key)
+		secrets, err := cluster.LoadSecretsWith(dir, key, nil)
 		if err != nil || (secrets.Authority != nil) != (id == "n2") || secrets.ClusterKey != key {
 			t.Errorf("%s holds the authority's key: %v, %v", id, secrets.Authority != nil, err)
 		}
@@ -93,7 +93,7 @@ func TestProvisionWithCustody(t *testing.T) {
 			t.Errorf("node.toml of %s says that the cluster key comes from %q, %v", id, config.ClusterKey, err)
 		}
 	}
-	if _, err := cluster.LoadSecretsWith(filepath.Join(root, "n2"), tlsid.ClusterKey{2}); err == nil {
+	if _, err := cluster.LoadSecretsWith(filepath.Join(root, "n2"), tlsid.ClusterKey{2}, nil); err == nil {
 		t.Error("another cluster key opens the authority's key")
 	}
 	custody.Authorities = []tlsid.NodeID{"n7"}

@@ -35,15 +35,16 @@ const gcPercent = 25
 
 // Open opens a node and serves clients. It sets the pace of the process's garbage
 // collector.
-func Open(config cluster.Config, key tlsid.ClusterKey, limits rpc.Limits) (*Node, error) {
+func Open(config cluster.Config, limits rpc.Limits) (*Node, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	config.Secrets = rpc.Secrets()
 	engine, err := cluster.Open(config)
 	if err != nil {
 		return nil, err
 	}
-	server := rpc.NewServer(rpc.Engine(engine), rpc.Options{Limits: limits, Logger: config.Logger, ClusterKey: key})
+	server := rpc.NewServer(rpc.Engine(engine), rpc.Options{Limits: limits, Logger: config.Logger, ClusterKeys: config.Keys.Keys})
 	engine.Serve(tlsid.ALPNClient, server.Serve)
 	return &Node{engine, server}, nil
 }
@@ -89,9 +90,9 @@ func OpenDir(dir string, o Options, limits rpc.Limits, logger *slog.Logger) (*No
 	}
 	return Open(cluster.Config{
 		ID: tlsid.NodeID(config.ID), Address: config.Address, Dir: dir, Conn: conn,
-		Identity: secrets.Identity, Authority: secrets.Authority, Peers: peers, Version: o.Version, LogStore: o.LogStore,
+		Identity: secrets.Identity, Authority: secrets.Authority, Keys: secrets.Keys, Peers: peers, Version: o.Version, LogStore: o.LogStore,
 		Join: o.Join, Logger: logger,
-	}, secrets.ClusterKey, limits)
+	}, limits)
 }
 
 func (o *Options) listen(config Config, peers []cluster.Peer) (net.PacketConn, error) {
