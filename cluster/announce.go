@@ -14,10 +14,10 @@ import (
 // names the last entry that the follower is known to hold, and no commit index beyond
 // that.
 //
-// It is sent for an entry of the term in which the follower acknowledged to this node,
-// and in no other case. Entries that this node wrote as the leader of a term are the
-// same wherever they are: if such a one is committed, so is everything before it in the
-// log that the follower acknowledged, whatever this node has become meanwhile.
+// It is sent for what was committed in the term in which the follower acknowledged to
+// this node, and in no other case. Entries that this node wrote as the leader of a term
+// are the same wherever they are: if such a one is committed, so is everything before it
+// in the log that the follower acknowledged, whatever this node has become meanwhile.
 //
 // One announcement to a follower is under way at a time; what is committed meanwhile
 // goes with the next one.
@@ -72,7 +72,8 @@ func (a *announcer) acknowledged(by raft.ServerID, at raft.ServerAddress, args *
 	a.announce(by, f)
 }
 
-// commit notes the last one of some committed entries.
+// commit notes an index up to which all is committed: that of an entry of a term, or one
+// that was committed already while this node led the term.
 func (a *announcer) commit(index, term uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -104,7 +104,7 @@ func DefaultTiming() Timing {
 		Heartbeat: 800 * time.Millisecond,
 		Election:  800 * time.Millisecond,
 		Lease:     600 * time.Millisecond,
-		Commit:    50 * time.Millisecond,
+		Commit:    150 * time.Millisecond,
 	}
 }
 

@@ -84,10 +84,14 @@ func (n *Node) leadTerm(ctx context.Context) {
 	if !awaitBarrier(ctx, func() error { return n.raft.Barrier(0).Error() }, n.log) {
 		return
 	}
+	committed := n.raft.CommitIndex()
 	if n.raft.CurrentTerm() != term {
 		return
 	}
 	n.readyTerm.Store(term)
+	// What earlier terms wrote: the store is not given this term's first entries, which
+	// commit it, so it would wait for raft's round on the others.
+	n.transport.news.commit(committed, term)
 
 	ticker := time.NewTicker(dutyInterval)
 	defer ticker.Stop()

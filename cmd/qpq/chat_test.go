@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,8 +31,31 @@ type desk struct {
 
 	tty  *os.File
 	term *vt.SafeEmulator
+	raw  tail // of what the program wrote
 	cmd  *exec.Cmd
 	done chan error // how the program ended
+}
+
+// tail keeps the last bytes that were written to it.
+type tail struct {
+	mu   sync.Mutex
+	last []byte
+}
+
+const tailBytes = 6000
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = append(t.last, p...)
+	t.last = t.last[max(0, len(t.last)-tailBytes):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.last)
 }
 
 // screen is the text on the terminal. The emulator's own String takes no lock.
@@ -88,7 +112,7 @@ func (d *desk) chat(width, height int, args ...string) {
 	}
 	d.tty, d.term = tty, vt.NewSafeEmulator(width, height)
 	d.done = make(chan error, 1)
-	go func() { _, _ = io.Copy(d.term, tty) }()
+	go func() { _, _ = io.Copy(io.MultiWriter(d.term, &d.raw), tty) }()
 	go func() { _, _ = io.Copy(tty, d.term) }() // answers to the program's questions
 	go func() { d.done <- d.cmd.Wait() }()
 	d.t.Cleanup(func() {
@@ -119,7 +143,7 @@ func (d *desk) sees(texts ...string) {
 		return nil
 	})
 	if err != nil {
-		d.t.Fatalf("%v:\n%s", err, d.screen())
+		d.t.Fatalf("%v:\n%s\nthe program wrote last: %q", err, d.screen(), d.raw.String())
 	}
 }
 
