@@ -86,6 +86,7 @@ func (p *person) unsent() (waiting, encrypted int) {
 // back with new keys, and the first copy is told at its next call.
 func TestCopiedProfile(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	ctx := within(t, 2*time.Minute)

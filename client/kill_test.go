@@ -35,6 +35,7 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 	if testing.Short() {
 		t.Skip("other processes are killed: go test without -short runs it, the race detector has nothing to see")
 	}
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	ctx := within(t, 8*time.Minute)

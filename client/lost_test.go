@@ -52,6 +52,7 @@ func (p *person) falls(backup []byte) {
 // still has them, is asked, says nothing before it has answered, and keeps its history.
 func TestOneHasLostTheConversation(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	before := alice.backup()
@@ -94,6 +95,7 @@ func TestOneHasLostTheConversation(t *testing.T) {
 // Both have lost a conversation of two: it begins again, for both the same.
 func TestBothHaveLostTheConversation(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	alices, bobs := alice.backup(), bob.backup()
@@ -161,6 +163,7 @@ func devicesIn(v *client.Conversation, name string) (n int, err error) {
 // member does there, whatever it is.
 func TestRevokedDeviceLeavesWithTheNextChange(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	phone := bob.second(filepath.Join(t.TempDir(), "phone"))
@@ -193,6 +196,7 @@ func TestRevokedDeviceLeavesWithTheNextChange(t *testing.T) {
 // talked to, the invitation says what is wrong, and can be taken back.
 func TestOneCannotBeInvited(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob, carol := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{}), meet(t, c, "carol", client.Settings{})
 	registered(t, c, "bare") // has no key packages

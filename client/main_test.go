@@ -1,7 +1,10 @@
 package client
 
 import (
+	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -18,6 +21,21 @@ func TestMain(m *testing.M) {
 		Child()
 		return
 	}
+	if err := twiceAsManyAtOnce(); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
 		goleak.IgnoreAnyFunction("quicproquo/cluster.(*Node).answer.func1"))
+}
+
+// twiceAsManyAtOnce has more parallel tests run than there are processors, unless -parallel
+// says how many: those on real clusters wait for three quarters of their time.
+func twiceAsManyAtOnce() error {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 }

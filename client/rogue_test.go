@@ -63,6 +63,7 @@ func chosenKinds(n int, seed uint64) (chosen []rogue.Kind) {
 // says that it is broken.
 func TestMemberWhoKeepsToNoRule(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	// The same people found more groups with each other than a cluster lets anybody.
 	for _, pause := range []string{"key_claim_secs", "group_found_secs"} {

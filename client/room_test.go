@@ -17,6 +17,7 @@ import (
 // everything.
 func TestBothOpenADM(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	var wg sync.WaitGroup
@@ -55,6 +56,7 @@ func TestBothOpenADM(t *testing.T) {
 // A client that was closed sends what it was told to, and gets what came meanwhile.
 func TestRestart(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	to := alice.dm(bob)
@@ -82,6 +84,7 @@ func TestRestart(t *testing.T) {
 // without being asked.
 func TestLinkAndLeave(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob, carol := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{}), meet(t, c, "carol", client.Settings{})
 	ctx := within(t, 2*time.Minute)
@@ -131,6 +134,7 @@ func TestLinkAndLeave(t *testing.T) {
 // Who asks for the same change at the same time as others gets it, or what they
 // wanted too.
 func TestCommitRaces(t *testing.T) {
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	names := []string{"alice", "bob", "carol"}
 	var people []*person

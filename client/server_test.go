@@ -68,6 +68,7 @@ func (p *person) stopped() {
 // at all is read once, in its conversation. Commits put what belongs before and
 // after them into order.
 func TestServerReordersAndRepeats(t *testing.T) {
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{PastEpochs: 20}), meet(t, c, "bob", client.Settings{PastEpochs: 20})
 	bob.stopped()
@@ -125,6 +126,7 @@ func TestServerReordersAndRepeats(t *testing.T) {
 // back into the group by its sealed way back.
 func TestServerDropsACommit(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	ctx := within(t, 2*time.Minute)
@@ -177,6 +179,7 @@ var epochsOffline = flag.Int("epochs.offline", 200, "how many epochs TestManyEpo
 // go test ./client -run ManyEpochs -epochs.offline 1000
 func TestManyEpochsOffline(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	epochs := *epochsOffline
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})

@@ -16,6 +16,7 @@ import (
 // fit; this device keeps no private keys of those that it did not take.
 func TestStockAtTheCluster(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	var off atomic.Int64 // of the clock
 	p := &person{t: t, name: "ann", cluster: c}

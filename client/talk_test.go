@@ -172,6 +172,7 @@ func (p *person) sees(v *client.Conversation, words string) {
 // Two people talk, each through a node of their own; the words come once, in order,
 // and the sender learns that they did.
 func TestDM(t *testing.T) {
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	to := alice.dm(bob)
@@ -196,6 +197,7 @@ func TestDM(t *testing.T) {
 
 // A group grows and shrinks; who was removed reads nothing more.
 func TestGroup(t *testing.T) {
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob, carol := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{}), meet(t, c, "carol", client.Settings{})
 	group, err := alice.CreateGroup(within(t, time.Minute), "friends", "bob")

@@ -25,6 +25,7 @@ import (
 // good for a day before they were made, and nothing is ordered by clocks.
 func TestClocksOffByADay(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	const day = 24 * time.Hour
 	people := map[time.Duration]*person{}
@@ -71,6 +72,7 @@ func TestClocksOffByADay(t *testing.T) {
 // in until the next top-up.
 func TestKeyPackagesExhausted(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	bob := meet(t, c, "bob", client.Settings{KeyPackages: 2})
 	bob.stopped()
@@ -99,6 +101,7 @@ func TestKeyPackagesExhausted(t *testing.T) {
 // and the reason says so; the conversation it was about goes on.
 func TestIncompatibleClient(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	strangers := map[string]foreign{
@@ -147,6 +150,7 @@ func (p *person) hears(v *client.Conversation, text string) {
 // key of the backup again, though the original has gone on meanwhile.
 func TestRestoredProfile(t *testing.T) {
 	leaveToFullRun(t)
+	t.Parallel()
 	for _, meanwhile := range []string{"nothing", "messages", "new epochs by others"} {
 		t.Run(meanwhile, func(t *testing.T) { restoredProfile(t, meanwhile) })
 	}
