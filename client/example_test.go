@@ -80,7 +80,7 @@ func follow(ctx context.Context, c *client.Client, w io.Writer, n int) error {
 
 // The examples do what they say.
 func TestExamples(t *testing.T) {
-	t.Parallel()
+	besideOthers(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bot := meet(t, c, "alice", client.Settings{}), meet(t, c, "echo-bot", client.Settings{})
 	ctx, cancel := context.WithCancel(within(t, time.Minute))

@@ -30,7 +30,7 @@ var (
 //
 // go test ./client -run TalkThroughFaults -faults.for 5m -timeout 10m
 func TestTalkThroughFaults(t *testing.T) {
-	t.Parallel()
+	besideOthers(t)
 	seed := cmp.Or(*faultsSeed, uint64(time.Now().UnixNano()))
 	t.Logf("seed %d", seed)
 	c := testcluster.StartT(t, testcluster.Options{Network: testcluster.Loopback(testcluster.NewFaults(seed))})

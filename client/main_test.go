@@ -29,12 +29,13 @@ func TestMain(m *testing.M) {
 }
 
 // twiceAsManyAtOnce has more parallel tests run than there are processors, unless -parallel
-// says how many: those on real clusters wait for three quarters of their time.
+// says how many: those on real clusters wait for three quarters of their time. In the race
+// run, which is the short one, they do not.
 func twiceAsManyAtOnce() error {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if given {
+	if given || testing.Short() {
 		return nil
 	}
 	return flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))

@@ -134,7 +134,7 @@ func TestLinkAndLeave(t *testing.T) {
 // Who asks for the same change at the same time as others gets it, or what they
 // wanted too.
 func TestCommitRaces(t *testing.T) {
-	t.Parallel()
+	besideOthers(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	names := []string{"alice", "bob", "carol"}
 	var people []*person

@@ -68,7 +68,7 @@ func (p *person) stopped() {
 // at all is read once, in its conversation. Commits put what belongs before and
 // after them into order.
 func TestServerReordersAndRepeats(t *testing.T) {
-	t.Parallel()
+	besideOthers(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{PastEpochs: 20}), meet(t, c, "bob", client.Settings{PastEpochs: 20})
 	bob.stopped()

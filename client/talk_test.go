@@ -27,6 +27,14 @@ type person struct {
 	nodes   []*testcluster.Node
 }
 
+// besideOthers has a test run beside others where the machine has room for more than one
+// cluster: not in the race run, which is the short one.
+func besideOthers(t *testing.T) {
+	if !testing.Short() {
+		t.Parallel()
+	}
+}
+
 // meet registers somebody whose client begins at one node and knows all.
 func meet(tb testing.TB, c *testcluster.Cluster, name string, settings client.Settings) *person {
 	tb.Helper()
@@ -172,7 +180,7 @@ func (p *person) sees(v *client.Conversation, words string) {
 // Two people talk, each through a node of their own; the words come once, in order,
 // and the sender learns that they did.
 func TestDM(t *testing.T) {
-	t.Parallel()
+	besideOthers(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{})
 	to := alice.dm(bob)
@@ -197,7 +205,7 @@ func TestDM(t *testing.T) {
 
 // A group grows and shrinks; who was removed reads nothing more.
 func TestGroup(t *testing.T) {
-	t.Parallel()
+	besideOthers(t)
 	c := testcluster.StartT(t, testcluster.Options{})
 	alice, bob, carol := meet(t, c, "alice", client.Settings{}), meet(t, c, "bob", client.Settings{}), meet(t, c, "carol", client.Settings{})
 	group, err := alice.CreateGroup(within(t, time.Minute), "friends", "bob")
