@@ -79,7 +79,7 @@ func TestRetryLater(t *testing.T) {
 				if (err == nil) != c.ok || len(cl.Requests()) != c.attempts {
 					t.Errorf("got %v after %d attempts, want success %v after %d", err, len(cl.Requests()), c.ok, c.attempts)
 				}
-				if d := time.Since(start); d < c.after || d > c.after+time.Second {
+				if d := time.Since(start); d < c.after || d > c.after+time.Second/2 {
 					t.Errorf("took %v, want %v and a little", d, c.after)
 				}
 			})
