@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"quicproquo/crypto/identity"
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
 
@@ -73,16 +74,13 @@ func resolveUser(c *call, p schemas.ResolveUserParams, results schemas.ResolveUs
 	if err != nil {
 		return err
 	}
-	view, err := c.state()
+	var key fsm.AccountKey
+	err = c.lookUp(schemas.Code_accountNotFound, func(view *fsm.View) (known bool, err error) {
+		key, known, err = view.AccountByName(name.String())
+		return known, err
+	})
 	if err != nil {
 		return err
-	}
-	key, known, err := view.AccountByName(name.String())
-	if err != nil {
-		return storageFault(err)
-	}
-	if !known {
-		return refuse(schemas.Code_accountNotFound)
 	}
 	return results.SetIdentityKey(key[:])
 }
@@ -93,7 +91,11 @@ func resolveIdentity(c *call, p schemas.ResolveIdentityParams, results schemas.R
 	if err != nil {
 		return err
 	}
-	a, err := c.account(key)
+	var a fsm.Account
+	err = c.lookUp(schemas.Code_accountNotFound, func(view *fsm.View) (known bool, err error) {
+		a, known, err = view.Account(key)
+		return known, err
+	})
 	if err != nil {
 		return err
 	}

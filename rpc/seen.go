@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"quicproquo/fsm"
 	"quicproquo/schemas"
 )
 
@@ -17,6 +18,32 @@ func (c *call) freshen() error {
 		return nil
 	}
 	return c.conn.server.node.Linearize(c.context())
+}
+
+// lookUp finds something that others made. That there is none is said only of a state that
+// has everything that was acknowledged before: whoever has just registered is found on
+// every node, also on one that is behind.
+func (c *call) lookUp(missing schemas.Code, find func(*fsm.View) (known bool, err error)) error {
+	for _, confirmed := range []bool{c.request.Linearizable(), true} {
+		view, err := c.state()
+		if err != nil {
+			return err
+		}
+		known, err := find(view)
+		switch {
+		case err != nil:
+			return storageFault(err)
+		case known:
+			return nil
+		case confirmed:
+			return refuse(missing)
+		}
+		c.dropState()
+		if err := c.conn.server.node.Linearize(c.context()); err != nil {
+			return err
+		}
+	}
+	return refuse(missing)
 }
 
 // waitSeen waits for the index as long as the call has time. An index that the

@@ -433,3 +433,37 @@ func TestSessionMovesWithTheClient(t *testing.T) {
 	_, err = caller.Whoami(within(t, time.Minute))
 	wantCode(t, "the session after its end, on a new connection", err, schemas.Code_tokenInvalid)
 }
+
+// Whoever has registered is found on every node: one that is behind does not say that there
+// is nobody of that name or key, and says who it is when it has caught up.
+func TestNewcomersAreFoundOnEveryNode(t *testing.T) {
+	t.Parallel()
+	c := testcluster.StartT(t, testcluster.Options{})
+	c.LeaderT(t)
+	behind, other := c.FollowersT(t)[0], c.FollowersT(t)[1]
+	alice, carol := newPerson(t, "alice"), newPerson(t, "carol")
+	asks := connect(t, c, behind)
+	register(t, asks, alice)
+	_, _, err := asks.Login(within(t, time.Minute), alice.credentials())
+	fatal(t, err)
+	c.Partition([]*testcluster.Node{behind}, []*testcluster.Node{other, c.LeaderT(t)})
+	register(t, connect(t, c, other), carol)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if key, err := asks.ResolveUser(ctx, "carol"); err == nil || conn.Is(err, schemas.Code_accountNotFound) {
+		t.Errorf("carol's name, on a node that is cut off: %x, %v; want an error that does not say that there is no carol", key, err)
+	}
+	if name, err := asks.ResolveIdentity(ctx, carol.account()); err == nil || conn.Is(err, schemas.Code_accountNotFound) {
+		t.Errorf("carol's key, on a node that is cut off: %q, %v; want an error that does not say that there is no carol", name, err)
+	}
+	c.Heal()
+	if key, err := asks.ResolveUser(within(t, time.Minute), "carol"); err != nil || key != carol.account() {
+		t.Errorf("carol's name afterwards: %x, %v", key, err)
+	}
+	if name, err := asks.ResolveIdentity(within(t, time.Minute), carol.account()); err != nil || name != "carol" {
+		t.Errorf("carol's key afterwards: %q, %v", name, err)
+	}
+	if _, err := asks.ResolveUser(within(t, time.Minute), "nobody"); !conn.Is(err, schemas.Code_accountNotFound) {
+		t.Errorf("nobody's name: %v, want E053", err)
+	}
+}

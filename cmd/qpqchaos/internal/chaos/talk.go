@@ -34,35 +34,39 @@ type person struct {
 
 const talkGroup = "all"
 
-func newTalks(ctx context.Context, w *world) (t *talks, err error) {
-	t = &talks{w: w}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, t.close())
-		}
-	}()
+func newTalks(ctx context.Context, w *world) (*talks, error) {
+	t := &talks{w: w}
+	if err := t.begin(ctx); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
+}
+
+// begin registers three people and puts them in a group.
+func (t *talks) begin(ctx context.Context) error {
+	w := t.w
 	for i, name := range []string{"alice", "bob", "carol"} {
 		p := &person{name: name, profile: client.Profile{
 			Dir: filepath.Join(w.options.Dir, "people", name), Settings: client.Settings{Invitations: client.FromEverybody},
 		}}
 		if err := w.openPerson(p, i, client.Create); err != nil {
-			return nil, err
+			return err
 		}
 		t.people = append(t.people, p)
 		if err := p.client.Register(ctx, name, append([]byte(nil), password...)); err != nil {
-			return nil, fmt.Errorf("register %s: %w", name, err)
+			return fmt.Errorf("register %s: %w", name, err)
 		}
 		if err := p.client.Start(); err != nil {
-			return nil, fmt.Errorf("start %s's client: %w", name, err)
+			return fmt.Errorf("start %s's client: %w", name, err)
 		}
 	}
 	group, err := t.people[0].client.CreateGroup(ctx, talkGroup, "bob", "carol")
 	if err != nil {
-		return nil, fmt.Errorf("make a group: %w", err)
+		return fmt.Errorf("make a group: %w", err)
 	}
 	for _, p := range t.people[1:] {
 		if err := group.Promote(ctx, p.name); err != nil {
-			return nil, fmt.Errorf("promote %s: %w", p.name, err)
+			return fmt.Errorf("promote %s: %w", p.name, err)
 		}
 	}
 	for _, p := range t.people {
@@ -71,11 +75,11 @@ func newTalks(ctx context.Context, w *world) (t *talks, err error) {
 			v, err = p.client.Find("#" + talkGroup)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s is not in the group: %w", p.name, err)
+			return fmt.Errorf("%s is not in the group: %w", p.name, err)
 		}
 		p.group = v.ID()
 	}
-	return t, nil
+	return nil
 }
 
 // openPerson opens a profile with one of client.Create and client.Open.
