@@ -219,7 +219,7 @@ func (n *Node) canSpare(id tlsid.NodeID) error {
 			continue
 		}
 		rest++
-		if key, known := keys.KeyOf(string(m.ID)); !known || !keys.Denies(key) {
+		if !keys.DeniesNode(string(m.ID)) {
 			left++
 		}
 	}

@@ -146,9 +146,8 @@ func RotationOf(seen []Observation) (r Rotation) {
 		return r
 	}
 	for _, o := range seen {
-		known, ok := keys.KeyOf(string(o.ID))
 		switch {
-		case ok && keys.Denies(known):
+		case keys.DeniesNode(string(o.ID)):
 		case o.Status == nil || !slices.Contains(o.Status.ClusterKeys, r.To):
 			r.Without = append(r.Without, o.ID)
 		case r.InForce && o.Status.ClusterKeys[0] != r.To:

@@ -260,7 +260,7 @@ func (n *Node) withoutKey(ctx context.Context, id keyring.ID) (waits []tlsid.Nod
 	keys, err := n.nodeKeys()
 	statuses, _ := n.askEach(ctx)
 	for _, m := range n.Members() {
-		if known, ok := keys.KeyOf(string(m.ID)); ok && keys.Denies(known) {
+		if keys.DeniesNode(string(m.ID)) {
 			continue
 		}
 		if s := statuses[m.ID]; err != nil || !slices.Contains(s.ClusterKeys, id) {

@@ -108,6 +108,12 @@ func (k *NodeKeys) KeyOf(node string) (key [schemas.NodeKeySize]byte, known bool
 	return key, false
 }
 
+// DeniesNode reports whether the key that a node is known by is denied.
+func (k *NodeKeys) DeniesNode(node string) bool {
+	key, known := k.KeyOf(node)
+	return known && k.Denies(key)
+}
+
 // nodeOf returns whose key it is, "" for nobody's.
 func (k *NodeKeys) nodeOf(key [schemas.NodeKeySize]byte) string {
 	for _, list := range [][]NodeKey{k.Bound, k.Expected} {

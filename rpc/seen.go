@@ -24,7 +24,7 @@ func (c *call) freshen() error {
 // has everything that was acknowledged before: whoever has just registered is found on
 // every node, also on one that is behind.
 func (c *call) lookUp(missing schemas.Code, find func(*fsm.View) (known bool, err error)) error {
-	for _, confirmed := range []bool{c.request.Linearizable(), true} {
+	for confirmed := c.request.Linearizable(); ; confirmed = true {
 		view, err := c.state()
 		if err != nil {
 			return err
@@ -43,7 +43,6 @@ func (c *call) lookUp(missing schemas.Code, find func(*fsm.View) (known bool, er
 			return err
 		}
 	}
-	return refuse(missing)
 }
 
 // waitSeen waits for the index as long as the call has time. An index that the

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -39,9 +38,9 @@ func operate(ctx context.Context, dir string, commands ...func(schemas.Entry_com
 		if err != nil {
 			return results, err
 		}
-		conn, err := net.ListenPacket("udp", ":0")
+		conn, err := openSocket()
 		if err != nil {
-			return results, exitError{exitIO, fmt.Errorf("open a UDP socket: %w", err)}
+			return results, err
 		}
 		result, err := cluster.Operate(ctx, conn, identity, peers, slog.New(slog.DiscardHandler), entry)
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"time"
 
@@ -106,8 +105,7 @@ func rotateClusterKey(ctx context.Context, dir string, key tlsid.ClusterKey) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, operateTime)
 	defer cancel()
-	listen := func() (net.PacketConn, error) { return net.ListenPacket("udp", ":0") }
-	result, err := cluster.RotateClusterKey(ctx, listen, identity, peers, slog.New(slog.DiscardHandler), key)
+	result, err := cluster.RotateClusterKey(ctx, openSocket, identity, peers, slog.New(slog.DiscardHandler), key)
 	if err != nil {
 		return exitError{exitIO, err}
 	}
@@ -168,18 +166,7 @@ func names(ids []tlsid.NodeID) string {
 	return strings.Join(texts, ", ")
 }
 
-func rotationOf(ctx context.Context, dir string) (r cluster.Rotation, err error) {
-	peers, identity, err := readNode(dir)
-	if err != nil {
-		return r, err
-	}
-	conn, err := net.ListenPacket("udp", ":0")
-	if err != nil {
-		return r, exitError{exitIO, fmt.Errorf("open a UDP socket: %w", err)}
-	}
-	seen, err := cluster.Observe(ctx, conn, identity, peers, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return r, exitError{exitIO, err}
-	}
-	return cluster.RotationOf(seen), nil
+func rotationOf(ctx context.Context, dir string) (cluster.Rotation, error) {
+	seen, err := observe(ctx, dir)
+	return cluster.RotationOf(seen), err
 }

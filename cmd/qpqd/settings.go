@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"strconv"
 	"text/tabwriter"
 
@@ -55,9 +54,9 @@ func readClusterSettings(ctx context.Context, dir string) ([]cluster.SettingValu
 	}
 	ctx, cancel := context.WithTimeout(ctx, operateTime)
 	defer cancel()
-	conn, err := net.ListenPacket("udp", ":0")
+	conn, err := openSocket()
 	if err != nil {
-		return nil, exitError{exitIO, fmt.Errorf("open a UDP socket: %w", err)}
+		return nil, err
 	}
 	values, err := cluster.ReadSettings(ctx, conn, identity, peers, slog.New(slog.DiscardHandler))
 	if err != nil {

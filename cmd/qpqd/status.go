@@ -84,19 +84,34 @@ type statusRow struct {
 }
 
 func status(ctx context.Context, dir string) ([]statusRow, error) {
+	seen, err := observe(ctx, dir)
+	return statusRows(seen), err
+}
+
+// observe asks every node for its status, from a directory of one.
+func observe(ctx context.Context, dir string) ([]cluster.Observation, error) {
 	peers, identity, err := readNode(dir)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := net.ListenPacket("udp", ":0")
+	conn, err := openSocket()
 	if err != nil {
-		return nil, exitError{exitIO, fmt.Errorf("open a UDP socket: %w", err)}
+		return nil, err
 	}
 	seen, err := cluster.Observe(ctx, conn, identity, peers, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, exitError{exitIO, err}
 	}
-	return statusRows(seen), nil
+	return seen, nil
+}
+
+// openSocket is where a command calls nodes from.
+func openSocket() (net.PacketConn, error) {
+	conn, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		return nil, exitError{exitIO, fmt.Errorf("open a UDP socket: %w", err)}
+	}
+	return conn, nil
 }
 
 // readNode returns the peers and the certificate of a node that has its directory at or
